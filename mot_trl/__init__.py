@@ -1,0 +1,1 @@
+"""Reinforcement learning of language models that think in mixtures of tokens."""

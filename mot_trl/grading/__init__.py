@@ -1,0 +1,1 @@
+"""What tasks share in judging answers."""
