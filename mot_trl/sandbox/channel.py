@@ -17,6 +17,10 @@ class ClosedError(ConnectionError):
     """The other end is gone."""
 
 
+class AbandonedError(ConnectionError):
+    """Nobody waits for this any more."""
+
+
 class DeadlineError(TimeoutError):
     """The other end took too long."""
 
@@ -33,6 +37,7 @@ class Deadline:
     """A plain clock: so many seconds from now."""
 
     def __init__(self, seconds: float) -> None:
+        """Start counting down."""
         self._end = time.monotonic() + seconds
 
     def remaining(self) -> float:
@@ -43,8 +48,16 @@ class Deadline:
 class Channel:
     """One end of a socket pair, read and written against a clock; without one it waits for ever."""
 
-    def __init__(self, end: socket.socket, *, limit: int = codec.MAX_BYTES) -> None:
+    def __init__(self, end: socket.socket, *, limit: int = codec.MAX_BYTES, watch: int = -1) -> None:
+        """Take the socket over.
+
+        Args:
+            end: The socket.
+            limit: Bytes of the longest message to receive.
+            watch: Another socket; when that one is hung up, waiting ends with AbandonedError.
+        """
         end.setblocking(False)
+        self._watch = watch
         self.socket = end
         self._limit = limit
 
@@ -96,4 +109,8 @@ class Channel:
         if remaining is not None and remaining <= 0:
             raise DeadlineError
         # A poll that ends early is asked again, after a look at the clock: it may have been moved.
-        poller.poll(None if remaining is None else remaining * 1000 + 1)
+        if self._watch >= 0:
+            poller.register(self._watch, 0)
+        ready = poller.poll(None if remaining is None else remaining * 1000 + 1)
+        if any(file == self._watch for file, _ in ready):
+            raise AbandonedError

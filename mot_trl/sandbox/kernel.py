@@ -57,6 +57,11 @@ def unshare(flags: int) -> None:
     _checked("unshare", _libc.unshare(flags))
 
 
+def setns(file: int) -> None:
+    """Go to the namespace behind an open file descriptor; raises OSError."""
+    _checked("setns", _libc.setns(file, 0))
+
+
 def mount(source: str, target: str, *, kind: str = "", flags: int = 0, options: str = "") -> None:
     """Mount `source` on `target`; raises OSError."""
     status = _libc.mount(
@@ -106,12 +111,14 @@ class _CapabilityData(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint32) for name in ("effective", "permitted", "inheritable")]
 
 
+_capability_header = _CapabilityHeader(version=0x20080522, pid=0)
+_capability_sets = (_CapabilityData * 2)()
+
+
 def keep_capabilities(mask: int) -> None:
     """Give up every capability whose bit is not in `mask` (below bit 32); raises OSError."""
-    header = _CapabilityHeader(version=0x20080522, pid=0)
-    sets = (_CapabilityData * 2)()
-    sets[0].effective = sets[0].permitted = mask
-    syscall("capset", SYS_CAPSET, ctypes.byref(header), ctypes.byref(sets))
+    _capability_sets[0].effective = _capability_sets[0].permitted = mask
+    syscall("capset", SYS_CAPSET, ctypes.byref(_capability_header), ctypes.byref(_capability_sets))
 
 
 def drop_bounding_set() -> None:

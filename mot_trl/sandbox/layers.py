@@ -22,6 +22,7 @@ _RULESET_FD = 4
 _FIRST_UID, _UIDS = 64_000, 1_000
 _MAX_THREADS = 64
 _STACK_BYTES = 64 << 20
+_MAX_FILES = 64
 # What an ordinary user's other programs may start before a program's threads are refused.
 _SPARE_TASKS = 1_000
 
@@ -30,6 +31,7 @@ class LayerError(Exception):
     """A layer that this machine does not give."""
 
     def __init__(self, layer: str, reason: object) -> None:
+        """Name the layer, out of `ALL`, and say why."""
         super().__init__(f"{layer}: {reason}")
         self.layer, self.reason = layer, str(reason)
 
@@ -42,6 +44,8 @@ class Confinement:
         active: Names out of `ALL`.
         missing: For each other name, the reason.
         ruleset: Landlock's file descriptor, or -1.
+        filter: The system call filter, where it can be assembled before the process is there.
+        own_pids: A file descriptor of the zygote's own process list, to go back to between programs; or -1.
         memory_bytes: Address space of a program's process, with what it was forked with.
         max_processes: Of this user, with threads; -1 sets no bound.
         timeout: Seconds; a program may use no more processor time than twice this.
@@ -52,6 +56,8 @@ class Confinement:
     active: frozenset[str]
     missing: dict[str, str] = field(default_factory=dict)
     ruleset: int = -1
+    filter: seccomp.Filter | None = None
+    own_pids: int = -1
     memory_bytes: int = 1 << 29
     max_processes: int = -1
     timeout: float = 5.0
@@ -83,7 +89,11 @@ def prepare(wanted: Collection[str], *, memory_bytes: int, timeout: float) -> Co
     confinement = replace(confinement, max_processes=_max_processes(confinement))
     allowed = paths.readable()
     paths.keep_readable_imports(allowed)
+    if "pids" in confinement.active:
+        confinement = replace(confinement, own_pids=os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC))
     confinement = _enter_namespaces(confinement, allowed)
+    # The zygote needs its capabilities for every fork; no process can get them back once it has dropped them.
+    kernel.drop_bounding_set()
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     confinement = _prepare_filters(confinement, allowed)
     return _tried(confinement)
@@ -129,6 +139,8 @@ def _enter_namespaces(confinement: Confinement, allowed: list[str]) -> Confineme
 def _prepare_filters(confinement: Confinement, allowed: list[str]) -> Confinement:
     if "seccomp" in confinement.active and not seccomp.supported():
         confinement = confinement.without("seccomp", f"no table of system calls for {kernel.MACHINE}")
+    if {"seccomp", "pids"} <= confinement.active:
+        confinement = replace(confinement, filter=seccomp.Filter(1))  # the first process of its own list
     if "landlock" in confinement.active:
         if not landlock.version():
             return confinement.without("landlock", "not in this kernel")
@@ -172,6 +184,7 @@ def _put_on_and_tell(confinement: Confinement, channel: int) -> NoReturn:
                 enter_private_pids()
                 if child := os.fork():
                     os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 1)
+            confine_zygote(confinement)
             channel = arrange_files(confinement, channel)
             confine(confinement)
             _check_reading()
@@ -200,37 +213,54 @@ def enter_private_pids() -> None:
         raise LayerError("pids", error) from None
 
 
+def die_with_parent(parent: int) -> None:
+    """Have the kernel end this process when its parent ends. Raises RuntimeError if that has happened already."""
+    if sys.platform == "linux":
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise RuntimeError("The parent is gone.")
+
+
 def arrange_files(confinement: Confinement, channel: int) -> int:
     """Close every file but `channel`, which becomes CHANNEL_FD, and point 0 to 2 at /dev/null."""
-    high = [fcntl.fcntl(file, fcntl.F_DUPFD, 64) for file in (channel, confinement.ruleset) if file >= 0]
+    high = [fcntl.fcntl(file, fcntl.F_DUPFD, _MAX_FILES // 2) for file in (channel, confinement.ruleset) if file >= 0]
     null = os.open("/dev/null", os.O_RDWR)
     for file in range(3):
         os.dup2(null, file)
     for file, source in zip((CHANNEL_FD, _RULESET_FD), high, strict=False):
         os.dup2(source, file, inheritable=False)
-    os.closerange(CHANNEL_FD + len(high), os.sysconf("SC_OPEN_MAX"))
+    os.closerange(CHANNEL_FD + len(high), 1 << 16)
     return CHANNEL_FD
 
 
+def confine_zygote(confinement: Confinement) -> None:
+    """Put on the zygote what each program's process can inherit: cheaper than once for each. Raises LayerError."""
+    if "rlimits" in confinement.active:
+        _tried_layer("rlimits", lambda: _limit_resources(confinement))
+    if "no_new_privs" in confinement.active:
+        _tried_layer("no_new_privs", lambda: kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1))
+
+
 def confine(confinement: Confinement) -> None:
-    """Put every active layer on this process, whose files `arrange_files` has arranged. Raises LayerError."""
-    _tried_layer("rlimits", lambda: _limit_resources(confinement))
+    """Put the rest on this process, a child of the zygote, after `arrange_files`. Raises LayerError."""
+    os.setpgid(0, 0)
+    if "rlimits" in confinement.active:
+        # Not the zygote's: its own time would count against it.
+        seconds = math.ceil(2 * confinement.timeout) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     if sys.platform != "linux":
         return
-    kernel.drop_bounding_set()
     if "uid" in confinement.active:
         _tried_layer("uid", lambda: _become_nobody(confinement.read_any))
     kernel.keep_capabilities((1 << kernel.CAP_DAC_READ_SEARCH) if confinement.read_any else 0)
     # A change of user id clears this, so it comes after. The supervisor waits for a sign of life, then it holds.
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-    if "no_new_privs" in confinement.active:
-        _tried_layer("no_new_privs", lambda: kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1))
     if "landlock" in confinement.active:
         _tried_layer("landlock", lambda: landlock.restrict(_RULESET_FD))
         os.close(_RULESET_FD)
     if "seccomp" in confinement.active:
-        _tried_layer("seccomp", lambda: seccomp.install(os.getpid()))
+        _tried_layer("seccomp", lambda: (confinement.filter or seccomp.Filter(os.getpid())).install())
 
 
 def _tried_layer(layer: str, put_on: Callable[[], object]) -> None:
@@ -241,14 +271,10 @@ def _tried_layer(layer: str, put_on: Callable[[], object]) -> None:
 
 
 def _limit_resources(confinement: Confinement) -> None:
-    os.setsid()
-    if "rlimits" not in confinement.active:
-        return
     limits = {
         "AS": confinement.memory_bytes,
-        "CPU": math.ceil(2 * confinement.timeout) + 1,
         "FSIZE": 0,
-        "NOFILE": 64,
+        "NOFILE": _MAX_FILES,
         "CORE": 0,
         "STACK": _STACK_BYTES,
         "MEMLOCK": 0,

@@ -16,18 +16,18 @@ from typing import Any, Literal, Self
 from mot_trl.sandbox import codec, layers
 from mot_trl.sandbox.channel import Channel, ClosedError, Deadline, DeadlineError
 from mot_trl.sandbox.job import Job, Result, Score
+from mot_trl.sandbox.stopwatch import PATIENCE
 
 MAX_PROGRAM_CHARACTERS = 1 << 20
 _START_SECONDS = 120
 # On top of what the supervisor allows: when this is over, the supervisor itself hangs.
 _GRACE_SECONDS = 20
-_PATIENCE = 5
 _STOP_CHECK_SECONDS = 0.2
 
 Isolation = Literal["auto", "strict"]
 
 
-class ZygoteError(RuntimeError):
+class StartError(RuntimeError):
     """The sandbox's own processes do not start."""
 
 
@@ -47,22 +47,23 @@ class _Stoppable:
 
 
 class _Slot:
-    """One zygote, which runs one job at a time; started when needed, and again when it has died."""
+    """One supervisor with its zygote, which runs one job at a time; started when needed, and when it has died."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
+        self._channel: Channel | None = None
         self.layers: dict[str, Any] = {}
 
     def start(self) -> None:
-        """Start the zygote, unless it runs. Raises ZygoteError."""
+        """Start the processes, unless it runs. Raises StartError."""
         if self._process is not None and self._process.poll() is None:
             return
         self.kill()
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-I", str(Path(__file__).with_name("start.py")), str(theirs.fileno())]
-        environment = {"LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        # One thread, as only those can be forked; symbols bound at once, rather than again in every fork.
+        environment = {"LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "LD_BIND_NOW": "1"}
         if "LD_LIBRARY_PATH" in os.environ:
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
         with theirs:
@@ -76,15 +77,15 @@ class _Slot:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,  # Ctrl-C is for the trainer, which then ends the zygote
             )
-        self._control = ours
+        self._channel = Channel(ours, limit=2 * codec.MAX_BYTES)
         try:
-            hello = Channel(ours).receive(Deadline(_START_SECONDS))
+            hello = self._channel.receive(Deadline(_START_SECONDS))
         except (OSError, codec.CodecError) as error:
             self.kill()
-            raise ZygoteError(f"The sandbox does not start: {error}") from None
+            raise StartError(f"The sandbox does not start: {error}") from None
         if "error" in hello:
             self.kill()
-            raise ZygoteError(f"The sandbox does not start: {hello['error']}")
+            raise StartError(f"The sandbox does not start: {hello['error']}")
         self.layers = hello
 
     def run(self, message: dict[str, Any], stop: threading.Event | None) -> dict[str, Any]:
@@ -96,41 +97,32 @@ class _Slot:
         """
         try:
             self.start()
-            if self._control is None:
+            if self._channel is None:
                 raise ClosedError("stopped")
-            ours, theirs = socket.socketpair()
-            with ours, theirs:
-                self._control.setblocking(True)
-                try:
-                    socket.send_fds(self._control, [b"j"], [theirs.fileno()])
-                except OSError as error:
-                    raise ClosedError(str(error)) from None
-                theirs.close()
-                channel = Channel(ours, limit=2 * codec.MAX_BYTES)
-                deadline = _Stoppable(_PATIENCE * self._settings["timeout"] + _GRACE_SECONDS, stop)
-                channel.send(message, deadline)
-                return channel.receive(deadline)
+            deadline = _Stoppable(PATIENCE * self._settings["timeout"] + _GRACE_SECONDS, stop)
+            self._channel.send(message, deadline)
+            return self._channel.receive(deadline)
         except BaseException:  # Ctrl-C, too: an unfinished job must not run on
             self.kill()
             raise
 
     def kill(self) -> None:
-        """End the zygote at once, and with it all its processes: the kernel sees to that."""
-        process, control = self._process, self._control
-        self._process = self._control = None
+        """End the supervisor at once. The kernel ends the zygote with it, and the program with that."""
+        process, channel = self._process, self._channel
+        self._process = self._channel = None
         if process is not None:
             process.kill()
             process.wait()
-        if control is not None:
-            control.close()
+        if channel is not None:
+            channel.close()
 
     def forget(self) -> None:
-        """Let go of a zygote that belongs to the process this one was forked from."""
-        if self._control is not None:
-            self._control.close()
+        """Let go of a supervisor that belongs to the process this one was forked from."""
+        if self._channel is not None:
+            self._channel.close()
         if self._process is not None:
             self._process.returncode = 0  # not our child: never wait for it
-        self._process = self._control = None
+        self._process = self._channel = None
 
 
 class ProgramRunner:
@@ -166,6 +158,7 @@ class ProgramRunner:
         allow_weak_isolation: bool = False,
         layers: Collection[str] = layers.ALL,
     ) -> None:
+        """Keep the settings; no process starts yet."""
         if isolation not in ("auto", "strict"):
             raise ValueError(f"Unknown isolation {isolation!r}; choose 'auto' or 'strict'.")
         if timeout <= 0 or memory_mb <= 0 or (workers is not None and workers <= 0):
@@ -216,7 +209,7 @@ class ProgramRunner:
                 slot.kill()
 
     def layers(self) -> dict[str, str]:
-        """Each layer's name, and why it is missing; "" where it is there. Raises RuntimeError where it is too little."""
+        """Each layer's name, and why it is missing, or ""; raises RuntimeError where too many are."""
         self._check()
         hello = next(slot.layers for slot in self._slots if slot.layers)
         return {name: hello["missing"].get(name, "") for name in layers.ALL}
@@ -274,8 +267,8 @@ class ProgramRunner:
         if not enough and not self._allow_weak:
             self.close()
             raise RuntimeError(
-                f"Programs cannot be isolated here, for lack of: {reasons}. Run on Linux with Landlock and seccomp, or "
-                "with user namespaces; or accept that programs can do what you can: allow_weak_isolation=True."
+                f"Programs cannot be isolated here, for lack of: {reasons}. Run on Linux with Landlock and seccomp, "
+                "or with user namespaces; or accept that programs can do what you can: allow_weak_isolation=True."
             )
         if not needed <= active:
             warnings.warn(f"The sandbox runs with fewer layers than it has; missing: {reasons}.", stacklevel=2)
@@ -295,7 +288,7 @@ class ProgramRunner:
                     return _result(slot.run(message, stop))
                 except DeadlineError:
                     return Result("timeout", detail="Its supervisor did not answer.")
-                except (ClosedError, codec.CodecError, ZygoteError) as error:
+                except (ClosedError, codec.CodecError, StartError) as error:
                     reason = str(error)
                 if stop is not None and stop.is_set():
                     break
@@ -309,5 +302,6 @@ def _processors() -> int:
 
 
 def _result(answer: dict[str, Any]) -> Result:
-    value = None if answer["value"] is None else codec.decode(answer["value"])
-    return Result(**{**answer, "verdicts": tuple(answer["verdicts"]), "value": value})
+    answer["verdicts"] = tuple(answer["verdicts"])
+    answer["value"] = codec.decode(answer["value"])
+    return Result(**answer)

@@ -180,9 +180,15 @@ class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
 
-def install(pid: int) -> None:
-    """Filter this process's system calls for good; needs PR_SET_NO_NEW_PRIVS before. Raises OSError."""
-    steps = instructions(pid)
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
-    program = _Program(len(steps), ctypes.addressof(code))
-    kernel.prctl_pointer(kernel.PR_SET_SECCOMP, kernel.SECCOMP_MODE_FILTER, ctypes.byref(program))
+class Filter:
+    """The filter, assembled for a process that knows itself as `pid`."""
+
+    def __init__(self, pid: int) -> None:
+        """Assemble it: worth doing once, before forking."""
+        steps = instructions(pid)
+        self._code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+        self._program = _Program(len(steps), ctypes.addressof(self._code))
+
+    def install(self) -> None:
+        """Filter this process's system calls for good; needs PR_SET_NO_NEW_PRIVS before. Raises OSError."""
+        kernel.prctl_pointer(kernel.PR_SET_SECCOMP, kernel.SECCOMP_MODE_FILTER, ctypes.byref(self._program))
