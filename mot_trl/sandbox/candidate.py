@@ -123,6 +123,8 @@ class _Candidate:
         match message["do"]:
             case "get":
                 return getattr(subject, message["name"]), []
+            case "truth":
+                return bool(subject), []
             case "set":
                 setattr(subject, message["name"], self._decode(message["value"]))
                 return None, []

@@ -86,6 +86,10 @@ class Program:
         """Read an attribute."""
         return self._decode(self.perform({"do": "get", "target": target, "name": name})["value"])
 
+    def truth(self, target: str | int) -> bool:
+        """Read the truth value."""
+        return self._decode(self.perform({"do": "truth", "target": target})["value"]) is True
+
     def set(self, target: str | int, name: str, value: object) -> None:
         """Write an attribute."""
         self.perform({"do": "set", "target": target, "name": name, "value": self._encode(value)})
@@ -121,7 +125,7 @@ def _number_of(value: object) -> int:
 
 
 class Remote:
-    """A stand-in for an object inside the program. It equals only itself and has no truth value."""
+    """A stand-in for an object inside the program. It equals only itself."""
 
     def __init__(self, program: Program, target: str | int) -> None:
         """Stand for the entry point of that name, or the kept object of that number."""
@@ -141,5 +145,5 @@ class Remote:
         self._program.set(self._target, name, value)
 
     def __bool__(self) -> bool:
-        """Refuse: a test must look at data."""
-        raise TypeError("An object inside a program is neither true nor false.")
+        """The object's truth value, as data."""
+        return self._program.truth(self._target)
