@@ -43,8 +43,9 @@ def encode(value: object, *, keep: Keep | None = None) -> Any:
     """`value` as JSON data.
 
     Subclasses of the built-in types become those types, NumPy scalars become numbers, ListNode and TreeNode objects
-    become lists of their values; the built-in types themselves may cross, too. `keep` gives any other object a number under which its owner can find it again;
-    without it, such objects raise CodecError. Raises TooLargeError beyond MAX_DEPTH or MAX_NODES.
+    become lists of their values; the built-in types themselves may cross, too. `keep` gives any other object a number
+    under which its owner can find it again; without it, such objects raise CodecError. Raises TooLargeError beyond
+    MAX_DEPTH or MAX_NODES.
     """
     return _Encoder(keep).encode(value, MAX_DEPTH)
 
@@ -179,10 +180,8 @@ class _Decoder:
                 return _TYPES[body]
             case "tuple":
                 return tuple(self.decode(body))
-            case "set":
-                return set(self.decode(body))
-            case "frozenset":
-                return frozenset(self.decode(body))
+            case "set" | "frozenset":
+                return self._set(self.decode(body), frozen=kind == "frozenset")
             case "dict":
                 return {self.decode(key): self.decode(value) for key, value in body}
             case "ListNode":
@@ -192,6 +191,14 @@ class _Decoder:
             case "object" if self._find is not None and type(body) is int:
                 return self._find(body)
         raise CodecError(f"Unknown kind of value {str(kind)[:20]!r}.")
+
+    @staticmethod
+    def _set(items: list[Any], *, frozen: bool) -> Any:
+        found: set[Any] = set()
+        # One by one, so that an alarm can end it: items whose hashes collide take quadratic time.
+        for item in items:
+            found.add(item)
+        return frozenset(found) if frozen else found
 
     def _linked(self, values: list[Any]) -> Any:
         node = None

@@ -21,7 +21,7 @@ from mot_trl.sandbox.stopwatch import PATIENCE
 MAX_PROGRAM_CHARACTERS = 1 << 20
 _START_SECONDS = 120
 # On top of what the supervisor allows: when this is over, the supervisor itself hangs.
-_GRACE_SECONDS = 20
+_GRACE_SECONDS = 10
 _STOP_CHECK_SECONDS = 0.2
 
 Isolation = Literal["auto", "strict"]

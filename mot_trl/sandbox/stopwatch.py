@@ -11,16 +11,16 @@ PATIENCE = 5
 class Stopwatch:
     """The program's own time: runs while an answer is awaited, less what the program waited for a processor."""
 
-    def __init__(self, limit: float, child: int, proc: int) -> None:
-        """Count for the process `child`.
+    def __init__(self, limit: float, parent: int, proc: int) -> None:
+        """Count for the only child of the process `parent`.
 
         Args:
             limit: Seconds.
-            child: The program's process.
+            parent: Its zygote.
             proc: An open /proc, or -1: then nothing is known of waiting for processors.
         """
         self._limit = limit
-        self._child = child
+        self._parent = parent
         self._proc = proc
         self._waited = 0.0
         self._started: float | None = None
@@ -53,7 +53,11 @@ class Stopwatch:
 
     def _queued(self) -> float:
         with contextlib.suppress(OSError, ValueError, IndexError):
-            file = os.open(f"{self._child}/schedstat", os.O_RDONLY, dir_fd=self._proc)
-            with open(file) as handle:
-                return int(handle.read().split()[1]) / 1e9
+            # Looked up, as the zygote may know its child by a number of its own process list.
+            (child,) = self._read(f"{self._parent}/task/{self._parent}/children").split()
+            return int(self._read(f"{child}/schedstat").split()[1]) / 1e9
         return 0.0
+
+    def _read(self, path: str) -> str:
+        with open(os.open(path, os.O_RDONLY, dir_fd=self._proc)) as file:
+            return file.read()

@@ -31,9 +31,9 @@ def load(split: str = "train", path: str | Path | None = None, *, sanitized: boo
 
     Args:
         split: `train` (374 rows; sanitized 120), `test` (500; 257), `validation` (90; 43) or `prompt` (10; 7).
-        path: a `.jsonl` file, or a folder holding `<split>.jsonl`, in place of the hub's google-research-datasets/mbpp.
+        path: a `.jsonl` file, or a folder holding `<split>.jsonl`, in place of google-research-datasets/mbpp.
         sanitized: the hand-checked rows, from the hub. With `path`, the file says which it is.
-        shown: how many of the tests the prompt shows. They give the function's name; those shown can be learnt by heart.
+        shown: how many of the tests the prompt shows. They give the function's name; the shown can be learnt by heart.
 
     Raises FileNotFoundError where `path` does not exist or lacks the split; ValueError where a row is not MBPP's.
     """
