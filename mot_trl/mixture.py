@@ -1,0 +1,32 @@
+"""One step's draw: the candidates of a mixture, their weights, and how their embeddings are blended."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class Mixture(NamedTuple):
+    """Candidates drawn at `N` positions, with the weights that blend them and the token that stands for them in text.
+
+    Attributes:
+        candidate_ids: Tokens of the mixture, in the vocabulary's range also in unused slots.
+        log_weights: Natural logarithms of the weights, float32. `exp` sums to 1 over `K`; `-inf` marks an unused slot.
+        visible_ids: The token that text, stop rules and rewards see; always one of the used candidates.
+    """
+
+    candidate_ids: Int[Tensor, "N K"]
+    log_weights: Float[Tensor, "N K"]
+    visible_ids: Int[Tensor, " N"]
+
+
+def blend(embeddings: Float[Tensor, "N K H"], log_weights: Float[Tensor, "N K"]) -> Float[Tensor, "N H"]:
+    """Weighted sum of candidate embeddings, `sum_k exp(log_weights[k]) * embeddings[k]`, added up in float32."""
+    # A product and a sum, since autocast would run an einsum in bfloat16.
+    return (log_weights.exp().unsqueeze(-1) * embeddings.float()).sum(dim=-2).to(embeddings.dtype)
+
+
+def is_mixed(log_weights: Float[Tensor, "*N K"]) -> torch.Tensor:
+    """Whether more than one candidate has weight, `(*N,)` bool; where not, the blend is one token's embedding."""
+    return log_weights.amax(dim=-1) < 0
