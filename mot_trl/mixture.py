@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -19,6 +19,20 @@ class Mixture(NamedTuple):
     candidate_ids: Int[Tensor, "N K"]
     log_weights: Float[Tensor, "N K"]
     visible_ids: Int[Tensor, " N"]
+
+
+class Columns(NamedTuple):
+    """Mixtures for the last `T` columns of a batch of ids.
+
+    Attributes:
+        candidate_ids: Candidates whose embeddings are blended.
+        log_weights: Their weights' logarithms (nats).
+        mixture_mask: Where the blend replaces the token's own embedding.
+    """
+
+    candidate_ids: Int[Tensor, "B T K"]
+    log_weights: Float[Tensor, "B T K"]
+    mixture_mask: Bool[Tensor, "B T"]
 
 
 def blend(embeddings: Float[Tensor, "N K H"], log_weights: Float[Tensor, "N K"]) -> Float[Tensor, "N H"]:
