@@ -1,16 +1,16 @@
 """Configuration of `MoTGRPOTrainer`: TRL's own, and the few fields that say how to think in mixtures."""
 
-import inspect
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from trl import GRPOConfig
 
 from mot_trl.presets import PRESETS
 from mot_trl.strategies import STRATEGIES, build_strategy
-from mot_trl.strategies.score import MIXTURE_SCORES
+from mot_trl.strategies.score import MixtureScore
 
 DEFAULTS: dict[str, Any] = {"strategy": "top_k", "mixture_score": "density", "stop_text": "</think>"}
+DEFAULT_K = 2
 
 
 @dataclass
@@ -38,7 +38,7 @@ class MoTGRPOConfig(GRPOConfig):
         default=None,
         metadata={"help": "Candidates in a mixture (default 2; for `one_token`, all of the vocabulary)."},
     )
-    mixture_score: str | None = field(
+    mixture_score: MixtureScore | None = field(
         default=None,
         metadata={
             "help": "Log-probability in the loss: `density` (default) of the whole draw, `expected` over the "
@@ -73,8 +73,9 @@ class MoTGRPOConfig(GRPOConfig):
             raise ValueError(f"`mixture_k={self.mixture_k}` must be at least 1.")
         if self.max_mixture_tokens is not None and self.max_mixture_tokens < 1:
             raise ValueError(f"`max_mixture_tokens={self.max_mixture_tokens}` must be at least 1.")
-        if self.mixture_score not in MIXTURE_SCORES:
-            raise ValueError(f"Unknown `mixture_score={self.mixture_score!r}`; choose one of {list(MIXTURE_SCORES)}.")
+        if self.mixture_score not in get_args(MixtureScore):
+            scores = list(get_args(MixtureScore))
+            raise ValueError(f"Unknown `mixture_score={self.mixture_score!r}`; choose one of {scores}.")
         build_strategy(str(self.strategy), **self.strategy_options)
         if not self.normal_generation:
             self._refuse_other_engines()
@@ -111,9 +112,8 @@ class MoTGRPOConfig(GRPOConfig):
         for name, value in {**DEFAULTS, **preset}.items():
             if getattr(self, name) is None:
                 setattr(self, name, value)
-        truncates_nothing = self.strategy == "one_token" or "k" in self._given_options
-        if self.mixture_k is None and not truncates_nothing and self.strategy in STRATEGIES:
-            self.mixture_k = 2 if "k" in inspect.signature(STRATEGIES[self.strategy]).parameters else None
+        if self.mixture_k is None and self.strategy != "one_token" and "k" not in self._given_options:
+            self.mixture_k = DEFAULT_K
 
     def _refuse_other_engines(self) -> None:
         for name in ("use_vllm", "use_transformers_continuous_batching"):

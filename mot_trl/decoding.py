@@ -19,7 +19,7 @@ from mot_trl.phases import Phases
 from mot_trl.rollout import Rollout
 from mot_trl.strategies import Strategy
 from mot_trl.strategies.one_token import OneToken
-from mot_trl.strategies.score import score
+from mot_trl.strategies.score import MixtureScore, score
 
 logger = logging.get_logger(__name__)
 
@@ -76,7 +76,7 @@ class Decoding:
         self,
         strategy: Strategy,
         phases: Phases,
-        mixture_score: str,
+        mixture_score: MixtureScore,
         *,
         model: Any,
         max_length: int,

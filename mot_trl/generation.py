@@ -22,6 +22,7 @@ from mot_trl.embedding import blend_of, mixing
 from mot_trl.phases import Phases, build_phases
 from mot_trl.rollout import Rollout
 from mot_trl.strategies import Strategy, build_strategy
+from mot_trl.strategies.score import MixtureScore
 
 
 @dataclass
@@ -44,7 +45,7 @@ class MixtureDecoder:
 
     strategy: Strategy
     phases: Phases
-    mixture_score: str = "density"
+    mixture_score: MixtureScore = "density"
     rollout: Rollout | None = None
 
     @torch.no_grad()

@@ -171,7 +171,8 @@ def _candidate_logps(
     visible_logps: Float[Tensor, " N"],
     transform: LogitTransform,
 ) -> Float[Tensor, "N K"]:
-    weight, bias = lm_head.weight, lm_head.bias
+    weight: Any = lm_head.weight
+    bias: Any = lm_head.bias
     if isinstance(weight, DTensor):
         weight, bias = weight.full_tensor(), (None if bias is None else bias.full_tensor())
     with maybe_gather_lm_head_ctx(weight, bias):

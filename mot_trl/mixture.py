@@ -2,9 +2,11 @@
 
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+WEIGHTLESS = -200.0
+"""Log-weight of a candidate that could have been drawn and was not: its weight is 0 in float32, its slot is in use."""
 
 
 class Mixture(NamedTuple):
@@ -12,8 +14,9 @@ class Mixture(NamedTuple):
 
     Attributes:
         candidate_ids: Tokens of the mixture, in the vocabulary's range also in unused slots.
-        log_weights: Natural logarithms of the weights, float32. `exp` sums to 1 over `K`; `-inf` marks an unused slot.
-        visible_ids: The token that text, stop rules and rewards see; always one of the used candidates.
+        log_weights: Natural logarithms of the weights, float32. `exp` sums to 1 over `K`; `-inf` marks an unused slot,
+            `WEIGHTLESS` a candidate that the density knows and the embedding does not.
+        visible_ids: The token that text, stop rules and rewards see; always one of the candidates with weight.
     """
 
     candidate_ids: Int[Tensor, "N K"]
@@ -41,6 +44,6 @@ def blend(embeddings: Float[Tensor, "N K H"], log_weights: Float[Tensor, "N K"])
     return (log_weights.exp().unsqueeze(-1) * embeddings.float()).sum(dim=-2).to(embeddings.dtype)
 
 
-def is_mixed(log_weights: Float[Tensor, "*N K"]) -> torch.Tensor:
-    """Whether more than one candidate has weight, `(*N,)` bool; where not, the blend is one token's embedding."""
+def is_mixed(log_weights: Float[Tensor, "*N K"]) -> Bool[Tensor, " *N"]:
+    """Whether more than one candidate has weight; where not, the blend is one token's embedding."""
     return log_weights.amax(dim=-1) < 0

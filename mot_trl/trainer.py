@@ -16,7 +16,7 @@ from mot_trl.metrics import log_prob_gap, rollout_totals, summarize
 from mot_trl.phases import build_phases
 from mot_trl.rollout import Rollout
 from mot_trl.strategies import Strategy, build_strategy
-from mot_trl.strategies.score import score
+from mot_trl.strategies.score import MixtureScore, score
 
 
 class MoTGRPOTrainer(GRPOTrainer):
@@ -70,7 +70,7 @@ class MoTGRPOTrainer(GRPOTrainer):
         policy: Any = self.model
         _refuse_encoder_decoder(policy)
         self.strategy = strategy or build_strategy(str(args.strategy), **args.strategy_options)
-        self.mixture_score = str(args.mixture_score)
+        self.mixture_score: MixtureScore = args.mixture_score or "density"
         vocabulary = policy.config.get_text_config().vocab_size
         if args.mixture_k is not None and args.mixture_k > vocabulary:
             raise ValueError(f"`mixture_k={args.mixture_k}` is beyond the vocabulary of {vocabulary} tokens.")
@@ -157,7 +157,9 @@ class MoTGRPOTrainer(GRPOTrainer):
 class _Replay:
     """Stands for a model in TRL's log-probability function: hands each chunk of rows the rollout they came from."""
 
-    def __init__(self, model: Callable[..., Any], rollout: Rollout, strategy: Strategy, mixture_score: str) -> None:
+    def __init__(
+        self, model: Callable[..., Any], rollout: Rollout, strategy: Strategy, mixture_score: MixtureScore
+    ) -> None:
         self.model, self.rollout, self.strategy, self.mixture_score = model, rollout, strategy, mixture_score
         self.row = 0
 
