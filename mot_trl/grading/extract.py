@@ -1,0 +1,81 @@
+r"""Where a completion's final answer is: after the thinking, in `\boxed{}`, in `<answer>` tags, or behind `####`."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+ANSWER_OPEN, ANSWER_CLOSE = "<answer>", "</answer>"
+
+# A box's opening, an escape (so that `\{` counts as no brace; `\\boxed` is a box escaped twice), or a brace.
+_BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\\\(?!boxed|fbox)|\\[{}]|[{}]")
+
+
+def completion_text(completion: str | Sequence[Mapping[str, Any]]) -> str:
+    """The text of a completion as TRL passes it: a string, or messages, of which the last assistant's counts.
+
+    A message's content may be a string, a list of parts (`{"type": "text", "text": ...}`; others are skipped) or None.
+    A message without a role counts as the assistant's, as in TRL's own examples; no such message gives "".
+    """
+    if isinstance(completion, str):
+        return completion
+    contents = [m.get("content") for m in completion if m.get("role", "assistant") == "assistant"]
+    content = contents[-1] if contents else None
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(part.get("text") or "" for part in content if part.get("type") == "text")
+
+
+def answer_part(text: str, *, opened: bool = False) -> str | None:
+    """The text after the thinking, or None where a thinking phase was opened and never closed.
+
+    A text that closes a phase it never opened was opened by the chat template, so what precedes the last `</think>`
+    is thought. Where neither tag stands, the whole text is the answer part, unless `opened` says that the prompt
+    opened the phase (as the templates of some reasoning models do): then the thinking never ended.
+    """
+    _thought, closed, rest = text.rpartition(THINK_CLOSE)
+    if THINK_OPEN in rest or (opened and not closed):
+        return None
+    return rest
+
+
+def final_answer(text: str, *, opened: bool = False) -> str | None:
+    r"""The final answer in `text`, stripped, or None where there is none.
+
+    After the thinking (see `answer_part`): the last balanced `\boxed{...}`, else the last `<answer>...</answer>`, else
+    the rest of the line behind the last `####`. An empty answer is none. Takes time linear in the text's length.
+    """
+    part = answer_part(text, opened=opened)
+    if part is None:
+        return None
+    for find in (_last_boxed, _last_tagged, _last_hashed):
+        found = find(part)
+        if found is not None:
+            return found.strip() or None
+    return None
+
+
+def _last_boxed(text: str) -> str | None:
+    boxed = None
+    openings: list[int | None] = []  # where a box's content starts; None for any other brace
+    for match in _BRACES.finditer(text):
+        token = match.group()
+        if token == "}":
+            start = openings.pop() if openings else None
+            boxed = boxed if start is None else text[start : match.start()]
+        elif token == "{":
+            openings.append(None)
+        elif token.startswith((r"\boxed", r"\fbox")):
+            openings.append(match.end())
+    return boxed
+
+
+def _last_tagged(text: str) -> str | None:
+    end = text.rfind(ANSWER_CLOSE)
+    start = text.rfind(ANSWER_OPEN, 0, max(end, 0))
+    return None if start < 0 else text[start + len(ANSWER_OPEN) : end]
+
+
+def _last_hashed(text: str) -> str | None:
+    _, mark, rest = text.rpartition("####")
+    return rest.strip().partition("\n")[0] if mark else None

@@ -1,0 +1,56 @@
+"""Where a task's rows come from: the hub, or JSON lines on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def read_rows(split: str, path: str | Path | None, *, hub_id: str, config: str | None = None) -> Dataset:
+    """The rows of `split`: the hub's, or, with `path`, a `.jsonl` file's or those of a folder with `<split>.jsonl`.
+
+    A file is read whole, whatever `split` says. Raises FileNotFoundError where `path` or its split does not exist, and
+    ValueError, naming the line, where a line is not a JSON object.
+    """
+    import datasets
+
+    if path is None:
+        return datasets.load_dataset(hub_id, config, split=split)
+    return datasets.Dataset.from_list(_json_lines(_file(split, Path(path).expanduser(), hub_id)))
+
+
+def _file(split: str, path: Path, hub_id: str) -> Path:
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise FileNotFoundError(
+            f"`path` is {str(path)!r}, which does not exist; give a .jsonl file or a folder holding {split}.jsonl, "
+            f"or leave `path` out to load {hub_id} from the hub."
+        )
+    file = path / f"{split}.jsonl"
+    if not file.is_file():
+        splits = sorted(found.stem for found in path.glob("*.jsonl"))
+        raise FileNotFoundError(f"`path` {str(path)!r} holds no {file.name}; choose a `split` among {splits}.")
+    return file
+
+
+def _json_lines(file: Path) -> list[dict]:
+    rows = []
+    with file.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{file}, line {number} is not JSON: {error}.") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"{file}, line {number} holds {row!r:.60}; each line must be a JSON object.")
+            rows.append(row)
+    if not rows:
+        raise ValueError(f"{file} holds no rows.")
+    return rows
