@@ -48,7 +48,7 @@ def replay(
     outputs = _Replay(model, rollout, strategy, "density")(
         input_ids=sequences, attention_mask=mask, labels=labels, fused_lm_head=True
     )
-    return outputs.log_probs[:, prompt_length - 1 :].detach()
+    return outputs.log_probs[:, prompt_length - sequences.size(1) :].detach()
 
 
 def with_heads(model: PreTrainedModel, strategy: Strategy) -> PreTrainedModel:

@@ -35,7 +35,9 @@ def scored(family: str, **overrides: object) -> dict[str, torch.Tensor]:
     add_candidate_head(model, TopK(), temperature=TEMPERATURE)
     labels = ids.clone()
     labels[:, :4] = -100
-    ours = model(input_ids=ids, labels=labels, fused_lm_head=True, rollout=rollout).candidate_logps
+    ours = model(
+        input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels, fused_lm_head=True, rollout=rollout
+    ).candidate_logps
     (ours * weights).sum().backward()
     gaps = {name: (parameter.grad - full_gradients[name]).abs().max() for name, parameter in model.named_parameters()}
     sizes = {name: gradient.abs().max() for name, gradient in full_gradients.items()}
