@@ -21,7 +21,10 @@ from mot_trl.tasks.source import read_rows
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["INSTRUCTION", "compiles", "has_code_block", "load", "runs", "tests_fraction", "tests_pass"]
+__all__ = ["FIXTURE", "INSTRUCTION", "compiles", "has_code_block", "load", "runs", "tests_fraction", "tests_pass"]
+
+FIXTURE = Path(__file__).parent / "fixtures" / "mbpp"
+"""A folder with 8 rows of `train` and 4 of `test`, for runs without a network: `load(path=FIXTURE)`."""
 
 INSTRUCTION = "Answer with one Python code block that holds the whole solution."
 

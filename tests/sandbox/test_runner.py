@@ -124,7 +124,7 @@ HONEST = {
     "raises_as_it_should": (
         "def f():\n    raise ValueError('no')",
         (
-            "try:\n    f()\n    held = False\nexcept Exception as error:\n    held = 'ValueError' in str(error)\nassert held",
+            "try:\n    f()\nexcept Exception as error:\n    said = str(error)\nassert 'ValueError' in said",
         ),
         ["f"],
     ),
