@@ -1,12 +1,14 @@
 """MBPP: its own solutions pass, wrong ones do not, and the rewards keep to TRL's convention."""
 
 import json
+import os
 import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -234,6 +236,7 @@ def _code_writing_model(folder: Path) -> None:
         eos_token_id=2,
         bos_token_id=1,
     )
+    torch.manual_seed(0)
     model = LlamaForCausalLM(config)
     # The pieces are likelier than the letters, which are most of the vocabulary.
     with_pieces = model.lm_head.weight.data
@@ -255,12 +258,17 @@ def test_the_recipe_trains_a_tiny_model_on_a_cpu(tmp_path):
     )
 
     done = subprocess.run(
-        [sys.executable, str(ROOT / "recipes" / "mbpp.py"), *flags.split()], capture_output=True, text=True, cwd=ROOT
+        [sys.executable, str(ROOT / "recipes" / "mbpp.py"), *flags.split()],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
 
     assert done.returncode == 0, done.stderr[-3000:]
     lines = [line for line in done.stdout.splitlines() if "rewards/has_code_block/mean" in line]
     assert len(lines) >= 20, done.stdout[-3000:]
     assert "rewards/tests_pass/mean" in lines[0]
+    assert any("'rewards/compiles/mean': '0'" not in line for line in lines), "no program reached the sandbox"
     assert "programs/seconds" in lines[0]
     assert (tmp_path / "out" / "model.safetensors").exists()
