@@ -123,9 +123,7 @@ HONEST = {
     ),
     "raises_as_it_should": (
         "def f():\n    raise ValueError('no')",
-        (
-            "try:\n    f()\nexcept Exception as error:\n    said = str(error)\nassert 'ValueError' in said",
-        ),
+        ("try:\n    f()\nexcept Exception as error:\n    said = str(error)\nassert 'ValueError' in said",),
         ["f"],
     ),
     "handles_signals": (
