@@ -11,10 +11,10 @@ import sys
 from typing import Any, NoReturn
 
 from mot_trl.sandbox import layers
-from mot_trl.sandbox.channel import Channel
+from mot_trl.sandbox.channel import Channel, Deadline
 from mot_trl.sandbox.job import Result
 from mot_trl.sandbox.judge import Judge
-from mot_trl.sandbox.program import EndedError, Program
+from mot_trl.sandbox.program import START_SECONDS, EndedError, Program
 from mot_trl.sandbox.stopwatch import PATIENCE, Stopwatch
 from mot_trl.sandbox.zygote import Zygote
 
@@ -76,7 +76,7 @@ def _trainer_lives(runner: Channel, trainer: int) -> bool:
 
 
 def _judge(zygote: Zygote, confinement: layers.Confinement, runner: Channel, proc: int) -> Result:
-    message: dict[str, Any] = runner.receive()
+    message: dict[str, Any] = runner.receive(Deadline(START_SECONDS))
     end = zygote.start()
     # The stopwatch does not run while this process looks at what the program sent, and that can be made slow.
     signal.setitimer(signal.ITIMER_REAL, PATIENCE * confinement.timeout + _COMPARING_SECONDS)

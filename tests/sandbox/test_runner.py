@@ -52,6 +52,11 @@ HONEST = {
         ("values = [1]\npush(values)\nassert values == [1, 4]",),
         ["push"],
     ),
+    "mutates_its_keywords": (
+        "def push(values, seen):\n    values.append(4)\n    seen.add(1)",
+        ("values, seen = [1], set()\npush(values=values, seen=seen)\nassert (values, seen) == ([1, 4], {1})",),
+        ["push"],
+    ),
     "keeps_state_between_calls": (
         "count = 0\n\ndef step():\n    global count\n    count += 1\n    return count",
         ("assert step() == 1", "assert step() == 2"),
