@@ -190,12 +190,14 @@ def _base_model(model: Any) -> Any:
 @contextmanager
 def _bound_generate(model: Any, decoder: MixtureDecoder) -> Generator[None]:
     """Let the model's `generate` use the decoder."""
-    generate = model.generate
+    own_generate, generate = vars(model).get("generate"), model.generate
     model.generate = lambda *args, **kwargs: generate(*args, custom_generate=decoder, **kwargs)
     try:
         yield
     finally:
         del model.generate
+        if own_generate is not None:
+            model.generate = own_generate
 
 
 def _refuse_encoder_decoder(model: Any) -> None:
