@@ -18,6 +18,11 @@ from trl import GRPOConfig, GRPOTrainer
 from mot_trl import MoTGRPOConfig, MoTGRPOTrainer
 
 
+def no_reward(completions: list[str], **_: object) -> list[float | None]:
+    """Nothing is judged here."""
+    return [None] * len(completions)
+
+
 def make_trainer(path: str | None, *, strategy: str | None, k: int, prompts: int, group: int, longest: int) -> Any:
     """A trainer of ours, or TRL's where there is no strategy."""
     model, tokenizer = load(path)
@@ -33,10 +38,10 @@ def make_trainer(path: str | None, *, strategy: str | None, k: int, prompts: int
     }
     rows = Dataset.from_dict({"prompt": ["a"] * prompts})
     if strategy is None:
-        return GRPOTrainer(model, len, GRPOConfig(**settings), train_dataset=rows, processing_class=tokenizer)
+        return GRPOTrainer(model, no_reward, GRPOConfig(**settings), train_dataset=rows, processing_class=tokenizer)
     options = {} if strategy == "one_token" else {"mixture_k": k}
     config = MoTGRPOConfig(**settings, strategy=strategy, stop_text="\x00never\x00", **options)
-    return MoTGRPOTrainer(model, len, config, train_dataset=rows, processing_class=tokenizer)
+    return MoTGRPOTrainer(model, no_reward, config, train_dataset=rows, processing_class=tokenizer)
 
 
 def rollout(trainer: Any, texts: list[str], *, group: int, longest: int, ragged: bool) -> Callable[[], float]:

@@ -20,7 +20,7 @@ from trl import GRPOConfig, GRPOTrainer
 from mot_trl import MoTGRPOConfig, MoTGRPOTrainer
 
 
-def letters(completions: list[str], **_: object) -> list[float]:
+def letters(completions: list[str], **_: object) -> list[float | None]:
     """A reward that differs within a group."""
     return [float(sum(map(ord, text)) % 7) for text in completions]
 
@@ -58,8 +58,8 @@ def measure(arm: str, args: Any) -> dict[str, float]:
         )
         trainer = MoTGRPOTrainer(model, letters, config, train_dataset=rows, processing_class=tokenizer)
     end = EndAt(prompt_length=0, longest=longest, eos_token_id=tokenizer.eos_token_id, ragged=False)
-    generate = type(trainer.model).generate
-    trainer.model.generate = lambda *a, **kwargs: generate(trainer.model, *a, logits_processor=[end], **kwargs)
+    generate = type(model).generate
+    model.generate = lambda *a, **kwargs: generate(model, *a, logits_processor=[end], **kwargs)
     trainer.train()
     seconds = [entry["step_time"] for entry in trainer.state.log_history if "step_time" in entry]
     return {"seconds": seconds[-1], "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
