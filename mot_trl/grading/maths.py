@@ -136,10 +136,10 @@ def _same_leaf(gold: str, answer: str, timeout: float, symbolic: bool) -> bool |
         return True
     if any(quantity and quantity.unit.startswith("base ") for quantity in (first, second)):
         return False
-    gold, answer = _MONEY.sub("", gold), _MONEY.sub("", answer)
-    (gold, gold_unit), (answer, answer_unit) = split_unit(gold), split_unit(answer)
+    words, also_words = gold, answer
+    (gold, gold_unit), (answer, answer_unit) = (split_unit(_MONEY.sub("", text)) for text in (gold, answer))
     if has_words(gold) or has_words(answer):
-        return same_words(gold + gold_unit, answer + answer_unit)
+        return same_words(words, also_words)
     if r"\infty" in gold + answer or not same_unit(read_unit(gold_unit), read_unit(answer_unit)):
         return False
     if "=" in gold or "=" in answer:

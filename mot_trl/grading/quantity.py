@@ -34,9 +34,8 @@ _NOT_UNITS = frozenset(
     re.findall(
         "[a-z]+",
         "and or not nor no than plus minus times over to but if either maybe between unless except is are was "
-        "factorial mod modulo half quarter third thirds quarters fifths halves squared cubed from by base point divided "
-        "multiplied wrong incorrect "
-        "negative",
+        "factorial mod modulo half quarter third thirds quarters fifths halves squared cubed from by base point "
+        "divided multiplied wrong incorrect negative",
     )
 )
 _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}

@@ -1,7 +1,7 @@
 r"""Pairs that graders get wrong: gold, answer, whether a careful teacher would accept it, and why.
 
-The rule where taste enters: an answer earns its mark if a reader of the gold would say "the same thing". A unit that the
-gold leaves out may be added, one that it names may be left out, another may not be put in its place.
+The rule where taste enters: an answer earns its mark if a reader of the gold would say "the same thing". A unit that
+the gold leaves out may be added, one that it names may be left out, another may not be put in its place.
 """
 
 from typing import NamedTuple
@@ -116,7 +116,7 @@ PAIRS = [
     Pair("70000", "7 \\times 10^5", False, "another power"),
     Pair("0", "-0", True, "negative zero"),
     Pair("0", "0.0", True, "zero with a point"),
-    Pair("-2", "−2", True, "a unicode minus"),
+    Pair("-2", "\u22122", True, "a unicode minus"),
     Pair("-2", "--2", False, "a double minus"),
     Pair("5", "+5", True, "a plus sign"),
     Pair("5", "-5", False, "the sign"),
@@ -161,9 +161,11 @@ PAIRS = [
     Pair("\\left( 3, \\frac{\\pi}{2} \\right)", "(3, 1.5708)", False, "a rounded coordinate"),
     Pair("(6,31,-1)", "\\langle 6, 31, -1 \\rangle", True, "angle brackets"),
     # Matrices.
-    Pair("\\begin{pmatrix} -1 & 0 \\\\ 0 & -1 \\end{pmatrix}", "\\begin{bmatrix} -1 & 0 \\\\ 0 & -1 \\end{bmatrix}", True,
+    Pair("\\begin{pmatrix} -1 & 0 \\\\ 0 & -1 \\end{pmatrix}",
+         "\\begin{bmatrix} -1 & 0 \\\\ 0 & -1 \\end{bmatrix}", True,
          "another bracket"),
-    Pair("\\begin{pmatrix} -1 & 0 \\\\ 0 & -1 \\end{pmatrix}", "\\begin{pmatrix} -1 & 0 \\\\ 0 & 1 \\end{pmatrix}", False,
+    Pair("\\begin{pmatrix} -1 & 0 \\\\ 0 & -1 \\end{pmatrix}",
+         "\\begin{pmatrix} -1 & 0 \\\\ 0 & 1 \\end{pmatrix}", False,
          "one entry"),
     Pair("\\begin{pmatrix} -2 \\\\ -14 \\\\ -7 \\end{pmatrix}", "\\begin{pmatrix} -2 & -14 & -7 \\end{pmatrix}", False,
          "a row is no column"),
@@ -214,12 +216,16 @@ PAIRS = [
     Pair("\\pi", "3.14159265358979", False, "a rounded decimal"),
     Pair("\\frac{20000}{\\pi}", "20000/\\pi", True, "on a line"),
     Pair("5r^5", "5r^{5}", True, "a braced power"),
-    Pair("x^{10}", "x^10", False, "TeX raises to the first digit"),
+    Pair("x^{10}", "x^10", True, "plain text, though TeX would raise to the first digit alone"),
     Pair("|x|", "x", False, "an absolute value is not its argument"),
     Pair("\\sqrt{x^2}", "x", False, "equal on the positive reals alone"),
     Pair("\\log_2 8", "3", True, "a logarithm"),
     Pair("3!", "6", True, "a factorial"),
     Pair("\\binom{5}{2}", "10", True, "a binomial coefficient"),
+    Pair("2^{100}-1", "2^{100}", False, "one in 10^30"),
+    Pair("2^{100}-1", "-1 + 2^{100}", True, "the order of terms"),
+    Pair("0", "10^{20} + 1 - 10^{20}", False, "beyond a float's digits"),
+    Pair("10^{-20}", "10^{-21}", False, "both tiny"),
     # Equations.
     Pair("x=5", "5", True, "the value alone"),
     Pair("5", "x = 5", True, "a variable named"),
@@ -237,8 +243,8 @@ PAIRS = [
     Pair("5", "}5{", False, "unbalanced braces"),
     Pair("\\frac{1}{2}", "\\frac{1}{2", False, "an unclosed brace"),
     Pair("5", "?", False, "punctuation"),
-    Pair("5", "5​", True, "a zero-width space"),
-    Pair("5", "５", True, "a full-width digit"),
+    Pair("5", "5\u200b", True, "a zero-width space"),
+    Pair("5", "\uff15", True, "a full-width digit"),
 ]  # fmt: skip
 """Final answers, as `final_answer` returns them."""
 
