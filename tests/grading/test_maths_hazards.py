@@ -24,7 +24,7 @@ def timed(gold, answer):
 
 
 @pytest.mark.parametrize("name", HAZARDS)
-@pytest.mark.parametrize("gold", ["5", r"\frac{x+1}{\log_2 x}"])
+@pytest.mark.parametrize("gold", ["5", pytest.param(r"\frac{x+1}{\log_2 x}", marks=pytest.mark.slow)])
 def test_hazards_are_wrong_soon(name, gold, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     results = []
