@@ -1,12 +1,11 @@
 r"""Any data set of maths questions with one final answer each: SVAMP, ASDiv, AIME, AMC, Minerva, OlympiadBench, ...
 
-    rows = maths.load("test", hub_id="AI-MO/aimo-validation-aime", question_column="problem")
-
-The hub's names change; `docs/grading.md` lists the columns of the well-known sets.
+rows = maths.load("train", hub_id="AI-MO/aimo-validation-aime", question_column="problem")
 """
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ INSTRUCTION = (
 COLUMNS = ["prompt", "question", "answer"]
 
 _GRADE = MathReward()
+_logger = logging.getLogger(__name__)
 
 
 def load(
@@ -51,8 +51,9 @@ def load(
             (GSM8K's form) or inside the last `\boxed{}` (MATH's solutions), only that counts.
         instruction: what the prompt asks for behind the problem.
 
-    Raises FileNotFoundError where `path` does not exist or lacks the split; ValueError where neither `path` nor
-    `hub_id` is given, a column is missing, or a row has no gold or several.
+    Raises FileNotFoundError where `path` does not exist or lacks the split; ValueError where neither `path` nor `hub_id`
+    is given, a column is missing, or no row has a gold. Rows without a gold, or with several, are left out, with a
+    warning.
     """
     if path is None and hub_id is None:
         raise ValueError("Give `hub_id` (a data set on the hub) or `path` (a .jsonl file or a folder of them).")
@@ -65,15 +66,18 @@ def load(
             "name theirs in `question_column` and `answer_column`."
         )
 
-    def to_row(row: dict[str, Any], index: int) -> dict[str, Any]:
+    def to_row(row: dict[str, Any]) -> dict[str, Any]:
         question = " ".join(str(row[column]).strip() for column in questions)
-        answer = gold_answer(row[answer_column])
-        if answer is None:
-            raise ValueError(f"Row {index} has no single gold in `{answer_column}`: {row[answer_column]!r:.100}.")
         message = {"role": "user", "content": f"{question}\n\n{instruction}"}
-        return {"prompt": [message], "question": question, "answer": answer}
+        return {"prompt": [message], "question": question, "answer": gold_answer(row[answer_column])}
 
-    return rows.map(to_row, with_indices=True, remove_columns=rows.column_names).select_columns(COLUMNS)
+    made = rows.map(to_row, remove_columns=rows.column_names).select_columns(COLUMNS)
+    graded = made.filter(lambda row: row["answer"] is not None)
+    if len(graded) == 0:
+        raise ValueError(f"No row has a single gold in `{answer_column}`; name another in `answer_column`.")
+    if len(graded) < len(made):
+        _logger.warning("Left out %d of %d rows, which have no gold or several.", len(made) - len(graded), len(made))
+    return graded
 
 
 def correct_answer(completions: list, answer: list[str], **columns: Any) -> list[float | None]:

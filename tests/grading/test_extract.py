@@ -53,6 +53,7 @@ def test_a_phase_that_the_prompt_opened_must_be_closed():
         (r"\boxed {3}", "3"),
         (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
         (r"\boxed{x = \boxed{5}}", r"x = \boxed{5}"),
+        (r"so $x = \boxed 7$.", "7"),
         (r"\boxed{1} then \boxed{2", "1"),
         (r"{ \boxed{1}", "1"),
         (r"} \boxed{1} }", "1"),

@@ -28,6 +28,13 @@ def test_a_missing_split_is_refused_with_those_there(tmp_path):
         math500.load("train", path=tmp_path)
 
 
+def test_training_golds_come_from_the_solutions(tmp_path):
+    row = {"problem": "What is half of 3?", "solution": "It is $\\boxed{\\frac32}.$", "type": "Algebra"}
+    (tmp_path / "train.jsonl").write_text(json.dumps(row) + "\n")
+
+    assert math500.load("train", path=tmp_path)["answer"] == ["\\frac32"]
+
+
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"the data set is not in {DATA}")
 def test_every_solution_of_the_data_set_earns_1():
     rows = math500.load(path=DATA)

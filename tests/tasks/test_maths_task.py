@@ -48,10 +48,20 @@ def test_wrong_columns_are_refused_with_those_there(tmp_path):
         maths.load(path=file)
 
 
-def test_a_row_with_two_golds_is_refused(tmp_path):
-    file = write(tmp_path / "test.jsonl", {"question": "q", "answer": ["1"]}, {"question": "q", "answer": ["1", "2"]})
+def test_rows_with_two_golds_are_left_out_with_a_warning(tmp_path, caplog):
+    file = write(tmp_path / "test.jsonl", {"question": "a", "answer": ["1"]}, {"question": "b", "answer": ["1", "2"]})
 
-    with pytest.raises(ValueError, match=r"Row 1 has no single gold in `answer`"):
+    with caplog.at_level("WARNING", logger="mot_trl"):
+        rows = maths.load(path=file)
+
+    assert rows["question"] == ["a"]
+    assert "Left out 1 of 2 rows" in caplog.text
+
+
+def test_a_column_without_golds_is_refused(tmp_path):
+    file = write(tmp_path / "test.jsonl", {"question": "a", "answer": []})
+
+    with pytest.raises(ValueError, match="No row has a single gold in `answer`"):
         maths.load(path=file)
 
 
