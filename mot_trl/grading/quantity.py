@@ -10,7 +10,7 @@ _SCALE = r"(?:\s*(?:\\cdot|\*|x)\s*10\s*\^\s*\{?\s*([+-]?[0-9]{1,3})\s*\}?|[eE](
 _RATIO = rf"\\frac\{{\s*([+-]?)\s*({_DECIMAL})\s*\}}\s*\{{\s*({_DECIMAL})\s*\}}|({_DECIMAL})\s*/\s*({_DECIMAL})"
 _CURRENCY = r"\$|\\dollar(?![a-z])|\\pounds|€|¥|₹|\\euro|USD|EUR|GBP|Rs\.?|US\s*\$"
 _NUMBER = re.compile(
-    rf"(?:\\approx\s*|~\s*|\\text\s*\{{\s*\}}\s*)?([+-]?)\s*({_CURRENCY})?\s*([+-]?)\s*"
+    rf"(?:\\approx\s*|~\s*|(?:approximately|approx\.?|about)\s+|\\text\s*\{{\s*\}}\s*)?([+-]?)\s*({_CURRENCY})?\s*([+-]?)\s*"
     rf"(?:(?:([0-9]+)\s*(?:\+\s*)?(?=\\frac)|([0-9]+)\s+(?=[0-9]+\s*/))?(?:{_RATIO})|({_DECIMAL}){_SCALE}?)\s*"
 )
 _CURRENCIES = {

@@ -47,13 +47,12 @@ def load(
         hub_id: the data set on the hub, with `config` if it has several.
         question_column: the column with the problem; several are joined by a space (SVAMP's `Body` and `Question`).
         answer_column: the column with the gold. A list of one is that one (OlympiadBench's `final_answer`); behind
-        `####`
-            (GSM8K's form) or inside the last `\boxed{}` (MATH's solutions), only that counts.
+            `####` (GSM8K's form) or inside the last `\boxed{}` (MATH's solutions), only that counts.
         instruction: what the prompt asks for behind the problem.
 
-    Raises FileNotFoundError where `path` does not exist or lacks the split; ValueError where neither `path` nor `hub_id`
-    is given, a column is missing, or no row has a gold. Rows without a gold, or with several, are left out, with a
-    warning.
+    Raises FileNotFoundError where `path` does not exist or lacks the split; ValueError where neither `path` nor
+    `hub_id` is given, a column is missing, or no row has a gold. Rows without a gold, or with several, are left out,
+    with a warning.
     """
     if path is None and hub_id is None:
         raise ValueError("Give `hub_id` (a data set on the hub) or `path` (a .jsonl file or a folder of them).")
