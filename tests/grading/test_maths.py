@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tricky_pairs import COMPLETIONS, PAIRS
+from tricky_pairs import COMPLETIONS, HELD_OUT, PAIRS
 
 from mot_trl.grading.maths import MathReward, is_equivalent
 
@@ -27,6 +27,13 @@ def test_tricky_pairs_are_judged_as_a_teacher_would(pair):
 @pytest.mark.parametrize("pair", COMPLETIONS, ids=lambda pair: pair.answer)
 def test_tricky_completions_are_judged_as_a_teacher_would(pair):
     assert MathReward()(completions=[pair.answer], answer=[pair.gold]) == [float(pair.same)], pair.why
+
+
+def test_pairs_held_out_are_mostly_right_and_never_paid_wrongly():
+    verdicts = [(pair, bool(is_equivalent(pair.gold, pair.answer))) for pair in HELD_OUT]
+
+    assert [pair for pair, verdict in verdicts if verdict and not pair.same] == []
+    assert sum(verdict == pair.same for pair, verdict in verdicts) >= 76  # of 81
 
 
 def test_the_list_is_long_and_both_verdicts_are_common():
