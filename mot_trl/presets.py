@@ -129,12 +129,12 @@ PRESETS: dict[str, Preset] = {
     ),
     "mixture_of_inputs": Preset(
         strategy="mixture_of_inputs",
-        mixture_k=10,
+        mixture_k=20,
         mixture_score="visible",
         strategy_kwargs={"beta": 1.0},
         source="Text Generation Beyond Discrete Token Sampling (arXiv 2505.14827)",
-        differs="A training score is ours, the paper does not train. Mixes 10 tokens instead of the vocabulary, and "
-        "only while thinking.",
+        differs="A training score is ours, the paper does not train. Mixes 20 tokens, as the authors' code does, not "
+        "the paper; and only while thinking.",
     ),
     "multiplex": Preset(
         strategy="multiplex",

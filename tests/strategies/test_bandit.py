@@ -1,4 +1,4 @@
-"""Policy gradient on one mixture with a known best token: each exact density climbs, `expected` does not."""
+"""Policy gradient on one mixture with a known best token: each exact density climbs, and `expected` cannot."""
 
 import pytest
 import torch
@@ -7,8 +7,10 @@ from strategy_laws import LOGITS, variants
 from mot_trl.strategies import Strategy, build_strategy
 from mot_trl.strategies.score import MixtureScore, score
 
-BEST = 1  # The second likeliest token, so that sharpening p moves away from it.
+BEST = 1  # The second likeliest token, so that merely sharpening p does not find it.
 EXACT = {name: s for name, s in variants().items() if s.exact and not (name.endswith("1]") and s.k == 1)}
+
+UNCUT: dict[str, dict[str, float]] = {"dirichlet": {"min_share": 0.0}, "gumbel_softmax": {"min_ratio": 0.0}}
 
 
 def train(
@@ -32,14 +34,16 @@ def train(
 
 @pytest.mark.parametrize("strategy", EXACT.values(), ids=EXACT.keys())
 def test_an_exact_density_finds_the_best_token(strategy: Strategy):
-    assert train(strategy)[BEST] > 0.9
+    # A support floor ends learning where the others' shares fall below it, and the best token is drawn each time.
+    assert train(strategy)[BEST] > 0.75
 
 
 @pytest.mark.parametrize("name", ["dirichlet", "gumbel_softmax"])
-def test_expected_sharpens_p_whatever_the_reward_says(name: str):
+def test_expected_gathers_p_on_the_candidates_whatever_the_reward_says(name: str):
     probs = train(build_strategy(name, k=3, **UNCUT[name]), how="expected", baseline=False)
 
-    assert probs[0] > 0.9
+    assert probs[:3].sum() > 0.99
+    assert probs[BEST] < probs[0]
 
 
 @pytest.mark.parametrize("name", ["dirichlet", "gumbel_softmax"])
@@ -54,6 +58,3 @@ def test_expected_with_a_baseline_has_no_gradient(name: str):
     (gradients,) = torch.autograd.grad(((advantages - advantages.mean()) * log_probs).mean(), logps)
 
     torch.testing.assert_close(gradients, torch.zeros(6), atol=1e-6, rtol=0)
-
-
-UNCUT = {"dirichlet": {"min_share": 0.0}, "gumbel_softmax": {"min_ratio": 0.0}}
