@@ -176,7 +176,7 @@ PRESETS: dict[str, Preset] = {
         mixture_k=3,
         mixture_score="density",
         source="This library, after MoT-G's Dirichlet (arXiv 2509.21482)",
-        differs="Weights are multiples of 1/16: the mixture is nearly the same, its exact score far less noisy.",
+        differs="Weights are multiples of 1/8: the mixture is nearly the same, its exact score far less noisy.",
     ),
     "gumbel_exact": Preset(
         strategy="gumbel_softmax",

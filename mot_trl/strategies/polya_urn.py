@@ -33,7 +33,7 @@ class PolyaUrn:
 
     k: int = 3
     concentration: float = 1.0
-    resolution: int = 16
+    resolution: int = 8
     min_share: float = 0.0
 
     exact: ClassVar[bool] = True
