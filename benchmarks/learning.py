@@ -1,9 +1,10 @@
 """What a score's noise costs in learning: group-relative policy gradient on a toy where few of many positions matter.
 
 Run `python benchmarks/learning.py`; about five minutes on one core. A linear policy maps random features to 32 tokens,
-at 24 positions of 16 prompts. Four positions of each prompt earn a reward, linear in the mixture's weights; the others add
-noise alone, as most tokens of a chain of thought do. Printed: mean reward under each law's own draws, in the first and the
-last tenth of 200 steps of 16 x 8 rollouts, as a share of what the likeliest possible token would earn; a figure a seed.
+at 24 positions of 16 prompts. Four positions of each prompt earn a reward, linear in the mixture's weights; the others
+add noise alone, as most tokens of a chain of thought do. Printed: mean reward under each law's own draws in the first
+and the last tenth of 200 steps of 16 x 8 rollouts, as a share of what the best of the three tokens that are likeliest
+at the start would earn; a figure a seed.
 """
 
 import argparse
