@@ -183,11 +183,11 @@ def test_the_token_drawn_is_among_few_inputs():
 def test_elementwise_maximum_leaves_unused_slots_out():
     strategy = build_strategy("elementwise_max")
     assert isinstance(strategy, BlendingStrategy)
-    embeddings = torch.tensor([[[1.0, -2.0], [0.0, 3.0], [9.0, 9.0]]])
+    embeddings = torch.tensor([[[1.0, -2.0], [0.0, -3.0], [9.0, 9.0]]])
 
     blended = strategy.blend(embeddings, torch.tensor([[-0.1, -2.0, -torch.inf]]))
 
-    assert blended.tolist() == [[1.0, 3.0]]
+    assert blended.tolist() == [[1.0, -2.0]]
 
 
 def test_expected_is_the_mean_log_probability_of_the_candidates_with_weight():
