@@ -1,0 +1,101 @@
+"""The judge of answers: whether a completion's final answer is the gold one; the maths grader decides what it can."""
+
+import re
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mot_trl.grading.extract import completion_text, final_answer
+from mot_trl.grading.judge_guard import objection, rules_out, tidy
+from mot_trl.grading.judge_plan import Plan, column, settle_rows
+from mot_trl.grading.judge_questions import Question
+from mot_trl.grading.maths import is_equivalent
+
+INSTRUCTIONS = (
+    "You compare a student's final answer with the reference answer. Say correct only if both mean exactly the same: "
+    "the same value, set, expression or thing, however written. Units may be left out or spelled out, but must not "
+    "differ. A rounded value is not its exact value. Several different answers, an answer that hedges, a question, "
+    "a plan, an explanation without an answer, or anything you are unsure about is incorrect. Do not solve the "
+    "problem: the reference answer is right by definition."
+)
+VERDICTS = {"correct": 1.0, "incorrect": 0.0}
+_SHARE_FOR_RULES = 0.5
+
+
+@dataclass
+class Answers:
+    """Compare final answers with the column `gold_column`.
+
+    Args:
+        question_column: the column with the problem, sent along; None sends none.
+        rules_first: let the maths grader pay what it proves equal, and refuse other numbers than a gold number.
+        opened: whether the chat template opens the thinking in the prompt (see `extract.answer_part`).
+        max_characters: of the answer, beyond the gold's own length, that are sent.
+    """
+
+    gold_column: str = "answer"
+    question_column: str | None = None
+    rules_first: bool = True
+    opened: bool = False
+    max_characters: int = 300
+    _seen: deque[str] = field(default_factory=lambda: deque(maxlen=64), init=False)
+
+    def plan(self, completions: Sequence[Any], columns: Mapping[str, Sequence[Any]], *, until: float) -> Plan:
+        """Reward 0 for no answer and for what the guards reject, 1 for what the rules prove; ask about the rest."""
+        golds = [tidy(str(gold)) for gold in column(columns, self.gold_column, setting="gold_column")]
+        problems = [""] * len(golds)
+        if self.question_column is not None:
+            problems = [str(text) for text in column(columns, self.question_column, setting="question_column")]
+        # Hostile expressions take the rules seconds each; half of the time is kept for the judge.
+        rules_until = time.monotonic() + _SHARE_FOR_RULES * (until - time.monotonic())
+        rewards: list[float | None] = [None] * len(golds)
+        questions: list[Question] = []
+        rows: list[int] = []
+        counts = {"by_rules": 0, "rejected": 0}
+        for row, (completion, gold, problem) in enumerate(zip(completions, golds, problems, strict=True)):
+            answer = final_answer(completion_text(completion), opened=self.opened)
+            if not gold:
+                continue
+            if answer is None:
+                rewards[row] = 0.0
+                continue
+            decided = self._decide(gold, answer, until=rules_until) if self.rules_first else None
+            if decided is not None:
+                rewards[row] = decided
+                counts["by_rules"] += 1
+            elif objection(tidy(answer), gold):
+                rewards[row] = 0.0
+                counts["rejected"] += 1
+            else:
+                rows.append(row)
+                questions.append(self._question(gold, answer, problem))
+        return Plan(questions, settle_rows(rewards, rows), counts, canary=self._canary(golds))
+
+    def _decide(self, gold: str, answer: str, *, until: float) -> float | None:
+        if rules_out(gold, answer):
+            return 0.0
+        left = until - time.monotonic()
+        return 1.0 if left > 0 and is_equivalent(gold, answer, timeout=min(2.0, left)) else None
+
+    def _question(self, gold: str, answer: str, problem: str = "") -> Question:
+        data = {"reference": gold, "answer": tidy(answer)[: len(gold) + self.max_characters]}
+        return Question(INSTRUCTIONS, {"problem": problem} | data if problem else data, VERDICTS)
+
+    def _canary(self, golds: Sequence[str]) -> Question | None:
+        """Whether one row's gold equals another's, of this batch or an earlier one, which it does not."""
+        gold = next((gold for gold in golds if gold), None)
+        if gold is None:
+            return None
+        self._seen.extend(other for other in dict.fromkeys(golds) if other and other not in self._seen)
+        for other in self._seen:
+            if not objection(other, gold) and _surely_differ(gold, other):
+                return self._question(gold, other)
+        return None
+
+
+def _surely_differ(gold: str, other: str) -> bool:
+    # Two data sets' golds may be one value in two guises, so only plain different numbers and words will do.
+    plain = all(re.fullmatch(r"-?\d+|[A-Za-z]{2,}", text) for text in (gold, other))
+    return plain and gold.casefold() != other.casefold() and (gold.isalpha() or rules_out(gold, other))
