@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mot_trl.grading.extract import completion_text, final_answer
-from mot_trl.grading.judge_guard import objection, rules_out, tidy
+from mot_trl.grading.judge_guard import objection, tidy
+from mot_trl.grading.judge_numbers import rules_out
 from mot_trl.grading.judge_plan import Plan, column, settle_rows
 from mot_trl.grading.judge_questions import Question
 from mot_trl.grading.maths import is_equivalent

@@ -6,7 +6,6 @@ reasoning openers are those that "One Token to Fool LLM-as-a-Judge" (arXiv:2507.
 
 import re
 import unicodedata
-from fractions import Fraction
 
 # Words by which a text speaks about its own grading. Short ones count as whole words, long ones also when they are
 # spaced out, spelled with digits, glued together or written backwards.
@@ -14,7 +13,9 @@ _SHORT = re.compile(
     r"(?:judges?|grad(?:e|ed|es|er|ing)|scor(?:e|es|ed)|marks|rat(?:e|ed|es|ing)|rewards?|pass(?:ed)?|accept(?:ed)?|ok(?:ay)?"
     r"|right|wrong|true|false|yes|no|valid|verif(?:y|ied)|confirm|agreed?|approved?|perfect|match(?:es|ed|ing)?|equals?|same"
     r"|identical|reference|gold|ignore|forget|override|system|user|prompt|rubric|output|respond|reply|return|examiner"
-    r"|trust|solution|explanation|proof|expected|grant|credit|please|you|your)"
+    r"|trust|solution|explanation|proof|expected|grant|credit|please|you|your"
+    r"|bravo|done|exact(?:ly|o|e|a)?|richtig|korrekt|wahr|ja|vrai|juste|oui|verdadero|si|vero|giusto|genau"
+    r"|answers?|above|teacher|student|intended|target|sure(?:ly)?|think|solve|step|hmm|thumbs|stars)"
 )
 _LONG = re.compile(
     r"correct|verdict|instruct|evaluat|equivalen|groundtruth|thoughtprocess|stepbystep|letssolve|letusthink|fullmarks"
@@ -36,22 +37,18 @@ _PLEAS = re.compile(
     r"|\b(?:dear|attention|hey|note to(?: the)?)[\s,:]+(?:judge|grader|evaluator|examiner|ai)\b"
     r"|\b(?:give|award|assign|deserve|return|output|rate)\w*\s+(?:\w+\s+){0,4}"
     r"(?:10|ten|full|highest|maximum|top|perfect)\s*(?:/\s*10|score|mark|point|grade|rating)"
+    r"|\b(?:score|grade|mark|rating)s?\s*(?:of|is|:|=)\s*(?:10|ten|full|highest|maximum|top|perfect)\b"
     r"|[\"'](?:verdict|score)[\"']\s*:",
     re.IGNORECASE,
+)
+_PREFACE = re.compile(
+    r"^(?:so,? |thus,? |hence,? |therefore,? )?(?:the |my )?(?:final )?answer(?: is|:) ", re.IGNORECASE
 )
 _LATEX_COMMAND = re.compile(r"\\[a-zA-Z]+\*?")
 _WORD = re.compile(r"[^\W\d_]+")
 _LEET = str.maketrans("013457@$!|", "oieastasil")
 _SPARE_WORDS = 6
-_MAX_RUN = 40
-
-_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|(?<![\w.])[-+]?\.\d+|\d+(?:\.\d+)?")
-_SCALES = re.compile(r"%|percent|hundred|thousand|million|billion|trillion|dozen|score\b|\bk\b", re.IGNORECASE)
-_NUMBER_WORDS = re.compile(
-    r"\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)"
-    r"teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|half|third|quarter)",
-    re.IGNORECASE,
-)
+_ENCODED = re.compile(r"(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{25,}")
 
 
 def tidy(text: str) -> str:
@@ -64,7 +61,7 @@ def objection(answer: str, gold: str) -> str | None:
 
     What the gold answer does itself is no offence: a gold in Japanese, or "True", lets answers be the same.
     """
-    folded, gold_folded = _fold(answer), _fold(gold)
+    folded, gold_folded = _PREFACE.sub("", _fold(answer)), _fold(gold)
     if not any(char.isalnum() for char in folded):
         return "no letter or digit"
     if _hidden(answer) and not _hidden(gold):
@@ -73,6 +70,8 @@ def objection(answer: str, gold: str) -> str | None:
         return "foreign script"
     if _STRUCTURE.search(folded) and not _STRUCTURE.search(gold_folded):
         return "markup"
+    if _ENCODED.search(folded) and not _ENCODED.search(gold_folded):
+        return "an encoded text"
     if _addresses(folded, gold_folded):
         return "talks to the judge"
     if folded.rstrip().endswith(":") and not gold_folded.rstrip().endswith(":"):
@@ -91,25 +90,6 @@ def instructs(text: str, rubric: str) -> bool:
     hidden = any(unicodedata.category(char) in ("Cf", "Co", "Cs", "Cn") for char in folded)
     plea = _PLEAS.search(folded)
     return hidden or bool(_ROLE_TAGS.search(folded)) or bool(plea and plea.group().lower() not in rubric.lower())
-
-
-def rules_out(gold: str, answer: str) -> bool:
-    """Whether a plain number `gold` excludes `answer`: it names another number, or no number at all.
-
-    Answers with a unit of scale ("1.2 million", "40%") are left to the judge.
-    """
-    wanted = _plain_number(gold)
-    if wanted is None or _SCALES.search(answer):
-        return False
-    numbers = [Fraction(found.replace(",", "")) for found in _NUMBER.findall(_fold(answer).replace("{,}", ","))]
-    if not numbers:
-        return not _NUMBER_WORDS.search(answer)
-    return any(number != wanted for number in numbers)
-
-
-def _plain_number(text: str) -> Fraction | None:
-    text = text.strip().removeprefix("$")
-    return Fraction(text.replace(",", "")) if re.fullmatch(r"[-+]?\d[\d,]*(?:\.\d+)?", text, re.ASCII) else None
 
 
 def _fold(text: str) -> str:
@@ -153,5 +133,4 @@ def _squeeze(text: str) -> str:
 
 def _wordy(answer: str, gold: str) -> bool:
     words, gold_words = ([w for w in _words(text) if len(w) > 2] for text in (answer, gold))
-    runs = [run for run in re.findall(r"[A-Za-z0-9+/=]+", answer) if len(run) > _MAX_RUN]
-    return len(words) > _SPARE_WORDS + 2 * len(gold_words) or (bool(runs) and not gold_words and not gold.isdigit())
+    return len(words) > _SPARE_WORDS + 2 * len(gold_words)
