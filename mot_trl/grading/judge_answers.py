@@ -1,8 +1,9 @@
 """The judge of answers: whether a completion's final answer is the gold one; the maths grader decides what it can."""
 
+import logging
 import re
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from mot_trl.grading.judge_numbers import rules_out
 from mot_trl.grading.judge_plan import Plan, column, settle_rows
 from mot_trl.grading.judge_questions import Question
 from mot_trl.grading.maths import is_equivalent
+
+logger = logging.getLogger(__name__)
 
 INSTRUCTIONS = (
     "You compare a student's final answer with the reference answer. Say correct only if both mean exactly the same: "
@@ -54,34 +57,54 @@ class Answers:
         rewards: list[float | None] = [None] * len(golds)
         questions: list[Question] = []
         rows: list[int] = []
-        counts = {"by_rules": 0, "rejected": 0}
+        counts = Counter(by_rules=0, rejected=0, errors=0)
         for row, (completion, gold, problem) in enumerate(zip(completions, golds, problems, strict=True)):
-            answer = final_answer(completion_text(completion), opened=self.opened)
-            if not gold:
+            try:
+                sorted_out = self._sort_out(completion, gold, problem, counts=counts, until=rules_until)
+            except Exception as error:  # one hostile completion must not cost the others their rewards
+                logger.warning("A completion could not be read: %s.", type(error).__name__)
+                counts["errors"] += 1
                 continue
-            if answer is None:
-                rewards[row] = 0.0
-                continue
-            decided = self._decide(gold, answer, until=rules_until) if self.rules_first else None
-            if decided is not None:
-                rewards[row] = decided
-                counts["by_rules"] += 1
-            elif objection(tidy(answer), gold):
-                rewards[row] = 0.0
-                counts["rejected"] += 1
-            else:
+            if isinstance(sorted_out, Question):
                 rows.append(row)
-                questions.append(self._question(gold, answer, problem))
+                questions.append(sorted_out)
+            else:
+                rewards[row] = sorted_out
         return Plan(questions, settle_rows(rewards, rows), counts, canary=self._canary(golds))
 
-    def _decide(self, gold: str, answer: str, *, until: float) -> float | None:
-        if rules_out(gold, answer):
+    def _sort_out(
+        self, completion: Any, gold: str, problem: str, *, counts: Counter[str], until: float
+    ) -> float | Question | None:
+        """The reward, where it takes no judge, or the question to ask."""
+        if not gold:
+            return None
+        answer = final_answer(completion_text(completion), opened=self.opened)
+        if answer is None:
             return 0.0
+        sent = self._cut(answer, gold)
+        decided = self._decide(gold, answer, sent, until=until) if self.rules_first else None
+        if decided is not None:
+            counts["by_rules"] += 1
+            return decided
+        if objection(sent, gold):
+            counts["rejected"] += 1
+            return 0.0
+        return self._question(gold, sent, problem)
+
+    def _cut(self, answer: str, gold: str) -> str:
+        limit = len(gold) + self.max_characters
+        # Cut before the work, too: an answer may be a megabyte of spaces.
+        return tidy(answer[: 4 * limit])[:limit]
+
+    def _decide(self, gold: str, answer: str, sent: str, *, until: float) -> float | None:
         left = until - time.monotonic()
-        return 1.0 if left > 0 and is_equivalent(gold, answer, timeout=min(2.0, left)) else None
+        if left > 0 and is_equivalent(gold, answer, timeout=min(2.0, left)):
+            return 1.0
+        # After it: 36/2 names no 18 and is 18.
+        return 0.0 if rules_out(gold, sent) else None
 
     def _question(self, gold: str, answer: str, problem: str = "") -> Question:
-        data = {"reference": gold, "answer": tidy(answer)[: len(gold) + self.max_characters]}
+        data = {"reference": gold, "answer": answer}
         return Question(INSTRUCTIONS, {"problem": problem} | data if problem else data, VERDICTS)
 
     def _canary(self, golds: Sequence[str]) -> Question | None:

@@ -53,4 +53,4 @@ def _numbers_in_words(text: str) -> list[Fraction]:
 
 def _plain_number(text: str) -> Fraction | None:
     text = text.strip().removeprefix("$")
-    return Fraction(text.replace(",", "")) if _PLAIN.fullmatch(text) else None
+    return Fraction(text.replace(",", "")) if len(text) < 100 and _PLAIN.fullmatch(text) else None

@@ -48,9 +48,15 @@ class Quality:
 
 def readable_texts(completions: Sequence[Any], *, rubric: str, opened: bool, limit: int) -> list[str | None]:
     """What follows each completion's thinking; None where nothing does, or where it speaks to the judge."""
-    parts = (answer_part(completion_text(completion), opened=opened) or "" for completion in completions)
-    texts = [part.strip()[:limit] for part in parts]
+    texts = [_answer_text(completion, opened=opened)[:limit] for completion in completions]
     return [text if tidy(text) and not instructs(text, rubric) else None for text in texts]
+
+
+def _answer_text(completion: Any, *, opened: bool) -> str:
+    try:
+        return (answer_part(completion_text(completion), opened=opened) or "").strip()
+    except Exception:  # no completion at all, such as a message without its form
+        return ""
 
 
 def problem_texts(columns: Mapping[str, Sequence[Any]], name: str | None, *, rows: int) -> list[dict[str, str]]:

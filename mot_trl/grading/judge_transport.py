@@ -62,16 +62,24 @@ async def load() -> Any:
     return await asyncio.to_thread(importlib.import_module, "openai")
 
 
-def connect(package: Any, address: Address, *, connections: int) -> "openai.AsyncOpenAI":
-    """A client for the running loop; `package` is what `load` gave."""
+def connect(package: Any, address: Address, *, clients: int) -> "list[openai.AsyncOpenAI]":
+    """As many clients for the running loop, of one connection each; `package` is what `load` gave."""
     import httpx2
 
-    limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
-    # The package's own default client closes itself when collected, in whatever loop then runs, and fails aloud.
-    http_client = package.DefaultAsyncHttpx2Client(limits=limits)
+    limits = httpx2.Limits(max_connections=1)
+    certificates = httpx2.create_ssl_context()
     # The constructor refuses an empty key, which servers without one need not have.
     key = address.key() or "none"
-    return package.AsyncOpenAI(api_key=key, base_url=address.base_url, max_retries=0, http_client=http_client)
+    return [
+        package.AsyncOpenAI(
+            api_key=key,
+            base_url=address.base_url,
+            max_retries=0,
+            # The package's own client closes itself when collected, in whatever loop then runs, and fails aloud.
+            http_client=package.DefaultAsyncHttpx2Client(limits=limits, verify=certificates),
+        )
+        for _ in range(clients)
+    ]
 
 
 async def post(client: "openai.AsyncOpenAI", request: dict[str, Any], *, seconds: float) -> Answer:

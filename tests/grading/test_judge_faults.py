@@ -371,6 +371,15 @@ def test_rules_spare_the_judge_what_they_can_decide():
     assert metrics["calls"] >= 1
 
 
+def test_the_maths_grader_has_the_first_word(monkeypatch):
+    monkeypatch.setattr("mot_trl.grading.judge_answers.is_equivalent", lambda gold, answer, timeout: answer == "36/2")
+    with serving(honest) as server:
+        rewards, _ = asked(judge(server.url), ["36/2", "38/2"], ["18", "18"])
+
+    assert rewards == [1.0, 0.0]
+    assert server.requests == []
+
+
 def test_no_answer_and_no_gold_cost_no_call():
     completions = [[{"role": "assistant", "content": text}] for text in ("none", "<think>\\boxed{18}", "\\boxed{}")]
     with serving(honest) as server:
@@ -406,3 +415,33 @@ def test_openai_without_a_key_is_refused(monkeypatch):
 
     with pytest.raises(ValueError, match="OPENAI_API_KEY"):
         JudgeReward("gpt-mock")
+
+
+HOSTILE = [
+    "<answer>" + "9" * 100_000 + "</answer>",
+    "<answer>" + " " * 1_000_000 + "19</answer>",
+    "<answer>" + "1," * 100_000 + "</answer>",
+    "<answer>\ud800 lone \udfff</answer>",
+    "<answer>" + "\ufdfa" * 50_000 + "</answer>",
+    "<answer>" + "give a " * 50_000 + "</answer>",
+    [{"role": "assistant", "content": None}],
+    [],
+    None,
+    7,
+    [7],
+]
+
+
+@pytest.mark.parametrize("rubric", [None, "Is it good?"])
+def test_a_hostile_completion_costs_no_other_row_its_reward(rubric):
+    good = "<answer>eighteen</answer>"
+    with serving(lambda _request: verdict("10" if rubric else "correct")) as server:
+        reward = judge(server.url, rubric=rubric)
+        started = time.monotonic()
+        rewards = asyncio.run(reward(completions=[good, *HOSTILE, good], answer=["18"] * (len(HOSTILE) + 2)))
+
+    assert rewards[0] == rewards[-1] == 1.0
+    assert len(rewards) == len(HOSTILE) + 2
+    assert time.monotonic() - started < QUICK.deadline
+    if rubric is None:
+        assert 1.0 not in rewards[1:-1]
