@@ -1,0 +1,303 @@
+"""The decoding loop: which rows are still running, what each step draws, and what is recorded of it."""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+from transformers.generation import logits_process, stopping_criteria
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+from transformers.integrations.fsdp import is_fsdp_managed_module
+from transformers.utils import logging
+
+from mot_trl.cache import make_growing
+from mot_trl.embedding import Feed
+from mot_trl.mixture import Columns, Mixture, is_mixed
+from mot_trl.phases import Phases
+from mot_trl.rollout import Rollout
+from mot_trl.strategies import Strategy
+from mot_trl.strategies.one_token import OneToken
+from mot_trl.strategies.score import MixtureScore, score
+
+logger = logging.get_logger(__name__)
+
+# These hold nothing that belongs to a row, so rows may leave the batch without their knowing.
+STATELESS = (
+    logits_process.TemperatureLogitsWarper,
+    logits_process.TopKLogitsWarper,
+    logits_process.TopPLogitsWarper,
+    logits_process.MinPLogitsWarper,
+    logits_process.TypicalLogitsWarper,
+    logits_process.EpsilonLogitsWarper,
+    logits_process.EtaLogitsWarper,
+    logits_process.RepetitionPenaltyLogitsProcessor,
+    logits_process.NoRepeatNGramLogitsProcessor,
+    logits_process.NoBadWordsLogitsProcessor,
+    logits_process.MinLengthLogitsProcessor,
+    logits_process.MinNewTokensLengthLogitsProcessor,
+    logits_process.SuppressTokensLogitsProcessor,
+    logits_process.InfNanRemoveLogitsProcessor,
+    stopping_criteria.MaxLengthCriteria,
+    stopping_criteria.EosTokenCriteria,
+    stopping_criteria.StopStringCriteria,
+)
+
+# The inputs that have one row a completion; a model with others keeps all its rows to the end.
+ROW_INPUTS = ("attention_mask", "position_ids", "token_type_ids")
+
+# Accelerators run ahead of the host, which asks them once in so many steps whether there is anything left to do.
+STEPS_BETWEEN_CHECKS = 8
+
+
+class Step(NamedTuple):
+    """What one step drew in the `N` running rows, and what the model is fed of it."""
+
+    mixture: Mixture
+    thinking_mask: Bool[Tensor, " N"]
+    mixture_mask: Bool[Tensor, " N"]
+
+    def select(self, indices: Int[Tensor, " M"]) -> "Step":
+        """The rows `indices`."""
+        mixture = Mixture(*(tensor[indices] for tensor in self.mixture))
+        return Step(mixture, self.thinking_mask[indices], self.mixture_mask[indices])
+
+
+class Decoding:
+    """One batch of completions in the making.
+
+    Attributes:
+        completion_ids: Visible tokens, padded on the right.
+        length: Tokens decoded so far.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        phases: Phases,
+        mixture_score: MixtureScore,
+        *,
+        model: Any,
+        max_length: int,
+        input_ids: Int[Tensor, "B P"],
+        logits_processor: LogitsProcessorList,
+        stopping_criteria: StoppingCriteriaList,
+        generation_config: GenerationConfig,
+        model_kwargs: dict[str, Any],
+    ) -> None:
+        rows, device = input_ids.size(0), input_ids.device
+        self.strategy, self.phases, self.mixture_score = strategy, phases, mixture_score
+        self.model, self.model_kwargs = model, model_kwargs
+        self.logits_processor, self.stopping_criteria = logits_processor, stopping_criteria
+        self.greedy = not generation_config.do_sample
+        self.pad_token_id = generation_config.pad_token_id or 0
+        self.synced = (is_deepspeed_zero3_enabled() or is_fsdp_managed_module(model)) and _world_size() > 1
+        self.steps_between_checks = 1 if device.type == "cpu" else STEPS_BETWEEN_CHECKS
+
+        self.length = 0
+        max_new_tokens = max_length - input_ids.size(1)
+        self.completion_ids = input_ids.new_full((rows, max_new_tokens), self.pad_token_id)
+        self.rollout: Rollout | None = None
+        self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
+
+        # From here on, tensors have one row for each completion that is still in the batch.
+        self.rows = torch.arange(rows, device=device)
+        self.input_ids = input_ids
+        self.finished = torch.zeros(rows, dtype=torch.bool, device=device)
+        self.phase = phases.begin(rows, device)
+        self.last: Step | None = None
+        self.unfinished_rows = self.undecided_rows = rows
+        self.thinking_rows = 0 if phases.start else rows
+
+        self.selectable = self._make_selectable()
+
+    @property
+    def use_cache(self) -> bool:
+        """Whether the model remembers what it has read."""
+        return bool(self.model_kwargs.get("use_cache", True))
+
+    def goes_on(self) -> bool:
+        """Whether any row is left to decode; drops those that have ended."""
+        if self.length == self.completion_ids.size(1):
+            return self._peers_go_on(running=False)
+        if self.length and self.length % self.steps_between_checks == 0:
+            self._count()
+            if self.unfinished_rows and self.selectable and self._worth_dropping():
+                self._select((~self.finished).nonzero().squeeze(-1))
+        return self._peers_go_on(running=self.unfinished_rows > 0)
+
+    def forward(self, feed: Feed) -> Float[Tensor, "N V"]:
+        """Logits of the next token, the last step's mixtures fed through `feed`."""
+        if self.last is None:
+            return self._prefill()
+        if self.use_cache:
+            mixture = self.last.mixture
+            fed = (mixture.candidate_ids, mixture.log_weights, self.last.mixture_mask)
+            feed.columns = Columns(*(tensor.unsqueeze(1) for tensor in fed))
+        elif self.rollout is not None:
+            feed.columns = self.rollout.resize(self.length).columns
+        inputs = self.model.prepare_inputs_for_generation(
+            self.input_ids, next_sequence_length=1 if self.use_cache else None, **self.model_kwargs
+        )
+        outputs = self.model(**inputs, return_dict=True)
+        self.model_kwargs = self.model._update_model_kwargs_for_generation(outputs, self.model_kwargs)
+        return outputs.logits[:, -1]
+
+    def advance(self, logits: Float[Tensor, "N V"]) -> None:
+        """Draw a token or a mixture in each row, decide what becomes of the row, and record it."""
+        if self.length == self.completion_ids.size(1):
+            return  # only the other processes are still at work
+        scores = self.logits_processor(self.input_ids, logits.float())  # ty: ignore[invalid-argument-type]
+        logps = scores.log_softmax(dim=-1)
+        thinking_mask = self.phase.thinking
+        mixture, token_ids = self._draw(logps)
+        visible_ids, forced_mask, phase = self.phases.force(
+            self.phase, torch.where(thinking_mask, mixture.visible_ids, token_ids)
+        )
+        visible_ids = visible_ids.masked_fill(self.finished, self.pad_token_id)
+        silent = self.finished | forced_mask
+        draw_logps = self._logps_of(logps, mixture, visible_ids, thinking_mask).masked_fill(silent, 0.0)
+
+        self.lengths[self.rows] += ~self.finished
+        self.input_ids = torch.cat([self.input_ids, visible_ids.unsqueeze(-1)], dim=-1)
+        finished = self.finished | self.stopping_criteria(self.input_ids, None)
+        self.phase = self.phases.advance(phase, visible_ids, logps, finished)
+        self.finished = finished
+
+        # The token that completes the closing tag is fed as itself; a mixture before a forced tag stays one.
+        closes = thinking_mask & ~self.phase.thinking & (self.phase.forced < 0)
+        mixture_mask = thinking_mask & ~closes & is_mixed(mixture.log_weights)
+        self.last = Step(mixture, thinking_mask, mixture_mask)
+        self._record(self.last, visible_ids, forced_mask, draw_logps)
+
+    def result(self) -> tuple[Int[Tensor, "B C"], Rollout]:
+        """The completions, cut to the longest, and their record."""
+        if self.rollout is None:
+            raise ValueError("Nothing was decoded: `max_new_tokens` must be at least 1.")
+        length = int(self.lengths.max())
+        return self.completion_ids[:, :length], self.rollout.resize(length)
+
+    def _draw(self, logps: Float[Tensor, "N V"]) -> tuple[Mixture, Int[Tensor, " N"]]:
+        """The mixture of each thinking row and the token of each answering one."""
+        if self.greedy:
+            candidate_ids = logps.argmax(dim=-1, keepdim=True)
+        elif self.undecided_rows and self.strategy != OneToken():
+            mixture = self.strategy.draw(logps)
+            if self.thinking_rows == self.unfinished_rows and self.steps_between_checks == 1:
+                return mixture, mixture.visible_ids
+            return mixture, torch.multinomial(logps.exp(), 1).squeeze(-1)
+        else:
+            candidate_ids = torch.multinomial(logps.exp(), 1)
+        token_ids = candidate_ids.squeeze(-1)
+        return Mixture(candidate_ids, torch.zeros_like(candidate_ids, dtype=torch.float32), token_ids), token_ids
+
+    def _logps_of(
+        self,
+        logps: Float[Tensor, "N V"],
+        mixture: Mixture,
+        visible_ids: Int[Tensor, " N"],
+        thinking_mask: Bool[Tensor, " N"],
+    ) -> Float[Tensor, " N"]:
+        visible_logps = logps.gather(-1, visible_ids.unsqueeze(-1)).squeeze(-1)
+        if mixture.candidate_ids.size(-1) == 1:
+            return visible_logps
+        scores = score(self.strategy, logps.gather(-1, mixture.candidate_ids), mixture, how=self.mixture_score)
+        return torch.where(thinking_mask, scores, visible_logps)
+
+    def _record(
+        self,
+        step: Step,
+        visible_ids: Int[Tensor, " N"],
+        forced_mask: Bool[Tensor, " N"],
+        draw_logps: Float[Tensor, " N"],
+    ) -> None:
+        mixture, thinking_mask, mixture_mask = step
+        slots = mixture.candidate_ids.size(-1)
+        if self.rollout is None:
+            rows, length = self.completion_ids.shape
+            self.rollout = Rollout.empty(rows, length, slots=slots, device=visible_ids.device)
+        record, rows, column = self.rollout, self.rows, self.length
+        self.completion_ids[rows, column] = visible_ids
+        drawn = thinking_mask.unsqueeze(-1)
+        blank = torch.where(torch.arange(slots, device=drawn.device) == 0, 0.0, -torch.inf)
+        record.candidate_ids[rows, column, :slots] = torch.where(drawn, mixture.candidate_ids, 0).int()
+        record.log_weights[rows, column, :slots] = torch.where(drawn, mixture.log_weights, blank)
+        record.thinking_mask[rows, column] = thinking_mask
+        record.mixture_mask[rows, column] = mixture_mask
+        record.forced_mask[rows, column] = forced_mask
+        record.logps[rows, column] = draw_logps
+        record.closed_by[rows] = self.phase.closed_by.to(torch.int8)
+        self.length += 1
+
+    def _prefill(self) -> Float[Tensor, "N V"]:
+        """Read the prompts, each distinct one of a run of equals once."""
+        input_ids, inverse = self.input_ids, None
+        if self.selectable:
+            mask = self.model_kwargs.get("attention_mask")
+            keys = input_ids if mask is None else torch.cat([input_ids, mask], dim=-1)
+            _, inverse = torch.unique_consecutive(keys, dim=0, return_inverse=True)
+            first = torch.searchsorted(inverse, torch.arange(int(inverse[-1]) + 1, device=inverse.device))
+            if len(first) == len(inverse):
+                inverse = None
+            else:
+                input_ids = input_ids[first]
+                self._select_inputs(first)
+        inputs = self.model.prepare_inputs_for_generation(input_ids, is_first_iteration=True, **self.model_kwargs)
+        outputs = self.model(**inputs, return_dict=True)
+        self.model_kwargs = self.model._update_model_kwargs_for_generation(outputs, self.model_kwargs)
+        logits = outputs.logits[:, -1]
+        if inverse is None:
+            return logits
+        self._select_inputs(inverse)
+        self.model_kwargs["past_key_values"].batch_select_indices(inverse)
+        return logits[inverse]
+
+    def _make_selectable(self) -> bool:
+        """Prepare the cache; whether rows can be expanded and dropped."""
+        tensors = {name: value for name, value in self.model_kwargs.items() if isinstance(value, Tensor)}
+        if not self.use_cache or any(name not in ROW_INPUTS or value.dim() != 2 for name, value in tensors.items()):
+            return False
+        if not make_growing(self.model_kwargs.get("past_key_values")):
+            cache = type(self.model_kwargs.get("past_key_values")).__name__
+            logger.warning_once(
+                f"The rows of a {cache} of {type(self.model).__name__} cannot be selected, so rollouts take the plain "
+                "path: correct, but no faster than transformers' own."
+            )
+            return False
+        return True
+
+    def _worth_dropping(self) -> bool:
+        """Whether enough rows have ended to pay for one copy of the cache."""
+        rows = len(self.rows)
+        rowwise = all(type(processor) in STATELESS for processor in [*self.logits_processor, *self.stopping_criteria])
+        return rowwise and self.unfinished_rows <= rows - max(1, rows // 8)
+
+    def _select(self, indices: Int[Tensor, " M"]) -> None:
+        self.rows, self.input_ids, self.finished = self.rows[indices], self.input_ids[indices], self.finished[indices]
+        self.phase = self.phase.select(indices)
+        self.last = self.last.select(indices) if self.last else None
+        self._select_inputs(indices)
+        self.model_kwargs["past_key_values"].batch_select_indices(indices)
+
+    def _select_inputs(self, indices: Int[Tensor, " M"]) -> None:
+        tensors = {name: value[indices] for name, value in self.model_kwargs.items() if isinstance(value, Tensor)}
+        self.model_kwargs = {**self.model_kwargs, **tensors}
+
+    def _count(self) -> None:
+        """Ask the device, once, how many rows are in which phase."""
+        thinking, undecided = self.phase.thinking, self.phase.thinking | self.phase.waiting
+        counts = torch.stack([(~self.finished).sum(), thinking.sum(), undecided.sum()])
+        self.unfinished_rows, self.thinking_rows, self.undecided_rows = counts.tolist()
+
+    def _peers_go_on(self, *, running: bool) -> bool:
+        """Whether this process, or under sharded weights any other, has rows left: all must keep step."""
+        if not self.synced:
+            return running
+        flag = torch.tensor(float(running), device=self.input_ids.device)
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+        return bool(flag)
+
+
+def _world_size() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

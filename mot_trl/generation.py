@@ -1,0 +1,166 @@
+"""Generating with mixtures: the decoder for transformers' `generate`, and a function for strings and chats."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Int
+from peft import PeftModel
+from torch import Tensor
+from transformers import (
+    GenerationConfig,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    StoppingCriteriaList,
+)
+from transformers.generation.streamers import BaseStreamer
+
+from mot_trl.decoding import Decoding
+from mot_trl.embedding import blend_of, mixing
+from mot_trl.phases import Phases, build_phases
+from mot_trl.rollout import Rollout
+from mot_trl.strategies import Strategy, build_strategy
+from mot_trl.strategies.score import MixtureScore
+
+
+@dataclass
+class MixtureDecoder:
+    """Decodes like transformers' sampling loop, but feeds the model mixtures while a row is thinking.
+
+    Pass it as `model.generate(..., custom_generate=decoder)`: logits processors, stopping criteria and the generation
+    config keep their meaning. Afterwards `rollout` holds what was drawn. With `do_sample=False`, the limit of zero
+    temperature, every mixture is its likeliest token alone.
+
+    Equal prompts that follow one another are read once. Rows that have ended leave the batch, and the cache grows in
+    place. One host synchronisation a step decides when to stop; on accelerators one in eight steps.
+
+    Attributes:
+        strategy: Draws the mixtures.
+        phases: When thinking begins and ends.
+        mixture_score: How `rollout.logps` scores a mixture: `density`, `expected` or `visible`.
+        rollout: The record of the last call, one row a completion.
+    """
+
+    strategy: Strategy
+    phases: Phases
+    mixture_score: MixtureScore = "density"
+    rollout: Rollout | None = None
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        model: PreTrainedModel,
+        input_ids: Int[Tensor, "B P"],
+        logits_processor: LogitsProcessorList,
+        stopping_criteria: StoppingCriteriaList,
+        generation_config: GenerationConfig,
+        token_streamer: BaseStreamer | None = None,
+        **model_kwargs: Any,
+    ) -> Int[Tensor, "B S"]:
+        """Decode, and keep the record.
+
+        Args:
+            model: A decoder-only model.
+            input_ids: Left-padded prompts.
+            logits_processor: Shapes the logits before each draw, the temperature included.
+            stopping_criteria: Ends rows; the maximum length among them.
+            generation_config: `do_sample` and the padding token are read here.
+            token_streamer: Is given the visible tokens as they come (`generate` does not hand `streamer` on).
+            model_kwargs: What `generate` has prepared for the forward pass.
+
+        Returns:
+            Prompts and completions, padded on the right.
+
+        Raises:
+            ValueError: Beam search is asked for, or nothing bounds the length.
+        """
+        if generation_config.num_beams not in (None, 1):
+            raise ValueError("Mixtures are sampled, not searched for, so `num_beams` must be 1.")
+        if stopping_criteria.max_length is None:
+            raise ValueError("Set `max_new_tokens`: a rollout needs a maximum length.")
+        decoding = Decoding(
+            self.strategy,
+            self.phases,
+            self.mixture_score,
+            model=model,
+            max_length=stopping_criteria.max_length,
+            input_ids=input_ids,
+            logits_processor=logits_processor,
+            stopping_criteria=stopping_criteria,
+            generation_config=generation_config,
+            model_kwargs=model_kwargs,
+        )
+        with mixing(model, blend_of(self.strategy)) as feed:
+            while decoding.goes_on():
+                decoding.advance(decoding.forward(feed))
+                if token_streamer is not None:
+                    token_streamer.put(decoding.completion_ids[:, decoding.length - 1].cpu())
+        if token_streamer is not None:
+            token_streamer.end()
+        completion_ids, self.rollout = decoding.result()
+        return torch.cat([input_ids, completion_ids], dim=1)
+
+
+class Generation(NamedTuple):
+    """What `generate` gives back.
+
+    Attributes:
+        texts: Completions as text, without special tokens.
+        completion_ids: Their visible tokens, padded on the right.
+        rollout: What was drawn at each of them.
+    """
+
+    texts: list[str]
+    completion_ids: Int[Tensor, "B C"]
+    rollout: Rollout
+
+
+def generate(
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str] | Sequence[list[dict[str, str]]],
+    *,
+    strategy: Strategy | str = "top_k",
+    phases: Phases | None = None,
+    **generation_kwargs: Any,
+) -> Generation:
+    """Complete prompts, thinking in mixtures until `</think>`.
+
+    Args:
+        model: A decoder-only transformers model, or one with PEFT adapters.
+        tokenizer: Its tokenizer.
+        prompts: Texts, taken as they are, or chats, given the tokenizer's chat template.
+        strategy: A strategy, or the name of one with its defaults.
+        phases: When thinking ends; by default at `</think>`.
+        generation_kwargs: As for transformers' `generate`: `max_new_tokens`, `temperature` ... Sampling is on.
+
+    Raises:
+        ValueError: `prompts` is empty, or the strategy is unknown.
+    """
+    if not prompts:
+        raise ValueError("`prompts` is empty; give at least one text or chat.")
+    texts = [_as_text(tokenizer, prompt) for prompt in prompts]
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
+    decoder = MixtureDecoder(
+        build_strategy(strategy) if isinstance(strategy, str) else strategy, phases or build_phases(tokenizer)
+    )
+    input_ids, mask = inputs["input_ids"].to(model.device), inputs["attention_mask"].to(model.device)
+    options = {"do_sample": True, "top_k": 0, "pad_token_id": tokenizer.pad_token_id} | generation_kwargs
+    sequences = model.generate(  # ty: ignore[not-callable]
+        input_ids=input_ids, attention_mask=mask, custom_generate=decoder, **options
+    )
+    completion_ids = sequences[:, input_ids.size(1) :]
+    texts = tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
+    if decoder.rollout is None:
+        raise RuntimeError("The model's `generate` did not use the decoder.")
+    return Generation(texts, completion_ids, decoder.rollout)
+
+
+def _as_text(tokenizer: PreTrainedTokenizerBase, prompt: str | list[dict[str, str]]) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    return str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True))

@@ -1,0 +1,49 @@
+"""The ways of drawing a mixture, by name."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from mot_trl.strategies.base import BlendingStrategy, Strategy
+from mot_trl.strategies.dirichlet import Dirichlet
+from mot_trl.strategies.elementwise_max import ElementwiseMax
+from mot_trl.strategies.gumbel_softmax import GumbelSoftmax
+from mot_trl.strategies.min_p import MinP
+from mot_trl.strategies.mixture_of_inputs import MixtureOfInputs
+from mot_trl.strategies.multiplex import Multiplex
+from mot_trl.strategies.nucleus import Nucleus
+from mot_trl.strategies.one_token import OneToken
+from mot_trl.strategies.polya_urn import PolyaUrn
+from mot_trl.strategies.top_k import TopK
+from mot_trl.strategies.without_replacement import WithoutReplacement
+
+STRATEGIES: dict[str, Callable[..., Strategy]] = {
+    "one_token": OneToken,
+    "top_k": TopK,
+    "nucleus": Nucleus,
+    "min_p": MinP,
+    "dirichlet": Dirichlet,
+    "polya_urn": PolyaUrn,
+    "without_replacement": WithoutReplacement,
+    "multiplex": Multiplex,
+    "gumbel_softmax": GumbelSoftmax,
+    "elementwise_max": ElementwiseMax,
+    "mixture_of_inputs": MixtureOfInputs,
+}
+
+
+def build_strategy(name: str, **options: Any) -> Strategy:
+    """Make the strategy called `name` with its options.
+
+    Raises:
+        ValueError: `name` is not one of `STRATEGIES`, or an option is not one of the strategy's or out of its range.
+    """
+    if name not in STRATEGIES:
+        raise ValueError(f"Unknown strategy {name!r}; choose one of {sorted(STRATEGIES)}.")
+    known = list(inspect.signature(STRATEGIES[name]).parameters)
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(f"Strategy {name!r} has no option {', '.join(unknown)}; it takes {known or 'none'}.")
+    return STRATEGIES[name](**options)
+
+
+__all__ = ["STRATEGIES", "BlendingStrategy", "Strategy", "build_strategy"]

@@ -1,0 +1,67 @@
+"""What a strategy is, and the few steps that strategies share."""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mot_trl.mixture import Mixture
+
+
+class Strategy(Protocol):
+    """One decision seen twice: `draw` a mixture while generating, give its `log_prob` while training.
+
+    Both are pure functions of log-probabilities: a strategy never sees a model. All that `log_prob` may use are the
+    log-probabilities of the recorded candidates under the model being trained, and the record itself.
+    """
+
+    @property
+    def exact(self) -> bool:
+        """Whether `log_prob` is the log-density of everything random that the blended embedding depends on.
+
+        Its gradient is then an unbiased score function. Most strategies say it once, as a `ClassVar`.
+        """
+        ...
+
+    def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
+        """Draw one mixture a row from `logps`, a float32 log-softmax (nats); global generator, no host sync."""
+        ...
+
+    def log_prob(self, candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
+        """Log-probability (nats) of the recorded draw, differentiable in the candidates' own log-probabilities."""
+        ...
+
+
+@runtime_checkable
+class BlendingStrategy(Protocol):
+    """A strategy that blends its candidates' embeddings in a way of its own, instead of by their weighted sum."""
+
+    def blend(self, embeddings: Float[Tensor, "N K H"], log_weights: Float[Tensor, "N K"]) -> Float[Tensor, "N H"]:
+        """Turn `K` embeddings a row into the one that the model is fed."""
+        ...
+
+
+def exponential_like(values: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
+    """Standard exponential noise, float32 and above 0; minus its logarithm is Gumbel noise."""
+    noise = torch.empty_like(values, dtype=torch.float32).exponential_()
+    # A zero would make 0 / 0 of a token that has no probability.
+    return noise.clamp_min_(torch.finfo(torch.float32).tiny)
+
+
+def draw_visible(candidate_ids: Int[Tensor, "N K"], log_weights: Float[Tensor, "N K"]) -> Int[Tensor, " N"]:
+    """Draw one candidate a row with the probability of its weight."""
+    # The largest of Gumbel-perturbed weights: `torch.multinomial` reads its input back to check it.
+    slots = (log_weights - exponential_like(log_weights).log()).argmax(dim=-1, keepdim=True)
+    return candidate_ids.gather(-1, slots).squeeze(-1)
+
+
+def heaviest(candidate_ids: Int[Tensor, "N K"], log_weights: Float[Tensor, "N K"]) -> Int[Tensor, " N"]:
+    """Candidate with the largest weight."""
+    return candidate_ids.gather(-1, log_weights.argmax(dim=-1, keepdim=True)).squeeze(-1)
+
+
+def visible_logp(candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
+    """Log-probability of the visible token, wherever it stands among the candidates, float32."""
+    slots = (mixture.candidate_ids == mixture.visible_ids.unsqueeze(-1)).int().argmax(dim=-1, keepdim=True)
+    return candidate_logps.gather(-1, slots).squeeze(-1).float()

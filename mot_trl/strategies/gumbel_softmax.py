@@ -1,0 +1,84 @@
+"""The likeliest tokens, with weights from a softmax of Gumbel-perturbed probabilities."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mot_trl.mixture import WEIGHTLESS, Mixture
+from mot_trl.strategies.base import exponential_like, heaviest
+from mot_trl.strategies.support import check_support, in_support, likeliest, renormalise
+
+
+@dataclass(frozen=True)
+class GumbelSoftmax:
+    """Weights `softmax((log q + g) / temperature)`, g Gumbel noise, on the `k` likeliest tokens.
+
+    Stochastic Soft Thinking (arXiv 2508.03440, temperature 0.5) draws it, SofT-GRPO (arXiv 2511.06411, 0.1) trains it.
+    The heaviest candidate is visible, and is an exact draw from q (the Gumbel-max trick).
+
+    Scored by its density, the Concrete one (arXiv 1611.00712). Noise around log q says as much about a candidate of
+    share 1e-6 as about one of 0.5: 1/3 nat^2 of Fisher information a pair, for weights that no embedding feels. So
+    weights below `min_ratio` of the heaviest are *censored*: the blend leaves them out, and the density integrates
+    over them, in closed form. Both are exact, and the information about an unlikely candidate fades with its share.
+
+    Attributes:
+        temperature: Of the softmax, tau; the smaller, the closer to one token.
+        min_ratio: Censors weights below this share of the heaviest; 0 is the published law.
+        min_share: Share of the candidates' mass below which a candidate is left out of the draw.
+        nucleus: Mass of p that suffices; candidates beyond it are left out of the draw.
+    """
+
+    k: int = 5
+    temperature: float = 0.5
+    min_ratio: float = 0.1
+    min_share: float = 0.0
+    nucleus: float = 1.0
+
+    exact: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse what no support and no Concrete distribution allows."""
+        check_support(k=self.k, min_share=self.min_share, nucleus=self.nucleus)
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"`temperature` must be a number above 0 (published: 0.1, 0.5), not {self.temperature}.")
+        if self.min_ratio != 0 and not 1e-30 <= self.min_ratio < 1:
+            raise ValueError(
+                f"`min_ratio` is a share of the largest weight: 0 (off), or 1e-30 to 1, not {self.min_ratio}."
+            )
+
+    def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
+        """Draw weights for the likeliest tokens."""
+        candidate_ids, log_shares = likeliest(logps, k=self.k, min_share=self.min_share, nucleus=self.nucleus)
+        scores = (log_shares - exponential_like(log_shares).log()) / self.temperature
+        censored = scores < scores.amax(dim=-1, keepdim=True) + self._log_min_ratio
+        log_weights = scores.masked_fill(censored, -torch.inf).log_softmax(dim=-1)
+        log_weights = log_weights.masked_fill(censored & (log_shares > -torch.inf), WEIGHTLESS)
+        return Mixture(candidate_ids, log_weights, heaviest(candidate_ids, log_weights))
+
+    def log_prob(self, candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
+        """Log-density of the weights on the simplex of the candidates with weight; 0 for a lone candidate.
+
+        Let a row have n weights `w_i`, and let the censored ones be known to lie below `w_max * min_ratio`. In the
+        scores `s = log q + g`, whose densities are `q_i exp(-s - q_i exp(-s))` and distributions `exp(-q_i exp(-s))`,
+        all but the level is given; integrating the level out leaves, with `v_i = w_i` or, where censored, `w_max *
+        min_ratio`, `Gamma(n) tau^(n-1) prod_i q_i w_i^(-tau-1) / (sum_j q_j v_j^-tau)^n`: products over the n, the sum
+        over all.
+        """
+        used = in_support(mixture)
+        weighted = used & (mixture.log_weights > WEIGHTLESS / 2) if self.min_ratio > 0 else used
+        log_shares = renormalise(candidate_logps, used)
+        count = weighted.sum(dim=-1)
+        ceilings = mixture.log_weights.amax(dim=-1, keepdim=True) + self._log_min_ratio
+        bounds = torch.where(weighted, mixture.log_weights, ceilings).masked_fill(~used, 0.0)
+        level = (log_shares - self.temperature * bounds).masked_fill(~used, -torch.inf).logsumexp(dim=-1)
+        # At most two powers of one weight meet, so nothing here underflows, as w^-tau itself would.
+        each = (log_shares - (self.temperature + 1) * bounds).masked_fill(~weighted, 0.0).sum(dim=-1)
+        return torch.lgamma(count.float()) + (count - 1) * math.log(self.temperature) + each - count * level
+
+    @property
+    def _log_min_ratio(self) -> float:
+        return math.log(self.min_ratio) if self.min_ratio > 0 else -math.inf

@@ -1,0 +1,64 @@
+"""Several independent draws, averaged."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mot_trl.mixture import WEIGHTLESS, Mixture
+from mot_trl.strategies.support import check_support, in_support
+
+
+@dataclass(frozen=True)
+class Multiplex:
+    """Mixture of `k` independent draws from p, the first of them visible (Multiplex Thinking, arXiv 2601.08808).
+
+    A token drawn twice has its whole weight where it was first drawn; its other slots keep the draw, without weight.
+
+    Attributes:
+        k: How many tokens are drawn.
+        weights: `uniform`, each draw 1/k; or p `renormalised` on the set of tokens drawn, however often each was.
+            Then the embedding depends on p as well, unscored.
+        aggregate: `joint`, the probability of all draws; or the `mean` of their log-probabilities, CoT2-MTS's
+            (arXiv 2505.23648), whose ratio moves as one token's does and whose gradient is 1/k of the unbiased one.
+    """
+
+    k: int = 3
+    weights: Literal["renormalised", "uniform"] = "uniform"
+    aggregate: Literal["joint", "mean"] = "joint"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        check_support(k=self.k)
+        if self.weights not in ("renormalised", "uniform"):
+            raise ValueError(f'`weights` must be "renormalised" or "uniform", not {self.weights!r}.')
+        if self.aggregate not in ("joint", "mean"):
+            raise ValueError(f'`aggregate` must be "joint" or "mean", not {self.aggregate!r}.')
+
+    @property
+    def exact(self) -> bool:
+        """With uniform weights the embedding depends on the draws alone, and all of them are scored."""
+        return self.weights == "uniform" and self.aggregate == "joint"
+
+    def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
+        """Draw tokens a row with replacement."""
+        probs = logps.float().exp()
+        candidate_ids = torch.multinomial(probs, self.k, replacement=True)
+        same, repeats = _repeats(candidate_ids)
+        shares = same.sum(dim=-1) / self.k if self.weights == "uniform" else probs.gather(-1, candidate_ids)
+        log_weights = shares.log().masked_fill(repeats, -torch.inf).log_softmax(dim=-1)
+        return Mixture(candidate_ids, log_weights.masked_fill(repeats, WEIGHTLESS), candidate_ids[..., 0])
+
+    def log_prob(self, candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
+        """Log-probability of the draws, or the mean of each one's."""
+        used = in_support(mixture)
+        total = candidate_logps.float().masked_fill(~used, 0.0).sum(dim=-1)
+        return total if self.aggregate == "joint" else total / used.sum(dim=-1)
+
+
+def _repeats(candidate_ids: Int[Tensor, "N K"]) -> tuple[Tensor, Tensor]:
+    """Which draws of a row are the same token, `(N, K, K)`, and which repeat an earlier one, `(N, K)`."""
+    same = candidate_ids.unsqueeze(-1) == candidate_ids.unsqueeze(-2)
+    return same, same.tril(diagonal=-1).any(dim=-1)

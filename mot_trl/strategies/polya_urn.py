@@ -1,0 +1,75 @@
+"""The likeliest tokens, with Dirichlet weights seen at a finite resolution."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mot_trl.mixture import WEIGHTLESS, Mixture
+from mot_trl.strategies.base import draw_visible, exponential_like
+from mot_trl.strategies.dirichlet import draw_log_weights
+from mot_trl.strategies.support import check_support, in_support, likeliest, renormalise
+
+
+@dataclass(frozen=True)
+class PolyaUrn:
+    """Weights `n / resolution` on the `k` likeliest tokens, n being how often each comes out of a Polya urn.
+
+    An urn holds `concentration * q` of each token; `resolution` times one is drawn, and put back with one more of its
+    kind. The counts are as many draws from weights `w ~ Dir(concentration * q)`: a Dirichlet mixture (MoT-G, arXiv
+    2509.21482) rounded at random to multiples of `1 / resolution`, with the same mean. Their probability is
+    closed-form, and its information about a candidate fades with the candidate's share, which that of the Dirichlet
+    density does not: most of the latter lies in how small the small weights are, which no embedding feels. Between
+    `resolution=1`, which is one token, and a Dirichlet at infinity; `concentration=inf` would be `multiplex` on the
+    likeliest tokens.
+
+    Attributes:
+        concentration: What the urn holds at first; the smaller, the closer to one token.
+        resolution: How many times a token is drawn; weights are multiples of its inverse.
+        min_share: Share of the candidates' mass below which a candidate is left out.
+    """
+
+    k: int = 3
+    concentration: float = 1.0
+    resolution: int = 16
+    min_share: float = 0.0
+
+    exact: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse what no support and no urn allows."""
+        check_support(k=self.k, min_share=self.min_share)
+        if not 0 < self.concentration < float("inf"):
+            raise ValueError(f"`concentration` must be a number above 0 (1 is common), not {self.concentration}.")
+        if self.resolution < 1:
+            raise ValueError(f"`resolution` is a number of draws, so it must be at least 1, not {self.resolution}.")
+
+    def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
+        """Draw Dirichlet weights for the likeliest tokens, then counts from the weights."""
+        candidate_ids, log_shares = likeliest(logps, k=self.k, min_share=self.min_share)
+        hidden = draw_log_weights(self._each(log_shares), log_shares > -torch.inf)
+        hidden = hidden.unsqueeze(-2).expand(-1, self.resolution, -1)
+        slots = (hidden - exponential_like(hidden).log()).argmax(dim=-1)
+        counts = torch.zeros_like(log_shares).scatter_add(-1, slots, torch.ones_like(slots, dtype=torch.float32))
+        log_weights = (counts / self.resolution).log()
+        undrawn = (counts == 0) & (log_shares > -torch.inf)
+        log_weights = log_weights.masked_fill(undrawn, WEIGHTLESS)
+        return Mixture(candidate_ids, log_weights, draw_visible(candidate_ids, log_weights))
+
+    def log_prob(self, candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
+        """Log-probability of the counts, a Dirichlet-multinomial one; 0 for a lone candidate."""
+        used = in_support(mixture)
+        counts = (mixture.log_weights.exp() * self.resolution).round()
+        each = self._each(renormalise(candidate_logps, used))
+        drawn = counts > 0
+        each = each.masked_fill(~drawn, 1.0)
+        orders = (each + counts).lgamma() - each.lgamma() - (counts + 1).lgamma()
+        rounds = torch.full_like(counts[..., 0], self.resolution)
+        total = torch.full_like(rounds, self.concentration)
+        return (rounds + 1).lgamma() + total.lgamma() - (total + rounds).lgamma() + (orders * drawn).sum(dim=-1)
+
+    def _each(self, log_shares: Float[Tensor, "N K"]) -> Float[Tensor, "N K"]:
+        # Above 0, where the gamma function is finite.
+        return (self.concentration * log_shares.exp()).clamp_min(torch.finfo(torch.float32).tiny)

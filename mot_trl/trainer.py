@@ -1,0 +1,202 @@
+"""GRPO with mixtures of tokens: four overrides of TRL's trainer."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from trl import GRPOTrainer
+from trl.trainer.utils import get_config_model_id
+
+from mot_trl.config import MoTGRPOConfig
+from mot_trl.generation import MixtureDecoder
+from mot_trl.logps import add_candidate_head
+from mot_trl.metrics import log_prob_gap, rollout_totals, summarize
+from mot_trl.phases import build_phases
+from mot_trl.rollout import Rollout
+from mot_trl.strategies import Strategy, build_strategy
+from mot_trl.strategies.score import MixtureScore, score
+
+
+class MoTGRPOTrainer(GRPOTrainer):
+    """TRL's `GRPOTrainer`, whose model thinks in mixtures of tokens (MoT-G, arXiv 2509.21482).
+
+    Takes every argument of `GRPOTrainer`, and one more. The generation step is a `MixtureDecoder`, and the loss's
+    log-probabilities are those of the draws it recorded; rewards, advantages, the loss and all else are TRL's own.
+
+    Args:
+        args: Configuration; by default `MoTGRPOConfig("<model>-GRPO")`.
+        strategy: A strategy object of your own, instead of the one that `args` names.
+
+    Raises:
+        ValueError: A setting cannot go together with mixtures; the message names it and what to do.
+        TypeError: `args` is not a `MoTGRPOConfig`.
+    """
+
+    _tag_names = ["trl", "grpo", "mot_trl"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        model: Any,
+        reward_funcs: Any = None,
+        args: MoTGRPOConfig | None = None,
+        *trl_args: Any,
+        strategy: Strategy | None = None,
+        **trl_kwargs: Any,
+    ) -> None:
+        if args is None:
+            name = model if isinstance(model, str) else get_config_model_id(model.config)
+            args = MoTGRPOConfig(f"{name.split('/')[-1]}-GRPO")
+        if not isinstance(args, MoTGRPOConfig):
+            raise TypeError(
+                f"`args` must be a `mot_trl.MoTGRPOConfig`, which takes all that {type(args).__name__} does."
+            )
+        self.decoder: MixtureDecoder | None = None
+        self._rollout: Rollout | None = None
+        self._action_logps: Tensor | None = None
+        if args.normal_generation:
+            super().__init__(model, reward_funcs, args, *trl_args, **trl_kwargs)
+            return
+        for name in ("tools", "environment_factory", "rollout_func"):
+            if trl_kwargs.get(name):
+                raise ValueError(
+                    f"`{name}` brings tokens into a completion that no mixture was drawn for; leave it out, or set "
+                    "`normal_generation=True` to train without mixtures."
+                )
+        if isinstance(model, torch.nn.Module):
+            _refuse_encoder_decoder(model)
+        super().__init__(model, reward_funcs, args, *trl_args, **trl_kwargs)
+        policy: Any = self.model
+        _refuse_encoder_decoder(policy)
+        self.strategy = strategy or build_strategy(str(args.strategy), **args.strategy_options)
+        self.mixture_score: MixtureScore = args.mixture_score or "density"
+        vocabulary = policy.config.get_text_config().vocab_size
+        if args.mixture_k is not None and args.mixture_k > vocabulary:
+            raise ValueError(f"`mixture_k={args.mixture_k}` is beyond the vocabulary of {vocabulary} tokens.")
+        phases = build_phases(
+            self._tokenizer,
+            stop_text=str(args.stop_text),
+            start_text=args.start_text,
+            max_mixture_tokens=args.max_mixture_tokens,
+            cold_stop_threshold=args.cold_stop_threshold,
+            cold_stop_patience=args.cold_stop_patience or 256,
+        )
+        self.decoder = MixtureDecoder(self.strategy, phases, self.mixture_score)
+        for patched in filter(None, (policy, self.ref_model)):
+            add_candidate_head(
+                _base_model(self.accelerator.unwrap_model(patched, keep_fp32_wrapper=True)),
+                self.strategy,
+                temperature=self.temperature,
+                cast_lm_head_to_fp32=args.cast_lm_head_to_fp32,
+            )
+
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        """Generate as TRL does, with the decoder as transformers' `custom_generate`, and keep its record."""
+        if self.decoder is None:
+            return super()._generate_single_turn(*args, **kwargs)
+        with _bound_generate(_base_model(self.accelerator.unwrap_model(self.model)), self.decoder):
+            output = super()._generate_single_turn(*args, **kwargs)
+        self._rollout = self.decoder.rollout
+        return output
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """Add the record to the batch that TRL shuffles and splits."""
+        output = super()._generate_and_score_completions(inputs)
+        if self.decoder is None or self._rollout is None:
+            return output
+        completion_mask = output["completion_mask"]
+        rollout = self._rollout.resize(completion_mask.size(1))
+        self._rollout = None
+        if self.decoder.phases.can_force:
+            # Nobody drew the forced tokens: TRL's mask for tokens that are not the model's own keeps them out.
+            output["tool_mask"] = (~rollout.forced_mask).to(completion_mask.dtype)
+            tokens = (completion_mask * output["tool_mask"]).sum()
+            output["num_items_in_batch"] = self.accelerator.gather(tokens).sum()
+        totals = self.accelerator.reduce(
+            rollout_totals(rollout, output["completion_ids"], completion_mask), reduction="sum"
+        )
+        for name, value in summarize(totals).items():
+            self._metrics[self._mode][name].append(value)
+        return {**output, **rollout.to_batch()}
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        """Score the batch's completions with the mixtures that belong to them."""
+        if self.decoder is None:
+            return super()._compute_loss(model, inputs)
+        self._rollout = Rollout.from_batch(inputs)
+        try:
+            loss = super()._compute_loss(model, inputs)
+        finally:
+            rollout, self._rollout = self._rollout, None
+        self._log_gap(rollout, inputs)
+        return loss
+
+    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        """Replay the rollout's mixtures, and put the log-probability of each draw in the visible token's place."""
+        if self._rollout is None:
+            return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+        replay = _Replay(model, self._rollout, self.strategy, self.mixture_score)
+        logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(replay, *args, **kwargs)
+        self._action_logps = logps.detach()
+        return logps, entropies, aux_loss
+
+    @property
+    def _mode(self) -> str:
+        policy: Any = self.model
+        return "train" if policy.training else "eval"
+
+    def _log_gap(self, rollout: Rollout, inputs: dict[str, Any]) -> None:
+        """How far replay is from generation, before any step on this batch."""
+        replayed = inputs.get("old_per_token_logps", self._action_logps)
+        gap = log_prob_gap(rollout, replayed, inputs["completion_mask"])
+        total, count = self.accelerator.reduce(gap, reduction="sum").tolist()
+        self._metrics[self._mode]["mixture/log_prob_gap"].append(total / max(count, 1.0))
+
+
+class _Replay:
+    """Stands for a model in TRL's log-probability function: hands each chunk of rows the rollout they came from."""
+
+    def __init__(
+        self, model: Callable[..., Any], rollout: Rollout, strategy: Strategy, mixture_score: MixtureScore
+    ) -> None:
+        self.model, self.rollout, self.strategy, self.mixture_score = model, rollout, strategy, mixture_score
+        self.row = 0
+
+    def __call__(self, **inputs: Any) -> Any:
+        start, self.row = self.row, self.row + inputs["input_ids"].size(0)
+        rollout = self.rollout.rows(start, self.row)
+        outputs = self.model(**inputs, rollout=rollout)
+        if outputs.candidate_logps is None:
+            return outputs
+        length = rollout.thinking_mask.size(1)
+        mixtures = rollout.mixtures(inputs["input_ids"][:, -length:])
+        scores = score(self.strategy, outputs.candidate_logps, mixtures, how=self.mixture_score)
+        before, logps = outputs.log_probs.split([outputs.log_probs.size(1) - length, length], dim=1)
+        logps = logps.masked_scatter(rollout.thinking_mask, scores.to(logps.dtype))
+        outputs.log_probs = torch.cat([before, logps], dim=1)
+        return outputs
+
+
+def _base_model(model: Any) -> Any:
+    """The transformers model inside PEFT's wrapper, if any."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+@contextmanager
+def _bound_generate(model: Any, decoder: MixtureDecoder) -> Generator[None]:
+    """Let the model's `generate` use the decoder."""
+    generate = model.generate
+    model.generate = lambda *args, **kwargs: generate(*args, custom_generate=decoder, **kwargs)
+    try:
+        yield
+    finally:
+        del model.generate
+
+
+def _refuse_encoder_decoder(model: Any) -> None:
+    if model.config.is_encoder_decoder:
+        raise ValueError(
+            f"{type(model).__name__} is an encoder-decoder model; mixtures need a decoder-only one, such as Qwen or "
+            "LLaMA. Set `normal_generation=True` to train without mixtures."
+        )

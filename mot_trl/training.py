@@ -1,0 +1,66 @@
+"""What every recipe does around its data and rewards: read the command line, train, save."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from datasets import Dataset, IterableDataset
+from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
+
+from mot_trl.config import MoTGRPOConfig
+from mot_trl.trainer import MoTGRPOTrainer
+
+
+@dataclass
+class DataConfig:
+    """Where a recipe's rows come from."""
+
+    data_path: str | None = field(
+        default=None, metadata={"help": "Local file or folder of the data set; by default it comes from the hub."}
+    )
+
+
+def parse(defaults: Mapping[str, Any], data: type = DataConfig) -> tuple[MoTGRPOConfig, ModelConfig, Any]:
+    """Read the command line, and `--config FILE` as TRL does, over a recipe's defaults.
+
+    `--experiment_name`, `--mixture_k`, `--loss_on_all_tokens` and `--normal_generation` work on every recipe, and so
+    do all of TRL's flags.
+    """
+    dataclasses: Any = (MoTGRPOConfig, ModelConfig, data)
+    parser: Any = TrlParser(dataclasses)
+    parser.set_defaults(**defaults)
+    return parser.parse_args_and_config()
+
+
+def train(
+    config: MoTGRPOConfig,
+    model: ModelConfig,
+    *,
+    train_dataset: Dataset | IterableDataset,
+    reward_funcs: Sequence[Callable[..., Any]],
+    eval_dataset: Dataset | IterableDataset | dict[str, Any] | None = None,
+    **trainer_kwargs: Any,
+) -> MoTGRPOTrainer:
+    """Train the model that `model` names, with LoRA if it says so, and save it to `config.output_dir`."""
+    given: Any = config.model_init_kwargs
+    config.model_init_kwargs = {
+        "revision": model.model_revision,
+        "attn_implementation": model.attn_implementation,
+        "dtype": model.dtype,
+        **(given or {}),
+    }
+    trainer = MoTGRPOTrainer(
+        model.model_name_or_path,
+        list(reward_funcs),
+        config,
+        train_dataset=train_dataset,
+        eval_dataset=eval_dataset if config.eval_strategy != "no" else None,
+        quantization_config=get_quantization_config(model),
+        peft_config=get_peft_config(model),
+        **trainer_kwargs,
+    )
+    trainer.train(resume_from_checkpoint=config.resume_from_checkpoint)
+    trainer.save_model(config.output_dir)
+    trainer.accelerator.print(f"Saved to {config.output_dir}.")
+    trainer.end()
+    return trainer

@@ -1,0 +1,44 @@
+"""GRPO with mixtures of tokens on GSM8K.
+
+    accelerate launch recipes/gsm8k.py
+    accelerate launch recipes/gsm8k.py --experiment_name dirichlet --use_peft --lora_target_modules all-linear
+
+The defaults are those of MoT-G (arXiv 2509.21482) for Qwen2.5-1.5B-Instruct, which wants one GPU of 80 GB.
+"""
+
+from trl import ModelConfig
+
+from mot_trl import training
+from mot_trl.config import MoTGRPOConfig
+from mot_trl.tasks import gsm8k
+
+DEFAULTS = {
+    "model_name_or_path": "Qwen/Qwen2.5-1.5B-Instruct",
+    "output_dir": "outputs/gsm8k",
+    "experiment_name": "top_k",
+    "temperature": 0.9,
+    "num_generations": 10,
+    "per_device_train_batch_size": 10,
+    "gradient_accumulation_steps": 4,
+    "per_device_eval_batch_size": 10,
+    "max_completion_length": 1024,
+    "learning_rate": 5e-6,
+    "reward_weights": [1.0, 0.2],
+    "logging_steps": 1,
+    "log_completions": True,
+}
+
+
+def main(config: MoTGRPOConfig, model: ModelConfig, data: training.DataConfig) -> None:
+    """Train on the train split; `--eval_strategy steps` evaluates on the test split."""
+    training.train(
+        config,
+        model,
+        train_dataset=gsm8k.load("train", data.data_path),
+        eval_dataset=gsm8k.load("test", data.data_path) if config.eval_strategy != "no" else None,
+        reward_funcs=[gsm8k.correct_answer, gsm8k.soft_format],
+    )
+
+
+if __name__ == "__main__":
+    main(*training.parse(DEFAULTS))
