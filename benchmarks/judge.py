@@ -6,18 +6,19 @@ pairs are judged with 32 requests at once, then the same batch again. Needs two 
 
 import argparse
 import asyncio
+import contextlib
 import math
 import os
+import subprocess
 import sys
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "grading"))
-
-from mock_judge_server import serving_process
-
 from mot_trl.grading.judge import JudgeReward, Limits
+
+SERVER = Path(__file__).parents[1] / "tests" / "grading" / "mock_judge_server.py"
 
 
 class Timing(NamedTuple):
@@ -31,13 +32,24 @@ class Timing(NamedTuple):
     repeated_calls: int
 
 
+@contextlib.contextmanager
+def serving(*, delay: float) -> Generator[str]:
+    """The base URL of a mock judge in a process of its own."""
+    process = subprocess.Popen([sys.executable, SERVER, "--delay", str(delay)], stdout=subprocess.PIPE, text=True)
+    try:
+        yield (process.stdout.readline() if process.stdout else "").strip()
+    finally:
+        process.kill()
+        process.wait()
+
+
 async def measure(url: str, *, pairs: int, concurrency: int, delay: float) -> Timing:
     """Judge `pairs` distinct pairs that the rules cannot decide, twice."""
     reward = JudgeReward("mock", base_url=url, canary_every=None, limits=Limits(deadline=300, concurrency=concurrency))
     golds = [f"number {row} of the list" for row in range(pairs)]
     completions = [f"<answer>{gold}s</answer>" for gold in golds]
     # The import of the client, and the first connections, are paid once in a training.
-    await reward(completions=["<answer>a line</answer>"] * 2, answer=["a point", "a plane"])
+    await reward(completions=["<answer>an apple</answer>"] * 2, answer=["an orange", "a plum"])
     before = int(reward.totals["calls"])
     started, cpu_started = time.perf_counter(), time.process_time()
     await reward(completions=completions, answer=golds)
@@ -61,12 +73,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     for _ in range(args.repeats):
-        with serving_process(delay=args.delay) as url:
+        with serving(delay=args.delay) as url:
             timing = asyncio.run(measure(url, pairs=args.pairs, concurrency=args.concurrency, delay=args.delay))
         ratio = timing.seconds / timing.ideal
         print(
-            f"{timing.calls} calls in {timing.seconds:.2f} s ({timing.cpu_seconds:.2f} s CPU), ideal {timing.ideal:.2f} s: {ratio:.2f}x; repeated: "
-            f"{timing.repeated_calls} calls in {timing.repeated_seconds:.3f} s (load {os.getloadavg()[0]:.1f})"
+            f"{timing.calls} calls in {timing.seconds:.2f} s ({timing.cpu_seconds:.2f} s CPU), "
+            f"ideal {timing.ideal:.2f} s: {ratio:.2f}x; repeated: {timing.repeated_calls} calls in "
+            f"{timing.repeated_seconds:.3f} s (load {os.getloadavg()[0]:.1f})"
         )
 
 

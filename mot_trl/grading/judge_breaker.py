@@ -33,17 +33,19 @@ class CircuitBreaker:
         """Whether the server counts as broken: also while a probe is under way."""
         return self._open_until is not None
 
+    @property
+    def is_probing(self) -> bool:
+        """Whether a probe is under way, so that whoever may not call does well to wait for its outcome."""
+        # One whose outcome was never told (its loop died) must not block the circuit for ever.
+        return self._probe_sent_at is not None and self.clock() < self._probe_sent_at + self._pause
+
     def try_call(self) -> bool:
         """Whether a call may be made now. In a half-open circuit the first asker gets the probe."""
         if self._open_until is None:
             return True
-        now = self.clock()
-        if now < self._open_until:
+        if self.clock() < self._open_until or self.is_probing:
             return False
-        # A probe whose outcome was never told (its loop died) must not block the circuit for ever.
-        if self._probe_sent_at is not None and now < self._probe_sent_at + self._pause:
-            return False
-        self._probe_sent_at = now
+        self._probe_sent_at = self.clock()
         return True
 
     def succeeded(self) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds between tries, doubled from the one to the other
+_LOOK_AGAIN = 0.02  # seconds
 _CHARACTERS_A_TOKEN = 3
 _ADOPT_AFTER = 3
 
@@ -188,7 +189,7 @@ class JudgeClient:
 
     async def _ask(self, client: "openai.AsyncOpenAI", question: Question, batch: Batch) -> float | None:
         dialect, tries, misread = self.dialect, 0, None
-        while self._may_call(batch):
+        while await self._may_call(batch):
             sent_at = time.monotonic()
             request = dialect.request(
                 question, model=self.address.model, max_reply_tokens=self.limits.max_reply_tokens
@@ -212,7 +213,7 @@ class JudgeClient:
                 tries += 1
         return None
 
-    def _may_call(self, batch: Batch) -> bool:
+    async def _may_call(self, batch: Batch) -> bool:
         if batch.seconds_left <= 0:
             batch.count(late=1)
             return False
@@ -221,9 +222,12 @@ class JudgeClient:
         if any(cap is not None and used >= cap for used, cap in caps):
             batch.count(capped=1)
             return False
-        if not self.breaker.try_call():
-            batch.count(circuit_open=1)
-            return False
+        while not self.breaker.try_call():
+            # All others wait for a probe: if it succeeds, the whole batch is judged.
+            if not self.breaker.is_probing or batch.seconds_left <= 0:
+                batch.count(circuit_open=1)
+                return False
+            await asyncio.sleep(_LOOK_AGAIN)
         return True
 
     async def _post(self, client: "openai.AsyncOpenAI", request: dict[str, Any], batch: Batch) -> Answer:

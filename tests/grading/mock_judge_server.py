@@ -5,12 +5,9 @@ import asyncio
 import contextlib
 import json
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 MAX_REQUESTS = 5000
@@ -169,19 +166,6 @@ def serving(behave: Callable[[dict[str, Any]], Reply], *, port: int = 0) -> Iter
     finally:
         loop.call_soon_threadsafe(task.cancel)
         thread.join(5)
-
-
-@contextlib.contextmanager
-def serving_process(*, delay: float) -> Iterator[str]:
-    """The base URL of an honest judge in a process of its own, which waits `delay` seconds before each reply."""
-    command = [sys.executable, str(Path(__file__)), "--delay", str(delay)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.wait()
 
 
 async def _main(delay: float) -> None:
