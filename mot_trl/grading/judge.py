@@ -18,7 +18,7 @@ from mot_trl.grading.judge_quality import Quality
 from mot_trl.grading.judge_questions import Question
 from mot_trl.grading.judge_transport import Address
 
-__all__ = ["JudgeReward", "Limits"]
+__all__ = ["METRICS", "JudgeReward", "Limits", "judge_or"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,15 +27,21 @@ METRICS = (
     *("failures", "retries", "unreadable", "late", "capped", "circuit_open", "errors", "cache_errors"),
     *("by_rules", "rejected", "unjudged", "canary_asked", "canary_alarm", "position_bias"),
 )
-"""Each is logged for every batch as `judge/<name>`, so that all processes log the same."""
+"""Each is logged for every batch as `<the reward's name>/<metric>`, so that all processes log the same."""
+
+
+def judge_or(reward: Callable[..., Any], *, model: str | None, **settings: Any) -> Callable[..., Any]:
+    """A `JudgeReward` of `model`, with `settings`, where one is named; else `reward`: for a recipe's flag."""
+    return reward if model is None else JudgeReward(model, **settings)
 
 
 class JudgeReward:
     """An async TRL reward in [0, 1]; None for whatever the judge could not settle in time. Never raises at run time.
 
-    Three judges in one class. Without `rubric`: is the final answer the gold one (`judge_answers.Answers`)? With it:
-    how well does the completion meet it (`judge_quality.Quality`)? With it and `pairwise`: which completions of a
-    prompt meet it better than the others (`judge_pairs.Pairs`)?
+    Three judges in one class; rewards and metrics bear their names. `judge`, without `rubric`: is the final answer the
+    gold one (`judge_answers.Answers`)? `quality_judge`, with it: how well does the completion meet it
+    (`judge_quality.Quality`)? `pairwise_judge`, with it and `pairwise`: which completions of a prompt meet it better
+    than the others (`judge_pairs.Pairs`)?
 
     Args:
         model: the model's name on the server.
@@ -52,14 +58,12 @@ class JudgeReward:
         limits: deadlines, caps and concurrency.
         cache_path: a sqlite file for verdicts, which runs and processes may share; None keeps them in memory only.
         canary_every: batches between two canaries, in which the judge is asked about another row's gold answer; if it
-            says "correct", `judge/canary_alarm` is 1 and a warning is logged. None asks none.
-        prices: dollars for a million tokens in and for a million out; gives `judge/cost`.
+            says "correct", the metric `canary_alarm` is 1 and a warning is logged. None asks none.
+        prices: dollars for a million tokens in and for a million out; gives the metric `cost`.
 
     Raises ValueError for settings that cannot be, and ImportError where `openai` is missing. A call raises KeyError
     where a column is missing, as the first batch shows.
     """
-
-    __name__ = "judge"
 
     def __init__(
         self,
@@ -89,13 +93,13 @@ class JudgeReward:
         if canary_every is not None and canary_every < 1:
             raise ValueError(f"`canary_every` must be at least 1, or None; got {canary_every}.")
         self.limits = limits or Limits()
-        self.purpose: Purpose
-        if rubric is None:
-            self.purpose = Answers(gold_column, question_column, rules_first, opened)
-        elif pairwise:
-            self.purpose = Pairs(rubric, opponents, question_column, opened)
-        else:
-            self.purpose = Quality(rubric, question_column, opened)
+        # TRL names the reward's metrics by it.
+        self.__name__ = "judge"
+        self.purpose: Purpose = Answers(gold_column, question_column, rules_first, opened)
+        if rubric is not None and pairwise:
+            self.__name__, self.purpose = "pairwise_judge", Pairs(rubric, opponents, question_column, opened)
+        elif rubric is not None:
+            self.__name__, self.purpose = "quality_judge", Quality(rubric, question_column, opened)
         self.cache = VerdictCache(cache_path)
         self.canary_every = canary_every
         self.prices = prices
@@ -170,4 +174,4 @@ class JudgeReward:
         if log_metric is None:
             return
         for name in METRICS:
-            log_metric(f"judge/{name}", float(batch.counts[name]))
+            log_metric(f"{self.__name__}/{name}", float(batch.counts[name]))

@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 from mock_judge_server import gullible, honest, serving, told, verdict
 
-from mot_trl.grading.judge import JudgeReward, Limits
+from mot_trl.grading.judge import JudgeReward, Limits, judge_or
 
 RUBRIC = "Longer is better."
 LIMITS = Limits(deadline=10)
@@ -69,8 +69,8 @@ def test_quality_is_the_score_over_ten_of_what_follows_the_thinking():
         rewards, metrics = asked(reward, completions, task=["Write."] * 5)
 
     assert rewards == [0.3, 0.4, 0.0, 0.0, 1.0]
-    assert metrics["judge/calls"] == 3
-    assert metrics["judge/rejected"] == 2
+    assert metrics["quality_judge/calls"] == 3
+    assert metrics["quality_judge/rejected"] == 2
     assert RUBRIC in server.requests[0]["messages"][0]["content"]
     assert told(server.requests[0])["problem"] == "Write."
 
@@ -101,8 +101,8 @@ def test_pairs_are_won_by_the_better_whatever_the_order():
 
     # A group of four with two opponents each: everyone meets everyone.
     assert rewards == pytest.approx([0, 1 / 3, 2 / 3, 1, 0.5, 0.5])
-    assert metrics["judge/position_bias"] == 0
-    assert metrics["judge/calls"] == 2 * (6 + 1)
+    assert metrics["pairwise_judge/position_bias"] == 0
+    assert metrics["pairwise_judge/calls"] == 2 * (6 + 1)
 
 
 @pytest.mark.parametrize("place", ["first", "second"])
@@ -112,7 +112,7 @@ def test_a_judge_that_prefers_a_place_moves_no_reward(place):
         rewards, metrics = asked(reward, ["a", "bb", "ccc"], prompts=["p"] * 3)
 
     assert rewards == [0.5] * 3
-    assert metrics["judge/position_bias"] == 1
+    assert metrics["pairwise_judge/position_bias"] == 1
 
 
 def test_a_match_counts_only_if_both_orders_were_judged():
@@ -185,3 +185,20 @@ def test_settings_that_cannot_be_are_refused(settings, message):
 def test_limits_that_cannot_be_are_refused(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         Limits(**settings)
+
+
+def test_a_recipe_without_a_judge_keeps_its_own_reward():
+    def reward(completions, **_columns):
+        return [0.0] * len(completions)
+
+    assert judge_or(reward, model=None, base_url=None) is reward
+    assert isinstance(judge_or(reward, model="mock", base_url="http://localhost/v1"), JudgeReward)
+
+
+def test_judges_of_one_run_have_names_of_their_own():
+    url = "http://localhost/v1"
+    judges = [{}, {"rubric": RUBRIC}, {"rubric": RUBRIC, "pairwise": True}]
+
+    names = [JudgeReward("mock", base_url=url, **settings).__name__ for settings in judges]
+
+    assert names == ["judge", "quality_judge", "pairwise_judge"]

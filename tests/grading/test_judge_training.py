@@ -68,17 +68,23 @@ def test_a_grpo_run_survives_a_judge_that_fails_for_a_while(
         trainer.train()
         seconds = time.monotonic() - started
 
-    steps = [entry for entry in trainer.state.log_history if "judge/calls" in entry]
+    steps = [entry for entry in trainer.state.log_history if "quality_judge/calls" in entry]
     broken = [entry for number, entry in enumerate(steps, start=1) if number in BROKEN_STEPS]
     sound = [entry for number, entry in enumerate(steps, start=1) if number not in BROKEN_STEPS]
     assert trainer.state.global_step == len(steps) == STEPS
     assert seconds < 60
     assert all(math.isfinite(entry["loss"]) and math.isfinite(entry["grad_norm"]) for entry in steps)
-    assert sum(entry["judge/failures"] + entry["judge/late"] + entry["judge/circuit_open"] for entry in broken) > 0
-    assert any(entry["judge/unjudged"] for entry in broken)
+    assert (
+        sum(
+            entry["quality_judge/failures"] + entry["quality_judge/late"] + entry["quality_judge/circuit_open"]
+            for entry in broken
+        )
+        > 0
+    )
+    assert any(entry["quality_judge/unjudged"] for entry in broken)
     # The circuit may stay open into the first sound step.
-    assert [entry["judge/unjudged"] for entry in (*sound[:2], *sound[-2:])] == [0] * 4
-    assert all(0 <= entry["rewards/judge/mean"] <= 1 for entry in (*sound[:2], *sound[-2:]))
+    assert [entry["quality_judge/unjudged"] for entry in (*sound[:2], *sound[-2:])] == [0] * 4
+    assert all(0 <= entry["rewards/quality_judge/mean"] <= 1 for entry in (*sound[:2], *sound[-2:]))
     assert judge.totals["errors"] == 0
 
 
