@@ -14,6 +14,9 @@ from mock_judge_server import Reply, error, honest, says, serving, verdict
 from mot_trl.grading.judge import METRICS, JudgeReward, Limits
 from mot_trl.grading.judge_plan import MissingColumnError
 
+# Imported now, for its second would count against the first test's deadline.
+pytest.importorskip("openai")
+
 KEY = "sk-secret-0123456789"
 QUICK = Limits(deadline=3.0, try_seconds=0.6, concurrency=8, retries=1, rest=0.4)
 
@@ -167,6 +170,42 @@ def test_a_slow_batch_keeps_the_verdicts_that_came_in_time():
         rewards, _ = asked(judge(server.url, limits=limits), ["some parabola", "one slow parabola"], golds)
 
     assert rewards == [1.0, None]
+
+
+@pytest.mark.parametrize("fault", ["slow for ever", "dripping body"])
+def test_a_try_ends_at_its_own_limit_long_before_the_deadline(fault):
+    with serving(lambda _request: FAULTS[fault]) as server:
+        limits = Limits(deadline=20, try_seconds=0.4, retries=1)
+        started = time.monotonic()
+
+        _, metrics = asked(judge(server.url, limits=limits), ["eighteen"], ["18"])
+
+        assert time.monotonic() - started < 8
+    assert (metrics["calls"], metrics["failures"], metrics["late"]) == (2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "fault", ["quota gone", "key refused, and quoted", "no such model", "retry after ten minutes"]
+)
+def test_what_no_retry_can_mend_is_not_retried(fault):
+    with serving(lambda _request: FAULTS[fault]) as server:
+        started = time.monotonic()
+
+        _, metrics = asked(judge(server.url), ["eighteen"], ["18"])
+
+        assert time.monotonic() - started < 2.5
+    assert (metrics["calls"], metrics["retries"], metrics["failures"]) == (1, 0, 1)
+
+
+def test_a_named_pause_is_kept():
+    replies = iter([error(429, headers=(("retry-after", "1"),)), verdict("correct")])
+    with serving(lambda _request: next(replies)) as server:
+        started = time.monotonic()
+
+        rewards, _ = asked(judge(server.url), ["eighteen"], ["18"])
+
+        assert time.monotonic() - started >= 1
+    assert rewards == [1.0]
 
 
 def test_a_transient_error_is_retried():

@@ -128,6 +128,7 @@ TRAINER = """
 """
 
 
+@pytest.mark.slow
 def test_two_training_processes_share_one_cache_file(tmp_path):
     path = tmp_path / "deep" / "verdicts.sqlite"
     with serving(gullible) as server:
