@@ -49,7 +49,8 @@ class JudgeReward:
         api_key_env: the environment variable with the key, which is sent to `base_url` and is never kept, pickled or
             logged. Local servers need none.
         gold_column: the data set's column with the gold answers.
-        question_column: the column with the problem or task, sent along; None sends none.
+        question_column: the column with the problem or task, sent along; "prompt" sends the prompt's last message,
+            None nothing.
         rules_first: let the maths grader decide what it can; only its misses are sent.
         rubric: what makes a completion good.
         pairwise: compare the completions of a prompt with each other.
@@ -124,7 +125,7 @@ class JudgeReward:
         batch = self._client.batch(until=until, questions=len(completions))
         started = time.monotonic()
         try:
-            rewards = await self._judge(completions, {"prompts": prompts, **columns}, batch)
+            rewards = await self._judge(completions, {"prompt": prompts, **columns}, batch)
         except MissingColumnError:
             raise
         except Exception as error:

@@ -11,7 +11,7 @@ from typing import Any
 from mot_trl.grading.extract import completion_text, final_answer
 from mot_trl.grading.judge_guard import objection, tidy
 from mot_trl.grading.judge_numbers import rules_out
-from mot_trl.grading.judge_plan import Plan, column, settle_rows
+from mot_trl.grading.judge_plan import Plan, column, problem_texts, settle_rows
 from mot_trl.grading.judge_questions import Question
 from mot_trl.grading.maths import is_equivalent
 
@@ -49,9 +49,7 @@ class Answers:
     def plan(self, completions: Sequence[Any], columns: Mapping[str, Sequence[Any]], *, until: float) -> Plan:
         """Reward 0 for no answer and for what the guards reject, 1 for what the rules prove; ask about the rest."""
         golds = [tidy(str(gold)) for gold in column(columns, self.gold_column, setting="gold_column")]
-        problems = [""] * len(golds)
-        if self.question_column is not None:
-            problems = [str(text) for text in column(columns, self.question_column, setting="question_column")]
+        problems = problem_texts(columns, self.question_column, rows=len(golds))
         # Hostile expressions take the rules seconds each; half of the time is kept for the judge.
         rules_until = time.monotonic() + _SHARE_FOR_RULES * (until - time.monotonic())
         rewards: list[float | None] = [None] * len(golds)
@@ -73,7 +71,7 @@ class Answers:
         return Plan(questions, settle_rows(rewards, rows), counts, canary=self._canary(golds))
 
     def _sort_out(
-        self, completion: Any, gold: str, problem: str, *, counts: Counter[str], until: float
+        self, completion: Any, gold: str, problem: dict[str, str], *, counts: Counter[str], until: float
     ) -> float | Question | None:
         """The reward, where it takes no judge, or the question to ask."""
         if not gold:
@@ -103,9 +101,8 @@ class Answers:
         # After it: 36/2 names no 18 and is 18.
         return 0.0 if rules_out(gold, sent) else None
 
-    def _question(self, gold: str, answer: str, problem: str = "") -> Question:
-        data = {"reference": gold, "answer": answer}
-        return Question(INSTRUCTIONS, {"problem": problem} | data if problem else data, VERDICTS)
+    def _question(self, gold: str, answer: str, problem: Mapping[str, str]) -> Question:
+        return Question(INSTRUCTIONS, {**problem, "reference": gold, "answer": answer}, VERDICTS)
 
     def _canary(self, golds: Sequence[str]) -> Question | None:
         """Whether one row's gold equals another's, of this batch or an earlier one, which it does not."""
@@ -115,7 +112,7 @@ class Answers:
         self._seen.extend(other for other in dict.fromkeys(golds) if other and other not in self._seen)
         for other in self._seen:
             if not objection(other, gold) and _surely_differ(gold, other):
-                return self._question(gold, other)
+                return self._question(gold, other, {})
         return None
 
 

@@ -133,17 +133,14 @@ class JudgeClient:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=1.0)
-        verdicts: dict[str, float] = {}
-        for task, key in tasks.items():
-            if not task.done() or task.cancelled():
-                continue
-            if error := task.exception():
-                batch.count(errors=1)
-                # Its text may quote the key.
-                logger.error("Asking the judge raised %s, which is a defect of this library.", type(error).__name__)
-            elif (verdict := task.result()) is not None:
-                verdicts[key] = verdict
-        return verdicts
+        ended = {key: task for task, key in tasks.items() if task.done() and not task.cancelled()}
+        errors = Counter(type(error).__name__ for task in ended.values() if (error := task.exception()))
+        if errors:
+            batch.count(errors=errors.total())
+            # By their types only: their texts may quote the key.
+            logger.error("Asking the judge raised %s, which is a defect of this library.", dict(errors))
+        verdicts = {key: task.result() for key, task in ended.items() if task.exception() is None}
+        return {key: verdict for key, verdict in verdicts.items() if verdict is not None}
 
     async def ask(self, key: str, question: Question, batch: Batch) -> float | None:
         """The verdict on one question; asked once, however many want to know it at the same time."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from mot_trl.grading.judge_plan import Plan, Verdicts
-from mot_trl.grading.judge_quality import problem_texts, readable_texts
+from mot_trl.grading.judge_plan import Plan, Verdicts, column, problem_texts
+from mot_trl.grading.judge_quality import readable_texts
 from mot_trl.grading.judge_questions import Question
 
 INSTRUCTIONS = (
@@ -46,7 +46,11 @@ class Pairs:
         texts = readable_texts(completions, rubric=self.rubric, opened=self.opened, limit=self.max_characters)
         problems = problem_texts(columns, self.question_column, rows=len(texts))
         present = [row for row, text in enumerate(texts) if text is not None]
-        matches = [match for group in _groups(present, columns["prompts"]) for match in _ring(group, self.opponents)]
+        matches = [
+            match
+            for group in _groups(present, column(columns, "prompt", setting="prompts"))
+            for match in _ring(group, self.opponents)
+        ]
         questions = [
             Question(
                 INSTRUCTIONS + self.rubric,

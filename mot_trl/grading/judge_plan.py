@@ -47,6 +47,18 @@ def column(columns: Mapping[str, Sequence[Any]], name: str, *, setting: str) -> 
     return columns[name]
 
 
+def problem_texts(columns: Mapping[str, Sequence[Any]], name: str | None, *, rows: int) -> list[dict[str, str]]:
+    """The data field with each row's problem, of a chat its last message; no field where no column is named."""
+    if name is None:
+        return [{} for _ in range(rows)]
+    return [{"problem": _text(problem)} for problem in column(columns, name, setting="question_column")]
+
+
+def _text(problem: Any) -> str:
+    is_chat = isinstance(problem, Sequence) and problem and isinstance(problem[-1], Mapping)
+    return str(problem[-1].get("content", "") if is_chat else problem)
+
+
 def settle_rows(rewards: Sequence[float | None], rows: Sequence[int]) -> Callable[[Verdicts], list[float | None]]:
     """Put the verdicts into the rewards of `rows`, and leave the others as they are."""
 

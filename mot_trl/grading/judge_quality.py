@@ -6,7 +6,7 @@ from typing import Any
 
 from mot_trl.grading.extract import answer_part, completion_text
 from mot_trl.grading.judge_guard import instructs, tidy
-from mot_trl.grading.judge_plan import Plan, column, settle_rows
+from mot_trl.grading.judge_plan import Plan, problem_texts, settle_rows
 from mot_trl.grading.judge_questions import Question
 
 INSTRUCTIONS = (
@@ -57,10 +57,3 @@ def _answer_text(completion: Any, *, opened: bool) -> str:
         return (answer_part(completion_text(completion), opened=opened) or "").strip()
     except Exception:  # no completion at all, such as a message without its form
         return ""
-
-
-def problem_texts(columns: Mapping[str, Sequence[Any]], name: str | None, *, rows: int) -> list[dict[str, str]]:
-    """The data field with each row's problem; empty where no column is named."""
-    if name is None:
-        return [{} for _ in range(rows)]
-    return [{"problem": str(text)} for text in column(columns, name, setting="question_column")]

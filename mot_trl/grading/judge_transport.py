@@ -42,6 +42,7 @@ class Address:
         """Refuse what cannot be."""
         if self.base_url is not None:
             parts = urlsplit(self.base_url)
+            _ = parts.port  # raises ValueError where it is none
             if parts.username or parts.password:
                 raise ValueError(f"`base_url` must not hold a password; put the key into ${self.api_key_env}.")
             if parts.scheme not in ("http", "https") or not parts.netloc:

@@ -124,7 +124,7 @@ def test_every_fault_gives_none_in_time_and_is_counted(fault):
 
         rewards, metrics = asked(judge(server.url), ["eighteen", "nineteen"], ["18", "19"])
 
-        assert time.monotonic() - started < QUICK.deadline + 1.5
+        assert time.monotonic() - started < QUICK.deadline + 3
     assert rewards == [None, None]
     assert metrics["unjudged"] == 2
     assert metrics["failures"] + metrics["unreadable"] + metrics["late"] + metrics["circuit_open"] > 0
@@ -444,9 +444,11 @@ def test_a_defect_in_the_plan_gives_none_and_a_metric():
     assert metrics["errors"] == 1
 
 
-@pytest.mark.parametrize("url", ["http://me:secret@localhost/v1", "localhost:8000", "ftp://localhost/v1"])
+@pytest.mark.parametrize(
+    "url", ["http://me:secret@localhost/v1", "localhost:8000", "ftp://localhost/v1", "http://x:99999/v1"]
+)
 def test_addresses_that_cannot_be_are_refused(url):
-    with pytest.raises(ValueError, match="base_url"):
+    with pytest.raises(ValueError, match=r"base_url|[Pp]ort"):
         JudgeReward("mock", base_url=url)
 
 

@@ -168,6 +168,15 @@ def test_the_problem_is_sent_where_a_column_is_named():
     assert json.dumps(server.requests[0]).isascii()
 
 
+def test_the_prompt_itself_can_be_the_problem():
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "6 times 3?"}]
+    with serving(honest) as server:
+        reward = JudgeReward("mock", base_url=server.url, question_column="prompt", canary_every=None)
+        asked(reward, ["<answer>eighteen</answer>"] * 2, prompts=[chat, "9 + 9?"], answer=["18", "18"])
+
+    assert sorted(told(request)["problem"] for request in server.requests) == ["6 times 3?", "9 + 9?"]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
