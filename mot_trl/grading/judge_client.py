@@ -185,8 +185,10 @@ class JudgeClient:
         return self._lines[place]
 
     async def _ask(self, client: "openai.AsyncOpenAI", question: Question, batch: Batch) -> float | None:
-        dialect, tries, misread = self.dialect, 0, None
-        while await self._may_call(batch):
+        dialect, tries, misread, admitted = self.dialect, 0, None, False
+        # Once admitted, another wording goes straight out: it may belong to the probe that all others wait for.
+        while await self._may_call(batch, admitted=admitted):
+            admitted = True
             sent_at = time.monotonic()
             request = dialect.request(
                 question, model=self.address.model, max_reply_tokens=self.limits.max_reply_tokens
@@ -207,25 +209,26 @@ class JudgeClient:
                 self.breaker.failed(sent_at)
                 return None
             else:
-                tries += 1
+                tries, admitted = tries + 1, False
         return None
 
-    async def _may_call(self, batch: Batch) -> bool:
-        if batch.seconds_left <= 0:
-            batch.count(late=1)
-            return False
-        spent = self.totals["prompt_tokens"] + self.totals["completion_tokens"]
-        caps = ((self.totals["calls"], self.limits.max_calls), (spent, self.limits.max_tokens))
-        if any(cap is not None and used >= cap for used, cap in caps):
-            batch.count(capped=1)
-            return False
-        while not self.breaker.try_call():
+    async def _may_call(self, batch: Batch, *, admitted: bool) -> bool:
+        while True:
+            if batch.seconds_left <= 0:
+                batch.count(late=1)
+                return False
+            spent = self.totals["prompt_tokens"] + self.totals["completion_tokens"]
+            caps = ((self.totals["calls"], self.limits.max_calls), (spent, self.limits.max_tokens))
+            if any(cap is not None and used >= cap for used, cap in caps):
+                batch.count(capped=1)
+                return False
+            if admitted or self.breaker.try_call():
+                return True
             # All others wait for a probe: if it succeeds, the whole batch is judged.
-            if not self.breaker.is_probing or batch.seconds_left <= 0:
+            if not self.breaker.is_probing:
                 batch.count(circuit_open=1)
                 return False
             await asyncio.sleep(_LOOK_AGAIN)
-        return True
 
     async def _post(self, client: "openai.AsyncOpenAI", request: dict[str, Any], batch: Batch) -> Answer:
         batch.count(calls=1)

@@ -197,6 +197,17 @@ def test_what_no_retry_can_mend_is_not_retried(fault):
     assert (metrics["calls"], metrics["retries"], metrics["failures"]) == (1, 0, 1)
 
 
+def test_a_batch_retries_no_oftener_than_it_has_questions():
+    golds = [f"number {row} of the list" for row in range(12)]
+    with serving(lambda _request: error(503)) as server:
+        limits = Limits(deadline=8, concurrency=12, retries=2, failures=1000)
+
+        rewards, metrics = asked(judge(server.url, limits=limits), [f"{gold}s" for gold in golds], golds)
+
+    assert rewards == [None] * 12
+    assert (metrics["retries"], metrics["calls"]) == (12, 24)
+
+
 def test_a_named_pause_is_kept():
     replies = iter([error(429, headers=(("retry-after", "1"),)), verdict("correct")])
     with serving(lambda _request: next(replies)) as server:
@@ -319,6 +330,29 @@ def test_an_open_circuit_is_probed_by_one_call_and_rests_longer_after_a_failed_p
 
     assert probes == 1  # the others of that batch waited for its outcome
     assert len(server.requests) - before == 1  # the rest has doubled
+
+
+def test_a_probe_that_must_change_its_dialect_is_not_held_up_by_itself():
+    healthy = False
+
+    def behave(request):
+        if not healthy:
+            return error(401)
+        return error(400, "response_format") if "response_format" in request else says("incorrect")
+
+    words, golds = ["one", "two", "three", "four", "five", "six"], list("123456")
+    with serving(behave) as server:
+        reward = judge(server.url, limits=Limits(deadline=6, concurrency=8, rest=2.0))
+        asked(reward, words, golds)
+        healthy = True
+        time.sleep(2.1)
+        started = time.monotonic()
+        rewards, metrics = asked(reward, words, golds)
+        seconds = time.monotonic() - started
+
+    assert rewards == [0.0] * 6
+    assert metrics["circuit_open"] == 0
+    assert seconds < 1.8
 
 
 def test_caps_on_calls_and_tokens_hold():
