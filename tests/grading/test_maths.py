@@ -73,3 +73,11 @@ def test_random_cross_pairs_are_equal_only_by_true_coincidence():
 def plain(text):
     """The text without what may differ between two spellings of one gold of MATH-500."""
     return re.sub(r"\\[dt]frac", r"\\frac", re.sub(r"[{}$\\! ]|text|mbox|circ|\^", "", text))
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "same"),
+    [("a point", "a line", False), ("a point", "point", True), ("a", "a line", False), ("x point", "x line", False)],
+)
+def test_an_article_is_no_value_with_a_unit(gold: str, answer: str, same: bool) -> None:
+    assert is_equivalent(gold, answer) is same
