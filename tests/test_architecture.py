@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mot_trl"
 FLOORS = [
     {"mixture"},
     {"strategies"},
-    {"presets", "rollout", "phases"},
+    {"presets", "rollout", "phases", "models"},
     {"embedding", "cache", "metrics", "sharing"},
     {"decoding"},
     {"generation", "logps"},
