@@ -1,0 +1,41 @@
+"""Answers that no honest solution ends in, recognised before anything computes with them."""
+
+import re
+
+MAX_LENGTH = 1000  # characters of an answer
+_MAX_SYMBOLIC_LENGTH = 400
+_MAX_DEPTH = 24
+_MAX_POWERS = 24
+_TOWER = re.compile(r"\^\s*(?:[({]\s*)*[^(){}^]{0,40}\^")
+_LARGE_POWER = re.compile(r"\^\s*[({]*\s*-?\s*[0-9][0-9 ,]{3,}|\^\s*[({]*\s*-?\s*[0-9.]+[eE]")
+_LARGE_FACTORIAL = re.compile(r"[0-9]{4,}\s*\)*\s*!|!\s*\)*\s*!|!\s*\^|\)\s*!")
+_LARGE_NUMBER = re.compile(r"[0-9]{40,}|[eE]\s*[0-9]{4,}")
+_LOOPS = re.compile(r"\\(?:sum|prod|int|iint|iiint|oint|lim|bigcup|bigcap|binom)(?![a-zA-Z])")
+_LARGE_BOUND = re.compile(r"[0-9]{4,}")
+
+
+def depth(text: str) -> int:
+    """How deep the brackets of `text` nest, of whatever kind."""
+    level = deepest = 0
+    for char in text:
+        if char in "({[":
+            level += 1
+            deepest = max(deepest, level)
+        elif char in ")}]":
+            level -= 1
+    return deepest
+
+
+def is_readable(text: str) -> bool:
+    """Whether `text` is short and shallow enough to be read at all, in time quadratic in its length at worst."""
+    return len(text) <= MAX_LENGTH and depth(text) <= _MAX_DEPTH
+
+
+def is_computable(text: str) -> bool:
+    """Whether a computer algebra system may be asked about `text`: no towers, large factorials, powers or loops."""
+    if len(text) > _MAX_SYMBOLIC_LENGTH or text.count("^") > _MAX_POWERS or text.count(r"\sqrt") > _MAX_POWERS:
+        return False
+    if any(pattern.search(text) for pattern in (_TOWER, _LARGE_POWER, _LARGE_FACTORIAL, _LARGE_NUMBER)):
+        return False
+    loops = _LOOPS.findall(text)
+    return len(loops) <= 3 and not (loops and _LARGE_BOUND.search(text))

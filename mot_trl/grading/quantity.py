@@ -1,0 +1,164 @@
+"""A number with its unit, read exactly: `1,080`, `-1 1/2`, `7e4`, `50%`, `18 dollars`."""
+
+import re
+from fractions import Fraction
+from typing import NamedTuple
+
+_DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?: [0-9]{3})+(?![0-9])|[0-9]+)"
+_DECIMAL = rf"(?:{_DIGITS}(?:\.[0-9]*)?|\.[0-9]+)"
+_SCALE = r"(?:\s*(?:\\cdot|\*|x)\s*10\s*\^\s*\{?\s*([+-]?[0-9]{1,3})\s*\}?|[eE]([+-]?[0-9]{1,3})(?![0-9]))"
+_RATIO = rf"\\frac\{{\s*([+-]?)\s*({_DECIMAL})\s*\}}\s*\{{\s*({_DECIMAL})\s*\}}|({_DECIMAL})\s*/\s*({_DECIMAL})"
+_CURRENCY = r"\$|\\dollar(?![a-z])|\\pounds|€|¥|₹|\\euro|USD|EUR|GBP|Rs\.?|US\s*\$"
+_NUMBER = re.compile(
+    rf"(?:\\approx\s*|~\s*|\\text\s*\{{\s*\}}\s*)?([+-]?)\s*({_CURRENCY})?\s*([+-]?)\s*"
+    rf"(?:(?:([0-9]+)\s*(?:\+\s*)?(?=\\frac)|([0-9]+)\s+(?=[0-9]+\s*/))?(?:{_RATIO})|({_DECIMAL}){_SCALE}?)\s*"
+)
+_CURRENCIES = {
+    "$": "dollar", "\\dollar": "dollar", "USD": "dollar", "US$": "dollar", "\\pounds": "pound", "GBP": "pound",
+    "€": "euro", "\\euro": "euro", "EUR": "euro", "¥": "yen", "₹": "rupee", "Rs": "rupee", "Rs.": "rupee",
+}  # fmt: skip
+_MULTIPLIERS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SYNONYMS = {
+    "usd": "dollar", "cents": "cent", "centimeter": "cm", "centimetre": "cm", "millimeter": "mm", "millimetre": "mm",
+    "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km", "inche": "inch", "in": "inch", "feet": "foot",
+    "ft": "foot", "yd": "yard", "mi": "mile", "gram": "g", "kilogram": "kg", "kilo": "kg", "pound": "pound",
+    "lb": "pound", "lbs": "pound", "ounce": "oz", "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h",
+    "litre": "l", "liter": "l", "milliliter": "ml", "millilitre": "ml", "deg": "degree", "°": "degree",
+    "mph": "mile per h", "kph": "km per h", "kmh": "km per h", "sq": "square", "radian": "rad", "pct": "percent",
+    "percentage": "percent", "people": "person", "children": "child", "men": "man", "women": "woman",
+}  # fmt: skip
+_SHORT_UNITS = {"m", "g", "s", "h", "l", "cm", "mm", "km", "kg", "mg", "ml", "in", "ft", "yd", "mi", "oz", "lb", "lbs",
+                "hr", "min", "sec", "mph", "kph", "rad", "deg", "cc"}  # fmt: skip
+# Words after a number that change what it says, or hedge.
+_NOT_UNITS = frozenset(
+    re.findall(
+        "[a-z]+",
+        "and or not nor no than plus minus times over to but if either maybe between unless except is are was "
+        "factorial mod modulo half quarter third thirds quarters fifths halves squared cubed from by base point divided "
+        "multiplied wrong incorrect "
+        "negative",
+    )
+)
+_BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
+_BASED = re.compile(r"([0-9A-Fa-f]+)_\{?(?:\\text\{)?\s*([0-9]{1,2}|[a-z]+)\s*\}{0,2}")
+_UNIT_WORD = re.compile(r"(?:\\text\s*\{)?\s*([A-Za-z][A-Za-z.'-]*|/|°)\s*\}?\s*(?:\^\s*\{?\s*([0-9])\s*\}?)?\s*")
+
+
+class Quantity(NamedTuple):
+    """An exact value (a percentage counts hundredths) and its unit's words in one spelling, "" where there is none."""
+
+    value: Fraction
+    unit: str = ""
+
+
+def read_quantity(text: str) -> Quantity | None:
+    """The quantity that the whole of a normalised `text` says, or None where it says anything else."""
+    based = _BASED.fullmatch(text)
+    if based:
+        base = _BASES.get(based.group(2), based.group(2))
+        return Quantity(Fraction(int(based.group(1))), f"base {base}") if based.group(1).isdigit() else None
+    match = _NUMBER.match(text)
+    if match is None:
+        return None
+    value = _value(match)
+    unit = _unit(text[match.end() :], adjacent=not match.group().endswith(" "))
+    if value is None or unit is None:
+        return None
+    words = unit.split()
+    if words and words[0] in _MULTIPLIERS:
+        value, words = value * _MULTIPLIERS[words[0]], words[1:]
+    currency = _CURRENCIES[re.sub(r"\s", "", match.group(2))] if match.group(2) else ""
+    if currency and words and words != [currency]:
+        return None
+    if words == ["percent"]:
+        value /= 100
+    return Quantity(value, currency or " ".join(words))
+
+
+def same_quantity(gold: Quantity, answer: Quantity) -> bool:
+    """Whether two quantities agree: values exactly, and units where both have one.
+
+    A percentage equals its hundredths; where the gold alone has the percent sign, the bare number does as well. A
+    number's base may be left out of the answer, not added.
+    """
+    if "percent" in (gold.unit, answer.unit):
+        bare = gold.unit == "percent" and not answer.unit and answer.value == gold.value * 100
+        return bare or (gold.value == answer.value and {gold.unit, answer.unit} <= {"percent", ""})
+    if answer.unit.startswith("base ") and gold.unit != answer.unit:
+        return False
+    return gold.value == answer.value and same_unit(gold.unit, answer.unit)
+
+
+def read_unit(text: str) -> str:
+    """A unit in one spelling, "" where `text` is none."""
+    return _unit(text, adjacent=False) or ""
+
+
+def same_unit(gold: str, answer: str) -> bool:
+    """Whether two units as `read_unit` spells them agree; one that is missing agrees with all."""
+    if not gold or not answer:
+        return True
+    first, second = set(gold.split()), set(answer.split())
+    plain = not (first | second) & {"per", "2", "3", "square", "cubic"}
+    return gold == answer or (plain and (first < second or second < first))
+
+
+def _value(match: re.Match[str]) -> Fraction | None:
+    outer, _, inner, whole, spaced, sign, top, bottom, top2, bottom2, decimal, power, exponent = match.groups()
+    if outer and inner:
+        return None
+    if decimal is not None:
+        value = _decimal(decimal) * Fraction(10) ** int(power or exponent or 0)
+    else:
+        numerator, denominator = _decimal(top or top2), _decimal(bottom or bottom2)
+        whole = whole or spaced
+        # `3 \frac{4}{3}` may be a product: only a proper fraction makes a mixed number.
+        if denominator == 0 or (whole and (sign or numerator >= denominator)):
+            return None
+        value = (numerator / denominator + int(whole or 0)) * (-1 if sign == "-" else 1)
+    return -value if "-" in (outer, inner) else value
+
+
+def _decimal(digits: str) -> Fraction:
+    return Fraction(digits.replace(",", "").replace(" ", "").rstrip(".") or "0")
+
+
+def _unit(text: str, *, adjacent: bool) -> str | None:
+    """The unit's words in one spelling, "" where nothing is left, None where `text` is no unit."""
+    text = text.strip()
+    if text in ("%", r"\text{percent}"):
+        return "percent"
+    if text in _CURRENCIES:
+        return _CURRENCIES[text]
+    words: list[str] = []
+    position = 0
+    while position < len(text):
+        match = _UNIT_WORD.match(text, position)
+        if match is None or len(words) > 6:
+            return None
+        word = match.group(1)
+        # Inside \text{two words} only the first is preceded by the command.
+        is_text = r"\text" in text[: match.start(1)]
+        if not is_text and _is_variable(word, adjacent=adjacent and position == 0):
+            return None
+        words += [*_spelled(word), *([match.group(2)] if match.group(2) else [])]
+        position = match.end()
+    if _NOT_UNITS & set(words):
+        return None
+    if words[:1] in (["square"], ["cubic"]) and len(words) > 1:
+        words = [*words[1:], "2" if words[0] == "square" else "3"]
+    return " ".join(words)
+
+
+def _is_variable(word: str, *, adjacent: bool) -> bool:
+    return word.rstrip(".").lower() not in _SHORT_UNITS and (len(word) == 1 or adjacent) and word not in ("/", "°")
+
+
+def _spelled(word: str) -> list[str]:
+    word = word.lower().rstrip(".").replace(".", "")
+    if word in ("/", "per", "an", "a", "of", "the"):
+        return ["per"] if word in ("/", "per") else []
+    word = _SYNONYMS.get(word, word)
+    if len(word) > 2 and word.endswith("s") and not word.endswith("ss"):
+        word = word[:-1]
+    return _SYNONYMS.get(word, word).split()

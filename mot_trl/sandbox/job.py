@@ -1,0 +1,97 @@
+"""What is asked of the sandbox, and what it answers."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mot_trl.sandbox import codec
+
+Status = Literal[
+    "passed",  # every test held
+    "failed",  # it ran, and a test did not hold
+    "invalid",  # it does not compile
+    "crashed",  # it raised while loading, ended its process, or broke the protocol
+    "timeout",  # its time was up
+    "overflow",  # it, or what it answered, is too large
+    "unsupported",  # the tests themselves cannot be run
+    "error",  # the sandbox failed
+]
+
+
+@dataclass(frozen=True)
+class Job:
+    """An untrusted program and the trusted tests it must pass.
+
+    The tests run in the supervisor, where the program never is. A name in `entry_points` is there a stand-in: what it
+    is called with goes to the program as data, and its answer comes back as data.
+
+    Args:
+        program: Untrusted Python source.
+        tests: Trusted Python statements, run in order in one namespace; each gives one verdict.
+        entry_points: For each name that tests may use, the expression that gives it in the program, for instance
+            `(("candidate", "Solution().twoSum"),)`.
+        prelude: Trusted source, run before the program and also before the tests (imports, ListNode, TreeNode).
+        setup: Trusted source, run before the tests, after the program has loaded.
+    """
+
+    program: str
+    tests: tuple[str, ...]
+    entry_points: tuple[tuple[str, str], ...]
+    prelude: str = ""
+    setup: str = ""
+
+    def message(self) -> dict[str, Any]:
+        """The job as JSON data."""
+        return {"kind": "tests", **self.__dict__}
+
+
+@dataclass(frozen=True)
+class Score:
+    """A call of a trusted function, with untrusted data, in a confined process of its own.
+
+    The untrusted data must not be able to run code of its own in there, or it could forge the answer: check its
+    grammar first. What the sandbox adds is that a hang, a memory bomb or a missed hole harms nothing.
+
+    Args:
+        function: "module:name"; the module must be one of the runner's `preload`.
+        arguments: Data: built-in types, nested at will.
+    """
+
+    function: str
+    arguments: tuple[Any, ...] = ()
+
+    def message(self) -> dict[str, Any]:
+        """The call as JSON data. Raises codec.CodecError where an argument is not data."""
+        return {"kind": "score", "function": self.function, "arguments": codec.encode(list(self.arguments))}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a job.
+
+    Args:
+        status: See `Status`. Only "unsupported" and "error" are not the program's fault.
+        verdicts: One per test; tests that were never reached are False.
+        seconds: The program's own time: waiting for a worker or for a processor does not count.
+        detail: A line for people to read. Parts of it are the program's words.
+        compiled: Whether the program is Python.
+        ran: Whether it also loaded, and raised nothing in any test.
+        value: What a Score's function returned.
+    """
+
+    status: Status
+    verdicts: tuple[bool, ...] = ()
+    seconds: float = 0.0
+    detail: str = ""
+    compiled: bool = False
+    ran: bool = False
+    value: Any = field(default=None, compare=False)
+
+    @property
+    def judged(self) -> bool:
+        """Whether the result says anything about the program."""
+        return self.status not in ("unsupported", "error")
+
+    @property
+    def passed(self) -> bool:
+        """Whether every test held."""
+        return self.status == "passed"

@@ -1,0 +1,130 @@
+"""The Linux system calls that Python does not wrap, by ctypes."""
+
+import ctypes
+import os
+import platform
+
+MACHINE = platform.machine()
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
+PR_SET_SECCOMP = 22
+PR_CAPBSET_DROP = 24
+PR_SET_NO_NEW_PRIVS = 38
+SECCOMP_MODE_FILTER = 2
+
+CAP_DAC_READ_SEARCH = 2
+LAST_CAPABILITY = 63
+
+# The same number on x86_64 and aarch64, except for those in the table below.
+SYS_LANDLOCK_CREATE_RULESET = 444
+SYS_LANDLOCK_ADD_RULE = 445
+SYS_LANDLOCK_RESTRICT_SELF = 446
+SYS_MOUNT_SETATTR = 442
+SYS_CAPSET, SYS_PIVOT_ROOT = {"x86_64": (126, 155), "aarch64": (91, 41)}.get(MACHINE, (-1, -1))
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(name: str, status: int) -> int:
+    if status == -1:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{name}: {os.strerror(code)}")
+    return status
+
+
+def syscall(name: str, number: int, *arguments: object) -> int:
+    """Make a raw system call; raises OSError naming it."""
+    ctypes.set_errno(0)
+    plain = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
+    return _checked(name, _libc.syscall(ctypes.c_long(number), *plain))
+
+
+def prctl(option: int, *arguments: int) -> int:
+    """Call prctl with unsigned long arguments; raises OSError."""
+    padded = [*arguments, 0, 0, 0, 0][:4]
+    return _checked(f"prctl({option})", _libc.prctl(option, *map(ctypes.c_ulong, padded)))
+
+
+def prctl_pointer(option: int, value: int, pointer: object) -> int:
+    """Call prctl with a value and a pointer to a structure; raises OSError."""
+    return _checked(f"prctl({option})", _libc.prctl(option, ctypes.c_ulong(value), pointer))
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces in `flags`; raises OSError where the kernel or a container forbids it."""
+    _checked("unshare", _libc.unshare(flags))
+
+
+def setns(file: int) -> None:
+    """Go to the namespace behind an open file descriptor; raises OSError."""
+    _checked("setns", _libc.setns(file, 0))
+
+
+def mount(source: str, target: str, *, kind: str = "", flags: int = 0, options: str = "") -> None:
+    """Mount `source` on `target`; raises OSError."""
+    status = _libc.mount(
+        source.encode(), target.encode(), kind.encode() or None, ctypes.c_ulong(flags), options.encode() or None
+    )
+    _checked(f"mount({target})", status)
+
+
+def unmount_lazily(target: str) -> None:
+    """Detach the mount at `target`, and all below it; raises OSError."""
+    _checked(f"umount2({target})", _libc.umount2(target.encode(), 2))
+
+
+class _MountAttributes(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns_fd")]
+
+
+def make_read_only(target: str) -> None:
+    """Make the mount at `target`, and all below it, read-only, without set-user-id; raises OSError."""
+    attributes = _MountAttributes(set=0x1 | 0x2)  # MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID
+    at_fdcwd, recursive = -100, 0x8000
+    syscall(
+        "mount_setattr",
+        SYS_MOUNT_SETATTR,
+        at_fdcwd,
+        target.encode(),
+        recursive,
+        ctypes.byref(attributes),
+        ctypes.sizeof(attributes),
+    )
+
+
+def pivot_root(new_root: str) -> None:
+    """Make `new_root`, a mount point, the root, and let go of the old one; raises OSError."""
+    os.chdir(new_root)
+    # Stacking the old root on the new one's mount point needs no directory to put it in (man 2 pivot_root).
+    syscall("pivot_root", SYS_PIVOT_ROOT, b".", b".")
+    unmount_lazily(".")
+    os.chdir("/")
+
+
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+
+class _CapabilityData(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint32) for name in ("effective", "permitted", "inheritable")]
+
+
+_capability_header = _CapabilityHeader(version=0x20080522, pid=0)
+_capability_sets = (_CapabilityData * 2)()
+
+
+def keep_capabilities(mask: int) -> None:
+    """Give up every capability whose bit is not in `mask` (below bit 32); raises OSError."""
+    _capability_sets[0].effective = _capability_sets[0].permitted = mask
+    syscall("capset", SYS_CAPSET, ctypes.byref(_capability_header), ctypes.byref(_capability_sets))
+
+
+def drop_bounding_set() -> None:
+    """Take every capability out of the bounding set, as far as the process may."""
+    for capability in range(LAST_CAPABILITY + 1):
+        try:
+            prctl(PR_CAPBSET_DROP, capability)
+        except OSError:  # past the kernel's last capability, or not allowed to: then it has none to lose
+            return

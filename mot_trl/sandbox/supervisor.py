@@ -1,0 +1,82 @@
+"""The supervisor: the trusted process that takes jobs from the runner and judges them, one at a time."""
+
+import importlib
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+from typing import Any
+
+from mot_trl.sandbox import layers
+from mot_trl.sandbox.channel import Channel
+from mot_trl.sandbox.job import Result
+from mot_trl.sandbox.judge import Judge
+from mot_trl.sandbox.program import Program
+from mot_trl.sandbox.stopwatch import Stopwatch
+from mot_trl.sandbox.zygote import Zygote
+
+# What programs of these data sets import, and what the star imports before them touch.
+_STANDARD = (
+    "array ast bisect calendar cmath collections contextlib copy dataclasses datetime decimal enum fractions "
+    "functools heapq io itertools json math operator queue random re statistics string struct textwrap threading "
+    "time types typing warnings"
+)
+_ORPHAN_CHECK_MILLISECONDS = 2_000
+_MEMORY_BYTES = 2 << 30
+# For trusted comparisons of long linked lists, which recurse.
+_RECURSION = 20_000
+
+
+def main() -> None:
+    """Read the settings from the command line, say which layers there are, and serve until the runner is gone."""
+    settings = json.loads(sys.argv[2])
+    runner = Channel(socket.socket(fileno=int(sys.argv[1])))
+    trainer = os.getppid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY) if sys.platform == "linux" else -1
+        for name in [*_STANDARD.split(), *settings["preload"]]:
+            importlib.import_module(name)
+        confinement = layers.prepare(
+            settings["layers"], memory_bytes=settings["memory_mb"] << 20, timeout=settings["timeout"]
+        )
+        os.environ.clear()
+        # Before any job is read: no program's memory has ever held a test.
+        zygote = Zygote(confinement)
+    except BaseException as error:
+        runner.send({"error": f"{type(error).__name__}: {error}"})
+        return
+    runner.send({"active": sorted(confinement.active), "missing": confinement.missing})
+    if sys.platform == "linux":
+        bound = confinement.memory_bytes + _MEMORY_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+    sys.setrecursionlimit(_RECURSION)
+    while _trainer_lives(runner, trainer):
+        result = _judge(zygote, confinement, runner, proc)
+        runner.send(result.__dict__)
+
+
+def _trainer_lives(runner: Channel, trainer: int) -> bool:
+    """Wait for the next job. The socket closes with the trainer, unless a child of it holds a copy."""
+    poller = select.poll()
+    poller.register(runner.socket.fileno(), select.POLLIN)
+    while not poller.poll(_ORPHAN_CHECK_MILLISECONDS):
+        if os.getppid() != trainer:
+            return False
+    return True
+
+
+def _judge(zygote: Zygote, confinement: layers.Confinement, runner: Channel, proc: int) -> Result:
+    message: dict[str, Any] = runner.receive()
+    end, child = zygote.start()
+    try:
+        stopwatch = Stopwatch(confinement.timeout, child, proc)
+        # A runner that hangs up does not want the answer any more: the program ends with this process.
+        program = Program(Channel(end, watch=runner.socket.fileno()), stopwatch)
+        return Judge(program, message).result()
+    finally:
+        end.close()
+        zygote.end()
