@@ -5,10 +5,9 @@
     endless = stream("ten")                               # made while training: needs `max_steps`
     GRPOTrainer(..., reward_funcs=[score], train_dataset=rows, eval_dataset=held_out)
 
-Items are Reasoning Gym's own, in its own order (from data sets that make all their items at once: a thousand at a time).
-Each belongs to one split by a hash of its question alone, so the splits are disjoint whatever the seeds, sizes and
-settings: seeds alone would not do, as item `i` of seed `s` is item 0 of seed `s + i`, and some data sets have few
-questions.
+Items are Reasoning Gym's own, in its own order (where it makes all at once: a thousand at a time). Each belongs to one
+split by a hash of its question alone, so the splits are disjoint whatever the seeds, sizes and settings: seeds alone
+would not do, as item `i` of seed `s` is item 0 of seed `s + i`, and some data sets have few questions.
 """
 
 from __future__ import annotations
@@ -21,7 +20,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from mot_trl.sandbox import codec
 from mot_trl.tasks.formats import soft_format, tag_count
 from mot_trl.tasks.reasoning_gym_items import GENERATOR, Item
-from mot_trl.tasks.reasoning_gym_rewards import ReasoningGymReward, ThinkingLength, accuracy, score, thinking_length
+from mot_trl.tasks.reasoning_gym_rewards import (
+    SHAPING,
+    SHAPING_WEIGHTS,
+    ReasoningGymReward,
+    ThinkingLength,
+    accuracy,
+    score,
+    thinking_length,
+)
 from mot_trl.tasks.reasoning_gym_suites import SUITES, Mixture, Part, parts
 
 if TYPE_CHECKING:
@@ -29,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INSTRUCTION",
+    "SHAPING",
+    "SHAPING_WEIGHTS",
     "SUITES",
     "Part",
     "ReasoningGymReward",
@@ -70,7 +79,7 @@ def load(mixture: Mixture, *, size: int = 500, seed: int = 42, split: Split = "t
     set's name) and `entry` (what `score` needs, as text: tuples, sets and whole-number keys survive in it).
 
     Args:
-        mixture: A data set's name, a suite's, parts, or a weight for each of several data sets. Rows of a mixture
+        mixture: A data set's name, a suite's, several names or parts, or a weight for each of several data sets. Rows
             follow its weights as closely as can be, at every length.
         size: Rows.
         seed: Reasoning Gym's; the splits of one seed and of different ones are disjoint.

@@ -63,11 +63,11 @@ SUITES: dict[str, tuple[Part, ...]] = {
 }
 """`five`: paths, kinship, sequences, mazes, sokoban. `ten`: the data sets and settings of MoT-G (arXiv 2509.21482)."""
 
-Mixture = str | Sequence[Part] | Mapping[str, float]
+Mixture = str | Sequence[str | Part] | Mapping[str, float]
 
 
 def parts(mixture: Mixture, config: Mapping[str, Any]) -> tuple[Part, ...]:
-    """The parts of a mixture: a suite's name, a data set's, parts, or a weight for each of several data sets.
+    """The parts of a mixture: a suite's or data set's name, several names or parts, or a weight for each name.
 
     Args:
         mixture: See above.
@@ -82,9 +82,11 @@ def parts(mixture: Mixture, config: Mapping[str, Any]) -> tuple[Part, ...]:
         raise ValueError(f"{sorted(config)} can be settings of one data set only; give each `Part` its own.")
     if isinstance(mixture, str):
         return SUITES[mixture]
-    if isinstance(mixture, Mapping):
-        mixture = [Part(task, weight) for task, weight in mixture.items()]
-    tasks = [part.task for part in mixture]
+    weighted = mixture.items() if isinstance(mixture, Mapping) else ()
+    named = [Part(task, weight) for task, weight in weighted] or [
+        part if isinstance(part, Part) else Part(part) for part in mixture
+    ]
+    tasks = [part.task for part in named]
     if not tasks or len(set(tasks)) < len(tasks):
         raise ValueError(f"A mixture needs data sets, each once; this one has {tasks}.")
-    return tuple(mixture)
+    return tuple(named)
