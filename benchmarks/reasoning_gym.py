@@ -6,6 +6,8 @@ Prints the page as Markdown. Scoring is timed in batches of 64 wrong answers, ea
 are golds, against the bare scorer called in this process.
 """
 
+import contextlib
+import io
 import statistics
 import sys
 import time
@@ -121,11 +123,10 @@ def _bare(task: str, items: list, wrong: list[tuple[dict, str]]) -> float:
 
     scorer = create_dataset(task, seed=0, size=1, **TAMED.get(task, {}))
     start = time.perf_counter()
-    for number, (_, answer) in enumerate(wrong):
-        try:
-            scorer.score_answer(answer, items[number % len(items)].entry)
-        except Exception:  # some scorers fail on wrong answers
-            continue
+    with contextlib.redirect_stdout(io.StringIO()):  # some scorers print, some fail on wrong answers
+        for number, (_, answer) in enumerate(wrong):
+            with contextlib.suppress(Exception):
+                scorer.score_answer(answer, items[number % len(items)].entry)
     return 1e3 * (time.perf_counter() - start) / len(wrong)
 
 

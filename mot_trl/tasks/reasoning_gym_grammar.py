@@ -45,6 +45,11 @@ def _is_finite(answer: str) -> bool:
     return re.search(r"nan|inf", answer, re.IGNORECASE) is None
 
 
+def _is_sequence(answer: str) -> bool:
+    """Buttons A to C and what may stand between them: the scorer picks those letters out of any text."""
+    return re.fullmatch(r"[A-Ca-c\s,;>\u2192-]*", answer) is not None
+
+
 def _is_literal(answer: str) -> bool:
     """A list, perhaps of lists, of numbers and strings; or words and numbers without an operator or bracket."""
     if _PLAIN.fullmatch(answer):
@@ -136,7 +141,8 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
     "simple_integration": _is_expression,
     "intermediate_integration": _is_expression,
     "complex_arithmetic": _is_finite,
+    "quantum_lock": _is_sequence,
 }
 
-EXECUTED = frozenset(_CHECKS) - {"complex_arithmetic"}
+EXECUTED = frozenset(_CHECKS) - {"complex_arithmetic", "quantum_lock"}
 """The data sets whose scorers run the answer."""

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any, ClassVar
@@ -11,13 +11,12 @@ from typing import Any, ClassVar
 from mot_trl.grading.extract import THINK_CLOSE, THINK_OPEN, completion_text, final_answer
 from mot_trl.sandbox import ProgramRunner, Result, Score, codec
 from mot_trl.tasks.formats import soft_format, tag_count
-from mot_trl.tasks.reasoning_gym_grammar import EXECUTED, is_admissible
+from mot_trl.tasks.reasoning_gym_grammar import is_admissible
 
 _logger = logging.getLogger(__name__)
 
 _SCORERS = "mot_trl.tasks.reasoning_gym_scorers"
 _CHUNK = 16
-_EXECUTED_CHUNK = 4  # sympy can take 0.1 s for an answer
 _CACHED = 16_384
 
 Row = tuple[str, str, str]  # task, entry, answer
@@ -127,7 +126,8 @@ class _Judge:
 
     def _run(self, asked: dict[Row, Any]) -> dict[Row, float | None]:
         """Several answers in one process, as a process costs more than most scorers; alone, if that goes wrong."""
-        chunks = _chunks(asked, _EXECUTED_CHUNK, executed=True) + _chunks(asked, _CHUNK, executed=False)
+        rows = list(asked)
+        chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
         results = self.runner.run_many([_job([asked[row] for row in chunk]) for chunk in chunks])
         found: dict[Row, float | None] = {}
         alone: list[Row] = []
@@ -154,11 +154,6 @@ def _gold_of(packed: str) -> str:
 
 def _gold(row: Row) -> str:
     return _gold_of(row[1])
-
-
-def _chunks(rows: Iterable[Row], size: int, executed: bool) -> list[list[Row]]:
-    rows = [row for row in rows if (row[0] in EXECUTED) == executed]
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def _job(rows: list[Any]) -> Score:

@@ -3,6 +3,7 @@
 Only the sandbox imports this file: what it does is done by the process that holds an untrusted answer.
 """
 
+import cmath
 import copy
 import dataclasses
 import math
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+import sympy
 from reasoning_gym.factory import DATASETS, create_dataset
 
 # Five data sets take 0.1 to 0.4 s to set up, so all are there before the processes are forked.
@@ -26,10 +28,6 @@ PARTIAL = frozenset(
     )
 )
 """Where less than full marks count. Elsewhere answers earn them that merely have the gold in them, or come near it."""
-
-for _task in ("countdown", "polynomial_multiplication", "puzzle24", "simple_integration", "intermediate_integration"):
-    # So that sympy's caches are warm, too.
-    _SCORERS[_task].score_answer("x + 1", _SCORERS[_task][0])
 
 # What a scorer gives for trying.
 _ATTEMPT = 0.05
@@ -75,4 +73,28 @@ def _fraction(text: str) -> float:
     return float(Fraction(text)) if "e" not in text.lower() else float(text)
 
 
-_OWN: dict[str, Callable[..., float]] = {"game_of_life_halting": _same_text, "coin_flip": _same_probability}
+def _antiderivative(_task: str, _config: dict[str, Any], entry: dict[str, Any], answer: str) -> float:
+    """In place of the integrations' own, which simplify for seconds what a look at a few values decides."""
+    variable = entry["metadata"]["variable"]
+    x = sympy.Symbol(variable)
+    derivative = sympy.diff(sympy.parse_expr(answer, local_dict={variable: x, "C": sympy.Symbol("C")}), x)
+    integrand = sympy.parse_expr(entry["metadata"]["integrand"], local_dict={variable: x})
+    values = [
+        (complex(derivative.subs(x, point).evalf()), complex(integrand.subs(x, point).evalf())) for point in _POINTS
+    ]
+    return float(all(cmath.isclose(value, wanted, rel_tol=1e-9, abs_tol=1e-9) for value, wanted in values))
+
+
+# Above 0, where logarithms and roots are real; nobody's answer has been made for them.
+_POINTS = tuple(sympy.Float(point, 30) for point in ("0.3719", "0.8347", "1.2963", "1.9158"))
+
+_OWN: dict[str, Callable[..., float]] = {
+    "game_of_life_halting": _same_text,
+    "coin_flip": _same_probability,
+    "simple_integration": _antiderivative,
+    "intermediate_integration": _antiderivative,
+}
+
+for _name in ("countdown", "polynomial_multiplication", "puzzle24", "simple_integration", "intermediate_integration"):
+    # So that sympy's caches are warm before the first fork.
+    _score(_name, {}, _SCORERS[_name][0], "x + 1")

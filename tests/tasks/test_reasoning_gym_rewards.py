@@ -5,14 +5,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks.reasoning_gym import HOSTILE, MARK, gold_scores, hostile_scores
+from mot_trl.sandbox import Result
 from mot_trl.tasks import reasoning_gym
 from mot_trl.tasks.formats import TAGS
 from mot_trl.tasks.reasoning_gym import ReasoningGymReward, ThinkingLength, accuracy, load, score, thinking_length
 from mot_trl.tasks.reasoning_gym_grammar import EXECUTED
+from mot_trl.tasks.reasoning_gym_rewards import _failure, _values
 from mot_trl.tasks.reasoning_gym_suites import TAMED
 
 NO_GOLD = {"boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour"}
-TRAPS = ["acre", "boxnet", "coin_flip", "complex_arithmetic", "game_of_life_halting", "propositional_logic", "rearc"]
+TRAPS = ["acre", "boxnet", "coin_flip", "complex_arithmetic", "game_of_life_halting", "rearc"]
 
 
 def make_rows(task, count):
@@ -43,7 +45,7 @@ def check_golds(tasks, count):
 
 def test_junk_earns_nothing_where_scorers_run_answers_or_are_gullible():
     assert len(HOSTILE) >= 30
-    check_junk([*sorted(EXECUTED), *TRAPS])
+    check_junk(["countdown", "n_queens", "simple_integration", "string_insertion", *TRAPS])
 
 
 def test_golds_earn_full_marks_from_the_scorers_that_run_answers():
@@ -108,34 +110,56 @@ def test_what_only_holds_the_gold_earns_nothing():
 
 
 def test_the_settings_of_an_item_reach_its_scorer():
-    # With precision 2, 0.01 off is right; with the default of 5, it is not.
+    # With three decimals, half of the last is nothing; with the default of ten, it is an error.
     loose = load("decimal_arithmetic", size=1, max_num_decimal_places=3, min_num_decimal_places=3)[0]
     near = str(float(loose["answer"]) + 0.0005)
 
     assert answered([loose], [near]) == [1.0]
 
 
-def test_a_scorer_that_hangs_gives_nothing_to_its_answer_alone(monkeypatch):
-    # Ten nested implications are as many as propositional logic's parser can take in the time.
-    rows = make_rows("propositional_logic", 1) * 2 + make_rows("boxnet", 1) + make_rows("largest_island", 1)
-    hang = "(" * 1_500 + "P" + ")" * 1_500
-    gold = rows[-1]["answer"]
+def test_a_hang_costs_its_neighbours_nothing():
+    rows = make_rows("propositional_logic", 1) + make_rows("countdown", 2)
+    # Grammatical, and more than its scorer can read in the time: it tries every pair of brackets again and again.
+    hang = "(" * 1_400 + "P" + ")" * 1_400
+    reward = ReasoningGymReward(timeout=0.5, workers=1)
 
-    earned = answered(rows, [hang, "P", "1", f"0{gold}"], ReasoningGymReward(timeout=1.0))
+    earned = answered(rows, [hang, f"({rows[1]['answer']})", f"({rows[2]['answer']})"], reward)
 
-    assert earned[0] == 0.0
-    assert earned[2:] == [0.0, 0.0]
+    assert earned == [0.0, 1.0, 1.0]
 
 
-def test_a_hang_costs_its_chunk_no_marks():
-    rows = make_rows("intermediate_integration", 1) + make_rows("countdown", 1)
-    hang = "*".join(f"sin({n}*x)**9*cos({n}*x + tan(x**7))**8" for n in range(2, 12))
-    right = rows[1]["answer"] + " + 0 - 0"
+def test_another_form_of_an_integral_is_right_and_another_function_wrong():
+    rows = make_rows("simple_integration", 6)
+    golds = [row["answer"] for row in rows]
 
-    earned = answered(rows, [hang, rows[1]["answer"].replace(" ", "  ")], ReasoningGymReward(timeout=1.5))
+    assert answered(rows, [f"7 + ({gold})/2 + ({gold})*0.5" for gold in golds]) == [1.0] * 6
+    assert answered(rows, [f"({gold})*1.001" for gold in golds]) == [0.0] * 6
+    assert answered(rows, [f"{gold} + y*x*X" for gold in golds]) == [0.0] * 6
 
-    assert right
-    assert earned == [0.0, 1.0]
+
+def test_no_letter_sequence_is_picked_out_of_prose():
+    row = make_rows("quantum_lock", 1)[0]
+
+    assert answered([row] * 2, [f"a {row['answer']}", row["answer"].replace(" \u2192 ", ", ").lower()]) == [0.0, 1.0]
+
+
+def test_values_from_the_process_that_held_the_answer_are_not_believed():
+    def forged(value):
+        return _values(Result("passed", value=value), 3)
+
+    assert forged([float("nan"), 2, -1]) == [0.0, 1.0, 0.0]
+    assert forged([1.0, 1.0]) is None
+    assert forged([1.0, 1.0, "1"]) is None
+    assert forged("111") is None
+    assert _values(Result("crashed", value=[1.0, 1.0, 1.0]), 3) is None
+
+
+def test_only_a_failure_of_the_sandbox_is_no_judgement():
+    failures = {
+        status: _failure(Result(status)) for status in ("crashed", "timeout", "overflow", "error", "unsupported")
+    }
+
+    assert failures == {"crashed": 0.0, "timeout": 0.0, "overflow": 0.0, "error": None, "unsupported": None}
 
 
 def test_accuracy_and_level_are_logged_for_each_task():
@@ -150,19 +174,6 @@ def test_accuracy_and_level_are_logged_for_each_task():
     )
 
     assert logged == {"gcd_accuracy": [1.0, 0.0], "lcm_accuracy": [1.0], "gcd_level": [2.0, 2.0]}
-
-
-def test_where_nothing_can_be_isolated_nothing_is_scored(monkeypatch):
-    rows = make_rows("gcd", 1)
-    monkeypatch.setattr("mot_trl.sandbox.runner.layers.ALL", ())
-    monkeypatch.setattr("mot_trl.sandbox.runner.ProgramRunner._judge_layers", _refuse)
-
-    with pytest.raises(RuntimeError, match="cannot be isolated"):
-        answered(rows, ["12345"], ReasoningGymReward(timeout=3.25))
-
-
-def _refuse(*_):
-    raise RuntimeError("Programs cannot be isolated here")
 
 
 def test_rewards_pickle_and_have_names():
