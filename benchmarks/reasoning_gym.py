@@ -151,10 +151,44 @@ def main() -> None:
 
 
 _HEAD = """# Reasoning Gym
-Made by `python -m benchmarks.reasoning_gym`: {count} data sets, 20 items each of seed 42 (the slowest includes the
-first, which sets the data set up), {hostile} hostile or junk answers to two items each. Their code {executed}.
-Scores are those of `reasoning_gym.score`; golds are scored by the data set's own scorer in the sandbox, too.
-`bare` is that scorer called without a sandbox.
+
+```python
+from mot_trl.tasks import reasoning_gym
+
+rows = reasoning_gym.load("maze", size=1000)                  # any data set, with its settings: max_dist=12
+held_out = reasoning_gym.load("maze", size=100, split="test")
+mixture = reasoning_gym.load({{"maze": 2, "acre": 1}})          # weights; or a suite: "five", "ten"
+endless = reasoning_gym.stream("ten")                         # made while training: needs `max_steps`
+trainer = GRPOTrainer(..., reward_funcs=[reasoning_gym.score], train_dataset=rows, eval_dataset=held_out)
+```
+
+`recipes/reasoning_gym.py` does this from the command line, with `--task`, `--suite` and `--curriculum`.
+
+**Splits.** A hash of the question, without letter case and white space, decides on its split: one in eight is for
+tests. So no seed, size or setting can bring a test question into training. Seeds cannot do that: item `i` of seed `s`
+is item 0 of seed `s + i`, and some data sets have few questions.
+
+**The same rows everywhere.** Items are made in a process of their own, with a fixed `PYTHONHASHSEED`: isomorphic_strings,
+knight_swap, polynomial_multiplication, ransom_note and word_ladder else differ from process to process. A row carries
+all that its scorer needs as text, since a table would turn tuples into lists and whole-number keys into text.
+
+**Scores.** Nine scorers run the answer as Python. An answer must first pass a grammar that has no names, calls or
+attributes but those of elementary mathematics; then the scorer sees it, in the sandbox. The final answer is stripped.
+Credit of 0.05 and less, which is for trying, is none; and partial credit counts only where it is for a part of a
+solution, not where the gold is merely contained in the answer or near it. Four scorers are replaced:
+game_of_life_halting (any text earns 1) by equality, coin_flip (`0` earns 1) by the distance of the numbers, and the two
+integrations (seconds for a wrong answer) by a comparison of the derivative at four points. A few golds of
+intermediate_integration are integrals that nobody has solved; only the same text earns 1 by itself, and a solution does.
+
+**Curriculum.** `training_data(..., curriculum=True)` gives a stream whose items become harder, by Reasoning Gym's own
+levels, as the logged `<task>_accuracy` rises, and easier as it falls; `<task>_level` is logged. Levels are a function of
+the log, so a resumed run has the same ones.
+
+## All data sets
+
+Made by `python -m benchmarks.reasoning_gym`: {count} data sets, 20 items each of seed 42, {hostile} hostile or junk
+answers to two of them. Their code {executed}. Golds are scored by the data set's scorer in the sandbox. Times are for a
+batch of 64 wrong answers, in ms an answer; `bare` is Reasoning Gym's own scorer in the same process, without a sandbox.
 """
 
 if __name__ == "__main__":
