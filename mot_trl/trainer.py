@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -89,6 +90,7 @@ class MoTGRPOTrainer(GRPOTrainer):
                 self.strategy,
                 temperature=self.temperature,
                 cast_lm_head_to_fp32=args.cast_lm_head_to_fp32,
+                share_prompts=args.share_prompts,
             )
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
@@ -166,10 +168,12 @@ class _Replay:
     def __call__(self, **inputs: Any) -> Any:
         start, self.row = self.row, self.row + inputs["input_ids"].size(0)
         rollout = self.rollout.rows(start, self.row)
+        length = rollout.thinking_mask.size(1)
+        # Tokens that TRL masks, as it can do with truncated completions, are not scored.
+        rollout = replace(rollout, thinking_mask=rollout.thinking_mask & inputs["attention_mask"][:, -length:].bool())
         outputs = self.model(**inputs, rollout=rollout)
         if outputs.candidate_logps is None:
             return outputs
-        length = rollout.thinking_mask.size(1)
         mixtures = rollout.mixtures(inputs["input_ids"][:, -length:])
         scores = score(self.strategy, outputs.candidate_logps, mixtures, how=self.mixture_score)
         before, logps = outputs.log_probs.split([outputs.log_probs.size(1) - length, length], dim=1)

@@ -42,7 +42,7 @@ def rehearse() -> None:
             program = "def add(a, b):\n    return a + b\n"
             supervisor.send({"program": program, "prelude": "", "entry_points": [["add", "add"]]})
             for arguments in ([1, 2], [[1], [2]], ["a", "b"], [1.5, 2.5]):
-                supervisor.send({"do": "call", "target": "add", "arguments": arguments, "keywords": {"dict": []}})
+                supervisor.send({"do": "call", "target": "add", "inputs": [arguments, {"dict": []}]})
             ours.shutdown(socket.SHUT_WR)
             with contextlib.suppress(ClosedError):
                 _Candidate(Channel(theirs)).serve()
@@ -97,7 +97,7 @@ class _Candidate:
 
     def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
         try:
-            value, arguments = self._perform(message)
+            value, inputs = self._perform(message)
         except BaseException as error:
             return {"raised": _words(error)}
         limit = sys.getrecursionlimit()
@@ -106,8 +106,8 @@ class _Candidate:
             answer = {"value": codec.encode(value, keep=self._keep)}
             # Only what the call has changed goes back; it is for lists that the tests look at again.
             with contextlib.suppress(codec.CodecError):
-                if arguments and (now := codec.encode(arguments, keep=self._keep)) != message["arguments"]:
-                    answer["arguments"] = now
+                if inputs and (now := codec.encode(inputs, keep=self._keep)) != message["inputs"]:
+                    answer["inputs"] = now
             codec.dumps(answer)
         except codec.TooLargeError as error:
             return {"overflow": str(error)}
@@ -123,11 +123,13 @@ class _Candidate:
         match message["do"]:
             case "get":
                 return getattr(subject, message["name"]), []
+            case "truth":
+                return bool(subject), []
             case "set":
                 setattr(subject, message["name"], self._decode(message["value"]))
                 return None, []
-        arguments = self._decode(message["arguments"])
-        return subject(*arguments, **self._decode(message["keywords"])), arguments
+        arguments, keywords = inputs = self._decode(message["inputs"])
+        return subject(*arguments, **keywords), inputs
 
     def _decode(self, message: object) -> Any:
         return codec.decode(message, classes=self._module, find=self._kept.__getitem__)

@@ -9,6 +9,7 @@ MAX_BYTES = 8 << 20
 MAX_DEPTH = 200
 MAX_NODES = 1_000_000
 _MAX_INT = 1 << 63
+_TYPES = {kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict)}
 
 Keep = Callable[[object], int]
 Find = Callable[[int], object]
@@ -42,8 +43,9 @@ def encode(value: object, *, keep: Keep | None = None) -> Any:
     """`value` as JSON data.
 
     Subclasses of the built-in types become those types, NumPy scalars become numbers, ListNode and TreeNode objects
-    become lists of their values. `keep` gives any other object a number under which its owner can find it again;
-    without it, such objects raise CodecError. Raises TooLargeError beyond MAX_DEPTH or MAX_NODES.
+    become lists of their values; the built-in types themselves may cross, too. `keep` gives any other object a number
+    under which its owner can find it again; without it, such objects raise CodecError. Raises TooLargeError beyond
+    MAX_DEPTH or MAX_NODES.
     """
     return _Encoder(keep).encode(value, MAX_DEPTH)
 
@@ -106,6 +108,8 @@ class _Encoder:
         return [item if _is_plain(item) else self.encode(item, depth - 1) for item in items]
 
     def _object(self, value: Any, depth: int) -> Any:
+        if isinstance(value, type) and _TYPES.get(value.__name__) is value:
+            return {"type": value.__name__}
         name = type(value).__name__
         if name == "ListNode":
             return {"ListNode": [self.encode(item, depth - 1) for item in self._linked_values(value)]}
@@ -172,12 +176,12 @@ class _Decoder:
                 return complex(float(body[0]), float(body[1]))
             case "bytes":
                 return bytes.fromhex(body)
+            case "type":
+                return _TYPES[body]
             case "tuple":
                 return tuple(self.decode(body))
-            case "set":
-                return set(self.decode(body))
-            case "frozenset":
-                return frozenset(self.decode(body))
+            case "set" | "frozenset":
+                return self._set(self.decode(body), frozen=kind == "frozenset")
             case "dict":
                 return {self.decode(key): self.decode(value) for key, value in body}
             case "ListNode":
@@ -187,6 +191,14 @@ class _Decoder:
             case "object" if self._find is not None and type(body) is int:
                 return self._find(body)
         raise CodecError(f"Unknown kind of value {str(kind)[:20]!r}.")
+
+    @staticmethod
+    def _set(items: list[Any], *, frozen: bool) -> Any:
+        found: set[Any] = set()
+        # One by one, so that an alarm can end it: items whose hashes collide take quadratic time.
+        for item in items:
+            found.add(item)
+        return frozenset(found) if frozen else found
 
     def _linked(self, values: list[Any]) -> Any:
         node = None

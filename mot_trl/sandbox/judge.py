@@ -31,7 +31,8 @@ class Judge:
             status=status,
             verdicts=(*self._verdicts, *[False] * missing),
             seconds=round(self._program.stopwatch.seconds(), 6),
-            detail=detail,
+            # Partly the program's words: whatever they are, they can be printed.
+            detail=detail.encode("ascii", "backslashreplace").decode(),
             compiled=self._compiled,
             ran=ran,
             value=value,
@@ -49,10 +50,9 @@ class Judge:
 
     def _score(self) -> Result:
         self._load("", "", [["score", self._job["function"]]])
+        arguments = self._job["arguments"]
         try:
-            answer = self._program.perform(
-                {"do": "call", "target": "score", "arguments": self._job["arguments"], "keywords": {"dict": []}}
-            )
+            answer = self._program.perform({"do": "call", "target": "score", "inputs": [arguments, {"dict": []}]})
         except ProgramError as error:
             return self._finish("crashed", str(error))
         return self._finish("passed", ran=True, value=answer["value"])

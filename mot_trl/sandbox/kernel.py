@@ -57,9 +57,9 @@ def unshare(flags: int) -> None:
     _checked("unshare", _libc.unshare(flags))
 
 
-def setns(file: int) -> None:
-    """Go to the namespace behind an open file descriptor; raises OSError."""
-    _checked("setns", _libc.setns(file, 0))
+def setns(process: int, flags: int) -> None:
+    """Go to those namespaces of the process behind a process descriptor; raises OSError (before Linux 5.8, too)."""
+    _checked("setns", _libc.setns(process, flags))
 
 
 def mount(source: str, target: str, *, kind: str = "", flags: int = 0, options: str = "") -> None:

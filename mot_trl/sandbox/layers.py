@@ -45,7 +45,6 @@ class Confinement:
         missing: For each other name, the reason.
         ruleset: Landlock's file descriptor, or -1.
         filter: The system call filter, where it can be assembled before the process is there.
-        own_pids: A file descriptor of the zygote's own process list, to go back to between programs; or -1.
         memory_bytes: Address space of a program's process, with what it was forked with.
         max_processes: Of this user, with threads; -1 sets no bound.
         timeout: Seconds; a program may use no more processor time than twice this.
@@ -57,7 +56,6 @@ class Confinement:
     missing: dict[str, str] = field(default_factory=dict)
     ruleset: int = -1
     filter: seccomp.Filter | None = None
-    own_pids: int = -1
     memory_bytes: int = 1 << 29
     max_processes: int = -1
     timeout: float = 5.0
@@ -89,8 +87,6 @@ def prepare(wanted: Collection[str], *, memory_bytes: int, timeout: float) -> Co
     confinement = replace(confinement, max_processes=_max_processes(confinement))
     allowed = paths.readable()
     paths.keep_readable_imports(allowed)
-    if "pids" in confinement.active:
-        confinement = replace(confinement, own_pids=os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC))
     confinement = _enter_namespaces(confinement, allowed)
     # The zygote needs its capabilities for every fork; no process can get them back once it has dropped them.
     kernel.drop_bounding_set()
@@ -177,24 +173,23 @@ def _try(confinement: Confinement) -> tuple[str, str] | None:
 
 
 def _put_on_and_tell(confinement: Confinement, channel: int) -> NoReturn:
-    status = 1
     with contextlib.suppress(BaseException):
         try:
             if "pids" in confinement.active:
                 enter_private_pids()
-                if child := os.fork():
-                    os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 1)
+                _continue_in_child()  # as the zygote
+                enter_private_pids(os.pidfd_open(os.getpid()))
+                _continue_in_child()  # as a program's process
             confine_zygote(confinement)
             channel = arrange_files(confinement, channel)
             confine(confinement)
             _check_reading()
             os.write(channel, b"ok")
-            status = 0
         except LayerError as error:
             os.write(channel, f"{error.layer}\n{error.reason}".encode()[:4096])
         except BaseException as error:
             os.write(channel, f"\n{error!r}".encode()[:4096])
-    os._exit(status)
+    os._exit(0)
 
 
 def _check_reading() -> None:
@@ -205,20 +200,24 @@ def _check_reading() -> None:
         raise LayerError("reading", f"a process with its own user id cannot read Python: {error}") from None
 
 
-def enter_private_pids() -> None:
-    """Give the next child a process list of its own. Raises LayerError."""
+def _continue_in_child() -> None:
+    if child := os.fork():
+        os.waitpid(child, 0)
+        os._exit(0)
+
+
+def enter_private_pids(own: int = -1) -> None:
+    """Give the next child a process list of its own; see `namespaces`. Raises LayerError."""
     try:
-        namespaces.enter_private_pids()
+        namespaces.enter_private_pids(own)
     except OSError as error:
         raise LayerError("pids", error) from None
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel end this process when its parent ends. Raises RuntimeError if that has happened already."""
+def die_with_parent() -> None:
+    """Have the kernel end this process when its parent ends."""
     if sys.platform == "linux":
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        raise RuntimeError("The parent is gone.")
 
 
 def arrange_files(confinement: Confinement, channel: int) -> int:

@@ -27,8 +27,15 @@ def enter() -> None:
             handle.write(line)
 
 
-def enter_private_pids() -> None:
-    """Make the next child the first process of its own pid namespace: when it dies, so do all others in it."""
+def enter_private_pids(own: int = -1) -> None:
+    """Make the next child the first process of its own process list: when it dies, so do all others on it.
+
+    Args:
+        own: A process descriptor of this process, needed from the second time on. This process must then itself be
+            on a list made this way: an ordinary user may not go back to the machine's.
+    """
+    if own >= 0:
+        kernel.setns(own, _NEW_PIDS)
     kernel.unshare(_NEW_PIDS)
 
 

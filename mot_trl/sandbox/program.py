@@ -76,15 +76,19 @@ class Program:
 
     def call(self, target: str | int, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """Call an object in the program. Raises ProgramError and EndedError, as do `get` and `set`."""
-        plain, named = self._encode(list(arguments)), self._encode(keywords)
-        answer = self.perform({"do": "call", "target": target, "arguments": plain, "keywords": named})
-        if "arguments" in answer:
-            _write_back(list(arguments), self._decode(answer["arguments"]))
+        inputs = [list(arguments), keywords]
+        answer = self.perform({"do": "call", "target": target, "inputs": self._encode(inputs)})
+        if "inputs" in answer:
+            _write_back(inputs, self._decode(answer["inputs"]))
         return self._decode(answer["value"])
 
     def get(self, target: str | int, name: str) -> Any:
         """Read an attribute."""
         return self._decode(self.perform({"do": "get", "target": target, "name": name})["value"])
+
+    def truth(self, target: str | int) -> bool:
+        """Read the truth value."""
+        return self._decode(self.perform({"do": "truth", "target": target})["value"]) is True
 
     def set(self, target: str | int, name: str, value: object) -> None:
         """Write an attribute."""
@@ -102,16 +106,18 @@ class Program:
             raise EndedError("crashed", f"It broke the protocol: {error}") from None
 
 
-def _write_back(arguments: list[Any], changed: object) -> None:
+def _write_back(inputs: list[Any], changed: object) -> None:
     """What a program does to the lists, sets and dicts it is given, tests may look at."""
-    if not isinstance(changed, list):
-        return
-    for before, after in zip(arguments, changed, strict=False):
-        if type(before) is type(after) is list:
-            before[:] = after
-        elif type(before) is type(after) and type(before) in (set, dict):
-            before.clear()
-            before.update(after)
+    match changed:
+        case [list(arguments), dict(keywords)]:
+            pairs = [*zip(inputs[0], arguments, strict=False)]
+            pairs += [(before, keywords.get(name)) for name, before in inputs[1].items()]
+            for before, after in pairs:
+                if type(before) is type(after) is list:
+                    before[:] = after
+                elif type(before) is type(after) and type(before) in (set, dict):
+                    before.clear()
+                    before.update(after)
 
 
 def _number_of(value: object) -> int:
@@ -121,7 +127,7 @@ def _number_of(value: object) -> int:
 
 
 class Remote:
-    """A stand-in for an object inside the program. It equals only itself and has no truth value."""
+    """A stand-in for an object inside the program. It equals only itself."""
 
     def __init__(self, program: Program, target: str | int) -> None:
         """Stand for the entry point of that name, or the kept object of that number."""
@@ -141,5 +147,5 @@ class Remote:
         self._program.set(self._target, name, value)
 
     def __bool__(self) -> bool:
-        """Refuse: a test must look at data."""
-        raise TypeError("An object inside a program is neither true nor false.")
+        """The object's truth value, as data."""
+        return self._program.truth(self._target)

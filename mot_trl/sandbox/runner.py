@@ -21,7 +21,7 @@ from mot_trl.sandbox.stopwatch import PATIENCE
 MAX_PROGRAM_CHARACTERS = 1 << 20
 _START_SECONDS = 120
 # On top of what the supervisor allows: when this is over, the supervisor itself hangs.
-_GRACE_SECONDS = 20
+_GRACE_SECONDS = 10
 _STOP_CHECK_SECONDS = 0.2
 
 Isolation = Literal["auto", "strict"]
@@ -54,6 +54,11 @@ class _Slot:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self.layers: dict[str, Any] = {}
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's process id; 0 where there is none."""
+        return 0 if self._process is None else self._process.pid
 
     def start(self) -> None:
         """Start the processes, unless it runs. Raises StartError."""
@@ -207,6 +212,10 @@ class ProgramRunner:
         if os.getpid() == self._owner:
             for slot in self._slots:
                 slot.kill()
+
+    def processes(self) -> list[int]:
+        """The process ids of the supervisors that run."""
+        return [slot.pid for slot in self._slots if slot.pid]
 
     def layers(self) -> dict[str, str]:
         """Each layer's name, and why it is missing, or ""; raises RuntimeError where too many are."""

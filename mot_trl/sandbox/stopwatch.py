@@ -9,25 +9,27 @@ PATIENCE = 5
 
 
 class Stopwatch:
-    """The program's own time: runs while an answer is awaited, less what both processes waited for a processor."""
+    """The program's own time: runs while an answer is awaited, less what the program waited for a processor."""
 
-    def __init__(self, limit: float, child: int, proc: int) -> None:
-        """Count for the process `child`.
+    def __init__(self, limit: float, parent: int, proc: int) -> None:
+        """Count for the only child of the process `parent`.
 
         Args:
             limit: Seconds.
-            child: The program's process.
+            parent: Its zygote.
             proc: An open /proc, or -1: then nothing is known of waiting for processors.
         """
         self._limit = limit
-        self._tasks = (child, os.getpid())
+        self._parent = parent
         self._proc = proc
         self._waited = 0.0
         self._started: float | None = None
-        self._queued_before = self._queued()
+        self._queued_before: float | None = None
 
     def start(self) -> None:
         """Start counting."""
+        if self._queued_before is None:
+            self._queued_before = self._queued()
         self._started = time.monotonic()
 
     def stop(self) -> None:
@@ -37,7 +39,7 @@ class Stopwatch:
 
     def seconds(self) -> float:
         """The program's own time so far."""
-        return max(0.0, self._wall() - (self._queued() - self._queued_before))
+        return max(0.0, self._wall() - max(0.0, self._queued() - (self._queued_before or 0.0)))
 
     def remaining(self) -> float:
         """Seconds left; 0 or less when time is up."""
@@ -50,10 +52,12 @@ class Stopwatch:
         return self._waited + (0.0 if self._started is None else time.monotonic() - self._started)
 
     def _queued(self) -> float:
-        total = 0.0
-        for task in self._tasks:
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                file = os.open(f"{task}/schedstat", os.O_RDONLY, dir_fd=self._proc)
-                with open(file) as handle:
-                    total += int(handle.read().split()[1]) / 1e9
-        return total
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # Looked up, as the zygote may know its child by a number of its own process list.
+            (child,) = self._read(f"{self._parent}/task/{self._parent}/children").split()
+            return int(self._read(f"{child}/schedstat").split()[1]) / 1e9
+        return 0.0
+
+    def _read(self, path: str) -> str:
+        with open(os.open(path, os.O_RDONLY, dir_fd=self._proc)) as file:
+            return file.read()

@@ -8,14 +8,14 @@ import select
 import signal
 import socket
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from mot_trl.sandbox import layers
-from mot_trl.sandbox.channel import Channel
+from mot_trl.sandbox.channel import Channel, Deadline
 from mot_trl.sandbox.job import Result
 from mot_trl.sandbox.judge import Judge
-from mot_trl.sandbox.program import Program
-from mot_trl.sandbox.stopwatch import Stopwatch
+from mot_trl.sandbox.program import START_SECONDS, EndedError, Program
+from mot_trl.sandbox.stopwatch import PATIENCE, Stopwatch
 from mot_trl.sandbox.zygote import Zygote
 
 # What programs of these data sets import, and what the star imports before them touch.
@@ -26,6 +26,7 @@ _STANDARD = (
 )
 _ORPHAN_CHECK_MILLISECONDS = 2_000
 _MEMORY_BYTES = 2 << 30
+_COMPARING_SECONDS = 1.0
 # For trusted comparisons of long linked lists, which recurse.
 _RECURSION = 20_000
 
@@ -54,9 +55,14 @@ def main() -> None:
         bound = confinement.memory_bytes + _MEMORY_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
     sys.setrecursionlimit(_RECURSION)
+    signal.signal(signal.SIGALRM, _time_is_up)
     while _trainer_lives(runner, trainer):
         result = _judge(zygote, confinement, runner, proc)
         runner.send(result.__dict__)
+
+
+def _time_is_up(*_: object) -> NoReturn:
+    raise EndedError("timeout", "Looking at its answers took too long.")
 
 
 def _trainer_lives(runner: Channel, trainer: int) -> bool:
@@ -70,13 +76,16 @@ def _trainer_lives(runner: Channel, trainer: int) -> bool:
 
 
 def _judge(zygote: Zygote, confinement: layers.Confinement, runner: Channel, proc: int) -> Result:
-    message: dict[str, Any] = runner.receive()
-    end, child = zygote.start()
+    message: dict[str, Any] = runner.receive(Deadline(START_SECONDS))
+    end = zygote.start()
+    # The stopwatch does not run while this process looks at what the program sent, and that can be made slow.
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE * confinement.timeout + _COMPARING_SECONDS)
     try:
-        stopwatch = Stopwatch(confinement.timeout, child, proc)
+        stopwatch = Stopwatch(confinement.timeout, zygote.pid, proc)
         # A runner that hangs up does not want the answer any more: the program ends with this process.
         program = Program(Channel(end, watch=runner.socket.fileno()), stopwatch)
         return Judge(program, message).result()
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         end.close()
         zygote.end()

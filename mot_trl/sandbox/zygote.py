@@ -5,13 +5,11 @@ import gc
 import os
 import signal
 import socket
-import struct
 from typing import NoReturn
 
-from mot_trl.sandbox import candidate, kernel, layers
+from mot_trl.sandbox import candidate, layers
 
 _FORK, _END = b"f", b"e"
-_PID = struct.Struct("!i")
 
 
 class Zygote:
@@ -20,34 +18,35 @@ class Zygote:
     def __init__(self, confinement: layers.Confinement) -> None:
         """Fork the zygote off this process, which must not have seen any test yet."""
         self._control, theirs = socket.socketpair()
-        supervisor = os.getpid()
-        if os.fork() == 0:
+        if "pids" in confinement.active:
+            layers.enter_private_pids()
+        self.pid = os.fork()
+        if self.pid == 0:
             self._control.close()
-            _serve(confinement, theirs, supervisor)
+            _serve(confinement, theirs)
         theirs.close()
 
-    def start(self) -> tuple[socket.socket, int]:
-        """A socket to a new program's process, and its process id."""
+    def start(self) -> socket.socket:
+        """A socket to a new program's process."""
         ours, theirs = socket.socketpair()
         with theirs:
             socket.send_fds(self._control, [_FORK], [theirs.fileno()])
-        return ours, self._reply()
+        self._await_reply()
+        return ours
 
     def end(self) -> None:
         """End the program's process, and wait until it is gone."""
         self._control.send(_END)
-        self._reply()
+        self._await_reply()
 
-    def _reply(self) -> int:
-        reply = self._control.recv(_PID.size, socket.MSG_WAITALL)
-        if len(reply) < _PID.size:
+    def _await_reply(self) -> None:
+        if not self._control.recv(1):
             raise ConnectionError("The zygote is gone.")
-        return _PID.unpack(reply)[0]
 
 
-def _serve(confinement: layers.Confinement, control: socket.socket, supervisor: int) -> NoReturn:
+def _serve(confinement: layers.Confinement, control: socket.socket) -> NoReturn:
     with contextlib.suppress(BaseException):
-        layers.die_with_parent(supervisor)
+        layers.die_with_parent()
         candidate.rehearse()
         layers.confine_zygote(confinement)
         # What is forked should share memory for as long as it can.
@@ -63,6 +62,7 @@ class _Server:
     def __init__(self, confinement: layers.Confinement, control: socket.socket) -> None:
         self._confinement = confinement
         self._control = control
+        self._own = os.pidfd_open(os.getpid()) if "pids" in confinement.active else -1
         self._child = 0
 
     def serve_one(self) -> bool:
@@ -71,13 +71,12 @@ class _Server:
             self._fork(files[0])
         elif command == _END:
             self._end()
-        self._control.send(_PID.pack(self._child))
+        self._control.send(command)
         return bool(command)
 
     def _fork(self, end: int) -> None:
-        if "pids" in self._confinement.active:
-            kernel.setns(self._confinement.own_pids)
-            layers.enter_private_pids()
+        if self._own >= 0:
+            layers.enter_private_pids(self._own)
         self._child = os.fork()
         if self._child == 0:
             candidate.run(self._confinement, end)

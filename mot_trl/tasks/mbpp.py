@@ -1,0 +1,86 @@
+"""MBPP: short Python functions described in a sentence, with asserts to check them (arXiv:2108.07732).
+
+The rewards are TRL reward callables in [0, 1]:
+
+- `tests_pass`: 1 where every test holds; `tests_fraction`: the share of tests that hold.
+- `runs`: 1 where the program loads, and raises nothing while it is tested.
+- `compiles`: 1 where it is Python.
+- `has_code_block`: 1 where the completion has a closed code block after its thinking.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mot_trl.tasks.programs import COLUMNS, compiles, has_code_block, runs, tests_fraction, tests_pass
+from mot_trl.tasks.source import read_rows
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+__all__ = ["FIXTURE", "INSTRUCTION", "compiles", "has_code_block", "load", "runs", "tests_fraction", "tests_pass"]
+
+FIXTURE = Path(__file__).parent / "fixtures" / "mbpp"
+"""A folder with 8 rows of `train` and 4 of `test`, for runs without a network: `load(path=FIXTURE)`."""
+
+INSTRUCTION = "Answer with one Python code block that holds the whole solution."
+
+
+def load(split: str = "train", path: str | Path | None = None, *, sanitized: bool = False, shown: int = 1) -> Dataset:
+    """Rows with `prompt` (one user message), `task_id`, and what the rewards need: `tests`, `entry_points`, ...
+
+    Args:
+        split: `train` (374 rows; sanitized 120), `test` (500; 257), `validation` (90; 43) or `prompt` (10; 7).
+        path: a `.jsonl` file, or a folder holding `<split>.jsonl`, in place of google-research-datasets/mbpp.
+        sanitized: the hand-checked rows, from the hub. With `path`, the file says which it is.
+        shown: how many of the tests the prompt shows. They give the function's name; the shown can be learnt by heart.
+
+    Raises FileNotFoundError where `path` does not exist or lacks the split; ValueError where a row is not MBPP's.
+    """
+    config = "sanitized" if sanitized else "full"
+    rows = read_rows(split, path, hub_id="google-research-datasets/mbpp", config=config)
+    missing = sorted({"task_id", "code", "test_list"} - set(rows.column_names))
+    if missing:
+        raise ValueError(f"MBPP rows need the columns `task_id`, `code` and `test_list`; these lack {missing}.")
+    return rows.map(lambda row: _row(row, shown), remove_columns=rows.column_names).select_columns(list(COLUMNS))
+
+
+def _row(row: dict[str, Any], shown: int) -> dict[str, Any]:
+    tests = [test.strip() for test in row["test_list"]]
+    imports = "\n".join(row.get("test_imports") or ())
+    setup = (row.get("test_setup_code") or "").replace("\r\n", "\n")
+    reference = ast.parse(row["code"].replace("\r\n", "\n"))
+    used = _names_used("\n".join([setup, *tests]))
+    # The full rows call them "text", the sanitized ones "prompt".
+    task = (row.get("text") or row["prompt"]).strip()
+    examples = "\n".join(tests[:shown])
+    request = f"{task}\n\nYour code should pass tests like these:\n\n{examples}\n\n{INSTRUCTION}"
+    return {
+        "prompt": [{"role": "user", "content": request}],
+        "task_id": row["task_id"],
+        "tests": tests,
+        # Only what the reference defines may come from the program: one that defines its own `set` changes no test.
+        "entry_points": [[name, name] for name in sorted(_names_defined(reference) & used)],
+        "prelude": "",
+        "setup": "\n".join([imports, *_imports_of(reference, used), setup]),
+    }
+
+
+def _names_used(source: str) -> set[str]:
+    return {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
+
+
+def _names_defined(reference: ast.Module) -> set[str]:
+    defined = {node.name for node in reference.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    assigned = [target for node in reference.body if isinstance(node, ast.Assign) for target in node.targets]
+    return defined | {target.id for target in assigned if isinstance(target, ast.Name)}
+
+
+def _imports_of(reference: ast.Module, used: set[str]) -> list[str]:
+    """The reference's imports that its tests lean on, such as `sys` for `sys.getsizeof`."""
+    missing = used - _names_defined(reference) - set(dir(builtins))
+    imports = [node for node in reference.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return [ast.unparse(node) for node in imports if any((a.asname or a.name) in missing for a in node.names)]

@@ -1,0 +1,45 @@
+"""GRPO with mixtures of tokens on LeetCodeDataset: programs, rewarded by their tests.
+
+    accelerate launch recipes/leetcode.py
+    accelerate launch recipes/leetcode.py --experiment_name dirichlet --use_peft --lora_target_modules all-linear
+
+The defaults are those of recipes/gsm8k.py and want one GPU of 80 GB. The programs run in `mot_trl.sandbox`, on Linux;
+`python -m mot_trl.sandbox --check` says how well it can hold them on your machine.
+"""
+
+from trl import ModelConfig
+
+from mot_trl import training
+from mot_trl.config import MoTGRPOConfig
+from mot_trl.tasks import leetcode
+
+DEFAULTS = {
+    "model_name_or_path": "Qwen/Qwen2.5-1.5B-Instruct",
+    "output_dir": "outputs/leetcode",
+    "experiment_name": "top_k",
+    "temperature": 0.9,
+    "num_generations": 10,
+    "per_device_train_batch_size": 10,
+    "gradient_accumulation_steps": 4,
+    "per_device_eval_batch_size": 10,
+    "max_completion_length": 2048,
+    "learning_rate": 5e-6,
+    "reward_weights": [1.0, 0.2, 0.1, 0.1],
+    "logging_steps": 1,
+    "log_completions": True,
+}
+
+
+def main(config: MoTGRPOConfig, model: ModelConfig, data: training.DataConfig) -> None:
+    """Train on the train split; `--eval_strategy steps` evaluates on the test split."""
+    training.train(
+        config,
+        model,
+        train_dataset=leetcode.load("train", data.data_path),
+        eval_dataset=leetcode.load("test", data.data_path) if config.eval_strategy != "no" else None,
+        reward_funcs=[leetcode.tests_pass, leetcode.runs, leetcode.compiles, leetcode.has_code_block],
+    )
+
+
+if __name__ == "__main__":
+    main(*training.parse(DEFAULTS))

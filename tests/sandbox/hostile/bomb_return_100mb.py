@@ -1,0 +1,3 @@
+# attack: answer 100 MB
+def add(a, b):
+    return "x" * 100_000_000

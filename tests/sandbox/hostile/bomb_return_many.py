@@ -1,0 +1,3 @@
+# attack: answer with ten million parts
+def add(a, b):
+    return [0] * 10_000_000

@@ -1,0 +1,6 @@
+# attack: crash the compiler
+x = ()
+
+
+def add(a, b):
+    return None

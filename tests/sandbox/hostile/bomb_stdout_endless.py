@@ -1,0 +1,7 @@
+# attack: print for ever
+while True:
+    print("x" * 100_000)
+
+
+def add(a, b):
+    return None

@@ -1,0 +1,3 @@
+# attack: answer with not-a-number
+def add(a, b):
+    return float("nan")

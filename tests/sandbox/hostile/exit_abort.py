@@ -1,0 +1,8 @@
+# attack: abort
+import os
+
+os.abort()
+
+
+def add(a, b):
+    return None

@@ -1,0 +1,3 @@
+# attack: raise GeneratorExit and StopIteration
+def add(a, b):
+    raise GeneratorExit

@@ -1,0 +1,8 @@
+# attack: end the process behind Python
+import ctypes
+
+ctypes.CDLL(None)._exit(0)
+
+
+def add(a, b):
+    return None

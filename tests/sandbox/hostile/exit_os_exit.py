@@ -1,0 +1,8 @@
+# attack: end the process with success
+import os
+
+os._exit(0)
+
+
+def add(a, b):
+    return None

@@ -1,0 +1,3 @@
+# attack: pretend that the test raised
+def add(a, b):
+    raise AssertionError("passed")

@@ -1,0 +1,8 @@
+# attack: read address zero
+import ctypes
+
+ctypes.string_at(0)
+
+
+def add(a, b):
+    return None

@@ -1,0 +1,10 @@
+# attack: harm files: cwd
+# damage: files
+import os
+
+os.chdir("{DIR}")
+os.unlink("precious")
+
+
+def add(a, b):
+    return None

@@ -1,0 +1,7 @@
+# attack: never end
+while True:
+    pass
+
+
+def add(a, b):
+    return None

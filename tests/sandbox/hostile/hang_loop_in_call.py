@@ -1,0 +1,4 @@
+# attack: never answer
+def add(a, b):
+    while True:
+        pass
