@@ -65,6 +65,7 @@ HOSTILE = {
 """Answers that nobody gives who has solved a problem; some of them run code or never end in a bare scorer."""
 
 _BATCH = 64
+_PATIENCE = 5  # seconds for bare scorers, some of which take as long for a single answer
 
 
 class Line(NamedTuple):
@@ -122,18 +123,24 @@ def _bare(task: str, items: list, wrong: list[tuple[dict, str]]) -> float:
     from reasoning_gym.factory import create_dataset
 
     scorer = create_dataset(task, seed=0, size=1, **TAMED.get(task, {}))
-    start = time.perf_counter()
+    start, count = time.perf_counter(), 0
     with contextlib.redirect_stdout(io.StringIO()):  # some scorers print, some fail on wrong answers
         for number, (_, answer) in enumerate(wrong):
             with contextlib.suppress(Exception):
                 scorer.score_answer(answer, items[number % len(items)].entry)
-    return 1e3 * (time.perf_counter() - start) / len(wrong)
+            count += 1
+            if time.perf_counter() - start > _PATIENCE:
+                break
+    return 1e3 * (time.perf_counter() - start) / count
 
 
 def main() -> None:
     """Survey the data sets named on the command line, by default all, and print the page."""
     Path(MARK).unlink(missing_ok=True)
-    lines = [survey(task) for task in sys.argv[1:] or reasoning_gym.names()]
+    lines = []
+    for task in sys.argv[1:] or reasoning_gym.names():
+        lines.append(survey(task))
+        print(lines[-1], file=sys.stderr, flush=True)
     overhead = [line.guarded - line.bare for line in lines]
     print(_HEAD.format(count=len(lines), hostile=len(HOSTILE), executed="did **not** run" * (not Path(MARK).exists())))
     print("| data set | ms an item | slowest | gold earns 1 | junk earns | ms an answer | bare | |")
@@ -165,30 +172,33 @@ trainer = GRPOTrainer(..., reward_funcs=[reasoning_gym.score], train_dataset=row
 `recipes/reasoning_gym.py` does this from the command line, with `--task`, `--suite` and `--curriculum`.
 
 **Splits.** A hash of the question, without letter case and white space, decides on its split: one in eight is for
-tests. So no seed, size or setting can bring a test question into training. Seeds cannot do that: item `i` of seed `s`
-is item 0 of seed `s + i`, and some data sets have few questions.
+tests. So no seed, size or setting can bring a test question into training. Seeds cannot do that: item `i` of seed
+`s` is item 0 of seed `s + i`, and some data sets have few questions.
 
-**The same rows everywhere.** Items are made in a process of their own, with a fixed `PYTHONHASHSEED`: isomorphic_strings,
-knight_swap, polynomial_multiplication, ransom_note and word_ladder else differ from process to process. A row carries
-all that its scorer needs as text, since a table would turn tuples into lists and whole-number keys into text.
+**The same rows everywhere.** Items are made in a process of their own, with a fixed `PYTHONHASHSEED`:
+isomorphic_strings, knight_swap, polynomial_multiplication, ransom_note and word_ladder else differ from process to
+process. A row carries all that its scorer needs as text, since a table would turn tuples into lists and whole-
+number keys into text.
 
 **Scores.** Nine scorers run the answer as Python. An answer must first pass a grammar that has no names, calls or
-attributes but those of elementary mathematics; then the scorer sees it, in the sandbox. The final answer is stripped.
-Credit of 0.05 and less, which is for trying, is none; and partial credit counts only where it is for a part of a
-solution, not where the gold is merely contained in the answer or near it. Four scorers are replaced:
-game_of_life_halting (any text earns 1) by equality, coin_flip (`0` earns 1) by the distance of the numbers, and the two
-integrations (seconds for a wrong answer) by a comparison of the derivative at four points. A few golds of
-intermediate_integration are integrals that nobody has solved; only the same text earns 1 by itself, and a solution does.
+attributes but those of elementary mathematics; then the scorer sees it, in the sandbox. The final answer is
+stripped. Credit of 0.05 and less, which is for trying, is none; and partial credit counts only where it is for a
+part of a solution, not where the gold is merely contained in the answer or near it. Four scorers are replaced:
+game_of_life_halting (any text earns 1) by equality, coin_flip (`0` earns 1) by the distance of the numbers, and
+the two integrations (seconds for a wrong answer) by a comparison of the derivative at four points. A few golds of
+intermediate_integration are integrals that nobody has solved; only the same text earns 1 by itself, and a solution
+does.
 
-**Curriculum.** `training_data(..., curriculum=True)` gives a stream whose items become harder, by Reasoning Gym's own
-levels, as the logged `<task>_accuracy` rises, and easier as it falls; `<task>_level` is logged. Levels are a function of
-the log, so a resumed run has the same ones.
+**Curriculum.** `training_data(..., curriculum=True)` gives a stream whose items become harder, by Reasoning Gym's
+own levels, as the logged `<task>_accuracy` rises, and easier as it falls; `<task>_level` is logged. Levels are a
+function of the log, so a resumed run has the same ones.
 
 ## All data sets
 
-Made by `python -m benchmarks.reasoning_gym`: {count} data sets, 20 items each of seed 42, {hostile} hostile or junk
-answers to two of them. Their code {executed}. Golds are scored by the data set's scorer in the sandbox. Times are for a
-batch of 64 wrong answers, in ms an answer; `bare` is Reasoning Gym's own scorer in the same process, without a sandbox.
+Made by `python -m benchmarks.reasoning_gym`: {count} data sets, 20 items each of seed 42, {hostile} hostile or
+junk answers to two of them. Their code {executed}. Golds are scored by the data set's scorer in the sandbox. Times
+are for a batch of 64 wrong answers, in ms an answer; `bare` is Reasoning Gym's own scorer in the same process,
+without a sandbox.
 """
 
 if __name__ == "__main__":
