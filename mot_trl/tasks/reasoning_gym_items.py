@@ -17,6 +17,10 @@ _START_SECONDS = 120
 _READ_BYTES = 1 << 16
 
 
+class RefusedError(ValueError):
+    """A data set does not exist, or does not take its settings."""
+
+
 class Item(NamedTuple):
     """What a data set makes: `entry` has `question`, `answer` and `metadata`, as in Reasoning Gym."""
 
@@ -82,6 +86,8 @@ class Generator:
                 process.stdin.write(json.dumps(request).encode() + b"\n")
                 process.stdin.flush()
                 return [self._read(process, request) for _ in range(count)]
+            except RefusedError:  # said in the answer's place, so the next one is whole
+                raise
             except BaseException:  # half an answer must not be taken for the next one's
                 self.close()
                 raise
@@ -89,7 +95,7 @@ class Generator:
     def _read(self, process: Any, request: dict[str, Any]) -> Any:
         answer = self._line(process, self._timeout, request)
         if "error" in answer:
-            raise ValueError(f"Reasoning Gym refuses {_words(request)}: {answer['error']}")
+            raise RefusedError(f"Reasoning Gym refuses {_words(request)}: {answer['error']}")
         return codec.decode(answer["answer"])
 
     def _started(self) -> Any:

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 
 import pytest
@@ -40,8 +41,8 @@ def test_no_question_is_in_both_splits_whatever_the_seeds(task):
 
 
 def test_questions_that_differ_in_space_and_case_are_one():
-    assert len({split_of(f"What is {'  ' * n}it?") for n in range(1, 9)}) == 1
-    assert split_of("What is IT?\n") == split_of("what is it?")
+    for number in range(40):
+        assert split_of(f"What is {number}?") == split_of(f" what IS\n  {number}?\n")
     assert {split_of(str(number)) for number in range(50)} == {"train", "test"}
 
 
@@ -64,8 +65,8 @@ for task in sys.argv[1:]:
 
 
 def test_rows_are_the_same_in_every_process():
-    # Those whose items follow the order of sets of strings.
-    tasks = ["isomorphic_strings", "polynomial_multiplication", "ransom_note", "word_ladder", "knight_swap"]
+    # Data sets whose items follow the order of sets of strings.
+    tasks = ["isomorphic_strings", "ransom_note", "word_ladder"]
 
     processes = [
         subprocess.Popen(
@@ -84,18 +85,14 @@ def test_rows_are_the_same_in_every_process():
 
 
 def test_items_do_not_depend_on_those_asked_for_before():
-    tasks = ["word_ladder", "knight_swap", "arc_agi", "rearc", "sokoban", "codeio"]
-    with_config = {"knight_swap": {"min_pieces": 1, "max_pieces": 1}}
-    forward, backward = Generator(), Generator()
+    other = Generator()
 
-    for task in tasks:
-        config = with_config.get(task, {})
-        first = forward.items(task, config, seed=3, indices=[0, 1, 2])
-        second = backward.items(task, config, seed=3, indices=[2, 1, 0])[::-1]
+    for task in ("word_ladder", "arc_agi", "rearc", "sokoban", "codeio"):
+        first = reasoning_gym.GENERATOR.items(task, {}, seed=3, indices=[0, 1, 2])
+        second = other.items(task, {}, seed=3, indices=[2, 1, 0])[::-1]
 
         assert first == second, task
-    forward.close()
-    backward.close()
+    other.close()
 
 
 def test_tuples_sets_and_number_keys_survive_datasets():
@@ -167,12 +164,12 @@ def test_the_suite_of_the_paper_has_its_settings():
 
 
 def test_number_sequence_does_not_square_for_twenty_seconds():
-    generator = Generator(timeout=5)
+    start = time.monotonic()
 
-    item = generator.items("number_sequence", {}, seed=42, indices=[121])[0]
+    item = reasoning_gym.GENERATOR.items("number_sequence", {}, seed=42, indices=[121])[0]
 
     assert item.entry["answer"].lstrip("-").isdigit()
-    generator.close()
+    assert time.monotonic() - start < 15
 
 
 def test_a_generator_that_never_ends_is_stopped_and_the_next_item_comes():

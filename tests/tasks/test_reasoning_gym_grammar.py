@@ -91,10 +91,10 @@ def test_the_gold_may_be_long_and_have_digits_of_its_own():
 
 
 def test_a_megabyte_is_judged_at_once():
-    start = time.perf_counter()
+    start = time.process_time()
 
     for task in EXECUTED:
         for answer in HOSTILE.values():
             is_admissible(task, answer, "")
 
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
