@@ -200,8 +200,8 @@ function of the log, so a resumed run has the same ones.
 
 Made by `python -m benchmarks.reasoning_gym`: {count} data sets, 20 items each of seed 42, {hostile} hostile or
 junk answers to two of them. Their code {executed}. Golds are scored by the data set's scorer in the sandbox. Times
-are for a batch of 64 wrong answers, in ms an answer, the best of three; `bare` is Reasoning Gym's own scorer in the same process,
-without a sandbox.
+are for a batch of 64 wrong answers, the best of three, in ms an answer; `bare` is Reasoning Gym's own scorer in this
+process, without a sandbox.
 """
 
 if __name__ == "__main__":
