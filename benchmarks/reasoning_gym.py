@@ -165,10 +165,10 @@ _HEAD = """# Reasoning Gym
 ```python
 from mot_trl.tasks import reasoning_gym
 
-rows = reasoning_gym.load("maze", size=1000)                  # any data set, with its settings: max_dist=12
+rows = reasoning_gym.load("maze", size=1000)  # any data set, with its settings: max_dist=12
 held_out = reasoning_gym.load("maze", size=100, split="test")
-mixture = reasoning_gym.load({{"maze": 2, "acre": 1}})          # weights; or a suite: "five", "ten"
-endless = reasoning_gym.stream("ten")                         # made while training: needs `max_steps`
+mixture = reasoning_gym.load({{"maze": 2, "acre": 1}})  # weights; or a suite: "five", "ten"
+endless = reasoning_gym.stream("ten")  # made while training: needs `max_steps`
 trainer = GRPOTrainer(..., reward_funcs=[reasoning_gym.score], train_dataset=rows, eval_dataset=held_out)
 ```
 

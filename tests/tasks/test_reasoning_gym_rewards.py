@@ -118,14 +118,24 @@ def test_the_settings_of_an_item_reach_its_scorer():
 
 
 def test_a_hang_costs_its_neighbours_nothing():
-    rows = make_rows("propositional_logic", 1) + make_rows("countdown", 2)
-    # Grammatical, and more than its scorer can read in the time: it tries every pair of brackets again and again.
-    hang = "(" * 1_400 + "P" + ")" * 1_400
+    rows = make_rows("rubiks_cube", 1) + make_rows("countdown", 2)
+    hang = "R9000000"  # as many turns of one side
     reward = ReasoningGymReward(timeout=0.5, workers=1)
 
     earned = answered(rows, [hang, f"({rows[1]['answer']})", f"({rows[2]['answer']})"], reward)
 
     assert earned == [0.0, 1.0, 1.0]
+
+
+def test_the_scorers_that_any_text_or_zero_pleases_are_replaced():
+    coins = make_rows("coin_flip", 4)
+    halting = make_rows("game_of_life_halting", 4)
+    opposite = {"True": "False", "False": "True"}
+
+    assert answered(coins, ["0"] * 4) == [0.0] * 4
+    assert answered(coins, [f"{row['answer']}0" for row in coins]) == [1.0] * 4
+    assert answered(halting, [opposite[row["answer"]] for row in halting]) == [0.0] * 4
+    assert answered(halting, [row["answer"].lower() for row in halting]) == [1.0] * 4
 
 
 def test_another_form_of_an_integral_is_right_and_another_function_wrong():
