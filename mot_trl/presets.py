@@ -142,12 +142,12 @@ PRESETS: dict[str, Preset] = {
     ),
     "mixture_of_inputs": Preset(
         strategy="mixture_of_inputs",
-        mixture_k=10,
+        mixture_k=20,
         mixture_score="visible",
         strategy_kwargs={"beta": 1.0},
         source="Text Generation Beyond Discrete Token Sampling (arXiv 2505.14827)",
-        differs="A training score is ours, the paper does not train. Mixes 10 tokens instead of the vocabulary, and "
-        "only while thinking.",
+        differs="A training score is ours, the paper does not train. Mixes 20 tokens, as the authors' code does, not "
+        "the paper; and only while thinking.",
     ),
     "multiplex": Preset(
         strategy="multiplex",
@@ -189,7 +189,7 @@ PRESETS: dict[str, Preset] = {
         mixture_k=3,
         mixture_score="density",
         source="This library, after MoT-G's Dirichlet (arXiv 2509.21482)",
-        differs="Weights are multiples of 1/16: the mixture is nearly the same, its exact score far less noisy.",
+        differs="Weights are multiples of 1/8: the mixture is nearly the same, its exact score far less noisy.",
     ),
     "gumbel_exact": Preset(
         strategy="gumbel_softmax",

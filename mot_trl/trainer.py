@@ -138,10 +138,27 @@ class MoTGRPOTrainer(GRPOTrainer):
         """Replay the rollout's mixtures, and put the log-probability of each draw in the visible token's place."""
         if self._rollout is None:
             return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+        if model is self.model and not kwargs.get("compute_entropy") and self._replay_is_redundant:
+            input_ids, _, logits_to_keep, *_ = args
+            return self._rollout.resize(logits_to_keep).logps.to(input_ids.device), None, None
         replay = _Replay(model, self._rollout, self.strategy, self.mixture_score)
         logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(replay, *args, **kwargs)
         self._action_logps = logps.detach()
         return logps, entropies, aux_loss
+
+    @property
+    def _replay_is_redundant(self) -> bool:
+        """Whether the old log-probs are those that generation has recorded, up to float32's rounding.
+
+        So in float32, if nothing but the temperature shapes the logits. Under PEFT with a KL term the reference's
+        log-probs are asked of the same model, which then needs its pass.
+        """
+        policy: Any = self.model
+        args: Any = self.args
+        plain = (args.top_p, args.top_k, args.min_p, args.repetition_penalty) == (1.0, 0, None, 1.0)
+        in_float32 = policy.dtype == torch.float32 and not (args.bf16 or args.fp16)
+        is_reference_too = self.beta != 0.0 and self.ref_model is None
+        return plain and in_float32 and not args.generation_kwargs and not is_reference_too
 
     @property
     def _mode(self) -> str:
@@ -190,12 +207,14 @@ def _base_model(model: Any) -> Any:
 @contextmanager
 def _bound_generate(model: Any, decoder: MixtureDecoder) -> Generator[None]:
     """Let the model's `generate` use the decoder."""
-    generate = model.generate
+    own_generate, generate = vars(model).get("generate"), model.generate
     model.generate = lambda *args, **kwargs: generate(*args, custom_generate=decoder, **kwargs)
     try:
         yield
     finally:
         del model.generate
+        if own_generate is not None:
+            model.generate = own_generate
 
 
 def _refuse_encoder_decoder(model: Any) -> None:

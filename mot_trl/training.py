@@ -18,6 +18,12 @@ class DataConfig:
     data_path: str | None = field(
         default=None, metadata={"help": "Local file or folder of the data set; by default it comes from the hub."}
     )
+    judge: str | None = field(
+        default=None, metadata={"help": "Model that judges the answers which the rules do not know; none by default."}
+    )
+    judge_base_url: str | None = field(
+        default=None, metadata={"help": "Address of an OpenAI-compatible server; by default OpenAI's."}
+    )
 
 
 def parse(defaults: Mapping[str, Any], data: type = DataConfig) -> tuple[MoTGRPOConfig, ModelConfig, Any]:

@@ -2,6 +2,7 @@
 
     accelerate launch recipes/gsm8k.py
     accelerate launch recipes/gsm8k.py --experiment_name dirichlet --use_peft --lora_target_modules all-linear
+    accelerate launch recipes/gsm8k.py --judge MODEL --judge_base_url http://localhost:8000/v1
 
 The defaults are those of MoT-G (arXiv 2509.21482) for Qwen2.5-1.5B-Instruct, which wants one GPU of 80 GB.
 """
@@ -10,6 +11,7 @@ from trl import ModelConfig
 
 from mot_trl import training
 from mot_trl.config import MoTGRPOConfig
+from mot_trl.grading.judge import judge_or
 from mot_trl.tasks import gsm8k
 
 DEFAULTS = {
@@ -36,7 +38,10 @@ def main(config: MoTGRPOConfig, model: ModelConfig, data: training.DataConfig) -
         model,
         train_dataset=gsm8k.load("train", data.data_path),
         eval_dataset=gsm8k.load("test", data.data_path) if config.eval_strategy != "no" else None,
-        reward_funcs=[gsm8k.correct_answer, gsm8k.soft_format],
+        reward_funcs=[
+            judge_or(gsm8k.correct_answer, model=data.judge, base_url=data.judge_base_url, question_column="question"),
+            gsm8k.soft_format,
+        ],
     )
 
 

@@ -211,6 +211,38 @@ def test_old_log_probs_give_ratio_one_at_the_first_pass(tmp_path: Path, prompts:
     assert not all(torch.allclose(later, torch.ones_like(later), atol=1e-5) for later in ratios[2:])
 
 
+@pytest.mark.parametrize("strategy", ["one_token", "dirichlet"])
+def test_old_log_probs_are_not_computed_where_generation_has_paid_for_them(
+    strategy: str, tmp_path: Path, prompts: Dataset
+) -> None:
+    paid = make_trainer(tmp_path, prompts, num_iterations=2, strategy=strategy)
+    computed = make_trainer(tmp_path, prompts, num_iterations=2, strategy=strategy, generation_kwargs={"num_beams": 1})
+    calls = {True: 0, False: 0}
+    old_logps = {}
+
+    for trainer in (paid, computed):
+        batches: list[dict[str, Any]] = []
+        trainer.model.base_model.register_forward_pre_hook(
+            lambda *_, is_paid=trainer is paid: calls.__setitem__(is_paid, calls[is_paid] + 1)
+        )
+        compute_loss = trainer._compute_loss
+
+        def watched(model: Any, inputs: dict[str, Any], batches=batches, compute_loss=compute_loss) -> torch.Tensor:
+            batches.append(inputs)
+            return compute_loss(model, inputs)
+
+        trainer._compute_loss = watched
+        torch.manual_seed(0)
+        trainer.train()
+        old_logps[trainer is paid] = [
+            (batch["old_per_token_logps"] * batch["completion_mask"]).sum(-1).sort().values for batch in batches[:2]
+        ]
+
+    assert calls[True] < calls[False]
+    for with_pass, without in zip(old_logps[False], old_logps[True], strict=True):
+        assert torch.allclose(with_pass, without, atol=1e-4)
+
+
 def test_forced_tokens_carry_no_loss(tmp_path: Path, prompts: Dataset) -> None:
     trainer = make_trainer(tmp_path, prompts, max_mixture_tokens=2)
     batches: list[dict[str, Any]] = []

@@ -25,6 +25,7 @@ _FUNCTIONS: dict[str, Callable[[complex], complex]] = {
 _CONSTANTS: dict[str, complex] = {"i": 1j, "e": math.e, r"\pi": math.pi}
 _TIMES = {"*", r"\cdot"}
 _MAX_DEPTH = 40
+_ABSORBED = 1e-6
 
 
 class Unreadable(ValueError):  # noqa: N818  (a verdict on the text, not a fault)
@@ -76,9 +77,14 @@ class _Parser:
         return token
 
     def sum(self) -> complex:
-        value = self.product()
+        terms = [self.product()]
         while self.peek() in ("+", "-"):
-            value = value + self.product() if self.next() == "+" else value - self.product()
+            terms.append(self.product() if self.next() == "+" else -self.product())
+        value = sum(terms)
+        largest = max(map(abs, terms))
+        # `2^{100} - 1` and `2^{100}` are one float: where a term or the whole all but vanishes, floats cannot tell.
+        if any(abs(part) < _ABSORBED * largest for part in [*terms, value]):
+            raise Unreadable("A sum loses its digits.")
         return value
 
     def product(self, *, argument: bool = False) -> complex:

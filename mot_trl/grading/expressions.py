@@ -17,7 +17,7 @@ def same_expression(gold: str, answer: str) -> bool | None:
     """Whether two normalised expressions agree wherever both have values; None where that cannot be told.
 
     They are compared at positive, real and complex points. Different at a positive point: False. The same at all:
-    True. A long decimal beside anything but an exact number cannot be told from what it approximates: None.
+    True. A long decimal that agrees as far as floats go is what somebody rounded: False.
     """
     try:
         first, second = tokens(gold), tokens(answer)
@@ -26,7 +26,9 @@ def same_expression(gold: str, answer: str) -> bool | None:
         return None
     if not (verdicts[0] and verdicts[1]):
         return False
-    return True if all(verdicts) and not (_long_decimal(first) or _long_decimal(second)) else None
+    if _long_decimal(first) or _long_decimal(second):
+        return False
+    return all(verdicts) or None
 
 
 def same_equation(gold: str, answer: str) -> bool | None:
@@ -63,7 +65,7 @@ def _value(name: str, kind: str, seed: int) -> complex:
 
 
 def _close(first: complex, second: complex) -> bool:
-    return abs(first - second) <= _TOLERANCE * max(abs(first), abs(second), 1e-3)
+    return abs(first - second) <= _TOLERANCE * max(abs(first), abs(second))
 
 
 def _long_decimal(expression: list[str]) -> bool:

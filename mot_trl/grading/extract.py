@@ -7,8 +7,9 @@ from typing import Any
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 ANSWER_OPEN, ANSWER_CLOSE = "<answer>", "</answer>"
 
-# A box's opening, an escape (so that `\{` counts as no brace; `\\boxed` is a box escaped twice), or a brace.
-_BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\\\(?!boxed|fbox)|\\[{}]|[{}]")
+# A box's opening, a box of one word (as in some of MATH's solutions), an escape (so that `\{` counts as no brace;
+# `\\boxed` is a box escaped twice), or a brace.
+_BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\(?:boxed|fbox)\s+([^\s{}$]+)|\\\\(?!boxed|fbox)|\\[{}]|[{}]")
 
 
 def completion_text(completion: str | Sequence[Mapping[str, Any]]) -> str:
@@ -60,7 +61,9 @@ def _last_boxed(text: str) -> str | None:
     openings: list[int | None] = []  # where a box's content starts; None for any other brace
     for match in _BRACES.finditer(text):
         token = match.group()
-        if token == "}":
+        if match.group(1):
+            boxed = match.group(1)
+        elif token == "}":
             start = openings.pop() if openings else None
             boxed = boxed if start is None else text[start : match.start()]
         elif token == "{":

@@ -32,10 +32,21 @@ def is_readable(text: str) -> bool:
 
 
 def is_computable(text: str) -> bool:
-    """Whether a computer algebra system may be asked about `text`: no towers, large factorials, powers or loops."""
-    if len(text) > _MAX_SYMBOLIC_LENGTH or text.count("^") > _MAX_POWERS or text.count(r"\sqrt") > _MAX_POWERS:
+    """Whether a computer algebra system may be asked about `text`: balanced; no towers, large factorials or loops."""
+    if not _has_balanced_braces(text) or len(text) > _MAX_SYMBOLIC_LENGTH:
+        return False
+    if text.count("^") > _MAX_POWERS or text.count(r"\sqrt") > _MAX_POWERS:
         return False
     if any(pattern.search(text) for pattern in (_TOWER, _LARGE_POWER, _LARGE_FACTORIAL, _LARGE_NUMBER)):
         return False
     loops = _LOOPS.findall(text)
     return len(loops) <= 3 and not (loops and _LARGE_BOUND.search(text))
+
+
+def _has_balanced_braces(text: str) -> bool:
+    level = 0
+    for brace in re.findall(r"(?<!\\)[{}]", text):
+        level += 1 if brace == "{" else -1
+        if level < 0:
+            return False
+    return level == 0

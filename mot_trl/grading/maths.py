@@ -16,7 +16,7 @@ from mot_trl.grading.expressions import same_equation, same_expression
 from mot_trl.grading.extract import completion_text, final_answer
 from mot_trl.grading.hazards import MAX_LENGTH, is_computable, is_readable
 from mot_trl.grading.normalise import key, normalise
-from mot_trl.grading.quantity import read_quantity, read_unit, same_quantity, same_unit
+from mot_trl.grading.quantity import Quantity, read_quantity, read_unit, same_quantity, same_unit
 from mot_trl.grading.structure import read_parts, same_parts
 from mot_trl.grading.verifier import require_math_verify, verify
 from mot_trl.grading.words import has_words, same_words, split_unit
@@ -26,6 +26,8 @@ _logger = logging.getLogger(__name__)
 _ASSIGNED = re.compile(
     r"((?:[a-zA-Z]|\\[a-zA-Z]+)(?:_\{?[0-9a-zA-Z]+\}?)?(?:\([a-z]\)|\^\{-1\}\([a-z]\))?)\s*=\s*(?!=)"
 )
+_VARIABLE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])")
+_ORDER = re.compile(r"[<>]|\\[lg]e(?![a-zA-Z])")
 _MONEY = re.compile(r"^(?:\$|\\dollar|\\pounds|€)\s*")
 _ASKS_PERCENT = re.compile(r"\b(?:what|find|calculate|by|as|in|which)\b[^.?!,;]{0,40}?\bpercent(?:age)?\b", re.I)
 _PERCENT_SIGN = re.compile(r"\s*(?:\\?%|\\text\s*\{\s*percent\s*\}|\bpercent)[\s.$]*$", re.I)
@@ -123,8 +125,24 @@ def _is_equivalent(gold: str, answer: str, timeout: float, symbolic: bool) -> bo
     def same_leaf(part: str, other: str) -> bool | None:
         return _same_leaf(part, other, timeout, symbolic)
 
+    bound, also_bound = _bound_variables(gold), _bound_variables(answer)
+    if bound and also_bound and not bound & also_bound:
+        return False
+    gold, answer = _plain_number(gold, first), _plain_number(answer, second)
     verdict = same_parts(read_parts(gold), read_parts(answer), same_leaf)
     return _unknown(gold) if verdict is None else verdict
+
+
+def _plain_number(text: str, quantity: Quantity | None) -> str:
+    """A number without its separators, so that `1,000,000` is neither a list nor beyond the expressions' grammar."""
+    if quantity is None or quantity.unit or quantity.value.denominator != 1:
+        return text
+    return str(quantity.value)
+
+
+def _bound_variables(text: str) -> set[str]:
+    """The variables of an inequality, none where `text` is none."""
+    return set(_VARIABLE.findall(text)) if _ORDER.search(text) else set()
 
 
 def _same_leaf(gold: str, answer: str, timeout: float, symbolic: bool) -> bool | None:
@@ -136,10 +154,10 @@ def _same_leaf(gold: str, answer: str, timeout: float, symbolic: bool) -> bool |
         return True
     if any(quantity and quantity.unit.startswith("base ") for quantity in (first, second)):
         return False
-    gold, answer = _MONEY.sub("", gold), _MONEY.sub("", answer)
-    (gold, gold_unit), (answer, answer_unit) = split_unit(gold), split_unit(answer)
+    words, also_words = gold, answer
+    (gold, gold_unit), (answer, answer_unit) = (split_unit(_MONEY.sub("", text)) for text in (gold, answer))
     if has_words(gold) or has_words(answer):
-        return same_words(gold + gold_unit, answer + answer_unit)
+        return same_words(words, also_words)
     if r"\infty" in gold + answer or not same_unit(read_unit(gold_unit), read_unit(answer_unit)):
         return False
     if "=" in gold or "=" in answer:

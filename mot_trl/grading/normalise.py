@@ -49,7 +49,8 @@ _RULES = [
     (r"\s+", " "),
 ]
 _COMPILED = [(re.compile(pattern), replacement) for pattern, replacement in _RULES]
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
+_BOXED = re.compile(r"\\(?:boxed|fbox|underline)\s*(?=\{)")
+_INLINE = re.compile(r"\$([^$]+)\$")
 _PREFIX = re.compile(
     r"(?:therefore|thus|so|hence)?,?\s*(?:the\s+|my\s+)?(?:final\s+|correct\s+)?(?:answer|result)\s*(?:is|:|=)+\s*",
     re.I,
@@ -94,6 +95,7 @@ def _unwrapped(text: str) -> str:
             text = inner.strip()
     if text.startswith("{") and _closing_brace(text, 0) == len(text) - 1:
         text = text[1:-1].strip()
+    text = _INLINE.sub(r" \1 ", text)
     text = re.sub(r"(?:\\\\|[.,;:?])+$", "", text)
     return text.strip()
 

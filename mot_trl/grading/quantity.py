@@ -10,7 +10,7 @@ _SCALE = r"(?:\s*(?:\\cdot|\*|x)\s*10\s*\^\s*\{?\s*([+-]?[0-9]{1,3})\s*\}?|[eE](
 _RATIO = rf"\\frac\{{\s*([+-]?)\s*({_DECIMAL})\s*\}}\s*\{{\s*({_DECIMAL})\s*\}}|({_DECIMAL})\s*/\s*({_DECIMAL})"
 _CURRENCY = r"\$|\\dollar(?![a-z])|\\pounds|€|¥|₹|\\euro|USD|EUR|GBP|Rs\.?|US\s*\$"
 _NUMBER = re.compile(
-    rf"(?:\\approx\s*|~\s*|\\text\s*\{{\s*\}}\s*)?([+-]?)\s*({_CURRENCY})?\s*([+-]?)\s*"
+    rf"(?:\\approx\s*|~\s*|(?:approximately|approx\.?|about)\s+|\\text\s*\{{\s*\}}\s*)?([+-]?)\s*({_CURRENCY})?\s*([+-]?)\s*"
     rf"(?:(?:([0-9]+)\s*(?:\+\s*)?(?=\\frac)|([0-9]+)\s+(?=[0-9]+\s*/))?(?:{_RATIO})|({_DECIMAL}){_SCALE}?)\s*"
 )
 _CURRENCIES = {
@@ -34,9 +34,8 @@ _NOT_UNITS = frozenset(
     re.findall(
         "[a-z]+",
         "and or not nor no than plus minus times over to but if either maybe between unless except is are was "
-        "factorial mod modulo half quarter third thirds quarters fifths halves squared cubed from by base point divided "
-        "multiplied wrong incorrect "
-        "negative",
+        "factorial mod modulo half quarter third thirds quarters fifths halves squared cubed from by base point "
+        "divided multiplied wrong incorrect negative",
     )
 )
 _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}

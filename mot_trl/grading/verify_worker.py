@@ -17,8 +17,11 @@ import resource
 import select
 import signal
 import sys
+import time
+from collections.abc import Callable
 
 MEMORY = 2 << 30  # bytes of address space
+POLL = 0.5  # seconds between looks at whether the parent lives
 
 
 def main() -> None:
@@ -35,17 +38,19 @@ def main() -> None:
     replies.write(b'"ready"\n')
     child = None
     while True:
-        ready, _, _ = select.select([requests], [], [], 1.0)
+        # Closed when the parent ends, unless a process that it forked keeps it open: hence the look at `getppid`.
+        ready, _, _ = select.select([requests], [], [], POLL)
         line = read_line(requests) if ready else b""
         if (ready and not line) or os.getppid() != parent:
             break
         if line:
             child = child or Child()
-            reply = child.judge(line, json.loads(line)[2])
+            reply = child.judge(line, json.loads(line)[2], lambda: os.getppid() != parent or is_readable(requests))
             if reply is None:
                 child.kill()
                 child, reply = None, b"false\n"
-            replies.write(reply)
+            with contextlib.suppress(BrokenPipeError):
+                replies.write(reply)
     if child is not None:
         child.kill()
 
@@ -70,12 +75,16 @@ class Child:
         os.close(job_out)
         os.close(verdict_in)
 
-    def judge(self, line: bytes, seconds: float) -> bytes | None:
-        """The child's reply, or None where it is late or has died."""
+    def judge(self, line: bytes, seconds: float, abandoned: Callable[[], bool]) -> bytes | None:
+        """The child's reply, or None where it is late, has died, or nobody waits for it any more."""
+        deadline = time.monotonic() + seconds
         with contextlib.suppress(BrokenPipeError):
             os.write(self.jobs, line)
-        ready, _, _ = select.select([self.verdicts], [], [], seconds)
-        return os.read(self.verdicts, 64) or None if ready else None
+        while (left := deadline - time.monotonic()) > 0 and not abandoned():
+            ready, _, _ = select.select([self.verdicts], [], [], min(left, POLL))
+            if ready:
+                return os.read(self.verdicts, 64) or None
+        return None
 
     def kill(self) -> None:
         """End it, whatever it is doing."""
@@ -134,6 +143,11 @@ def parsed(text: str) -> list:
             CACHE.clear()
         CACHE[text] = parse(f"\\boxed{{{text}}}", [config], fallback_mode="no_fallback", parsing_timeout=0)
     return CACHE[text]
+
+
+def is_readable(stream: io.RawIOBase) -> bool:
+    """Whether there is something to read, be it the end."""
+    return bool(select.select([stream], [], [], 0)[0])
 
 
 def read_line(stream: io.RawIOBase) -> bytes:

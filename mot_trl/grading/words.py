@@ -31,7 +31,10 @@ def same_words(gold: str, answer: str) -> bool:
 def split_unit(text: str) -> tuple[str, str]:
     r"""The expression and the unit of a text such as `12\pi \text{ cm}^2`; the unit is "" where there is none."""
     match = _UNIT.fullmatch(text)
-    return (match["expression"].strip(), match["unit"]) if match else (text, "")
+    # The letter of `a point` is an article, not a value with a unit.
+    if match is None or re.fullmatch(r"[A-Za-z]+", match["expression"].strip()):
+        return text, ""
+    return match["expression"].strip(), match["unit"]
 
 
 def _plain(text: str) -> str:

@@ -6,10 +6,12 @@ import time
 
 # Waiting for a processor is not the program's fault, but it must end.
 PATIENCE = 5
+# Seconds below which the kernel is not asked who waited for what.
+_WORTH_A_LOOK = 0.05
 
 
 class Stopwatch:
-    """The program's own time: runs while an answer is awaited, less what the program waited for a processor."""
+    """The program's own time: that in which an answer is awaited, less what it waited for a processor."""
 
     def __init__(self, limit: float, parent: int, proc: int) -> None:
         """Count for the only child of the process `parent`.
@@ -24,12 +26,9 @@ class Stopwatch:
         self._proc = proc
         self._waited = 0.0
         self._started: float | None = None
-        self._queued_before: float | None = None
 
     def start(self) -> None:
         """Start counting."""
-        if self._queued_before is None:
-            self._queued_before = self._queued()
         self._started = time.monotonic()
 
     def stop(self) -> None:
@@ -39,7 +38,12 @@ class Stopwatch:
 
     def seconds(self) -> float:
         """The program's own time so far."""
-        return max(0.0, self._wall() - max(0.0, self._queued() - (self._queued_before or 0.0)))
+        wall = self._wall()
+        if wall < _WORTH_A_LOOK:
+            return wall
+        computed, queued = self._processor_seconds()
+        # Some of the waiting was before the first start, so the second can be too much; the first cannot.
+        return min(wall, max(computed, wall - queued))
 
     def remaining(self) -> float:
         """Seconds left; 0 or less when time is up."""
@@ -51,12 +55,14 @@ class Stopwatch:
     def _wall(self) -> float:
         return self._waited + (0.0 if self._started is None else time.monotonic() - self._started)
 
-    def _queued(self) -> float:
-        with contextlib.suppress(OSError, ValueError, IndexError):
+    def _processor_seconds(self) -> tuple[float, float]:
+        """Seconds the process has had a processor, and seconds it has waited for one; zeros where that is unknown."""
+        with contextlib.suppress(OSError, ValueError):
             # Looked up, as the zygote may know its child by a number of its own process list.
             (child,) = self._read(f"{self._parent}/task/{self._parent}/children").split()
-            return int(self._read(f"{child}/schedstat").split()[1]) / 1e9
-        return 0.0
+            computed, queued, _ = map(int, self._read(f"{child}/schedstat").split())
+            return computed / 1e9, queued / 1e9
+        return 0.0, 0.0
 
     def _read(self, path: str) -> str:
         with open(os.open(path, os.O_RDONLY, dir_fd=self._proc)) as file:

@@ -31,15 +31,11 @@ class Zygote:
         ours, theirs = socket.socketpair()
         with theirs:
             socket.send_fds(self._control, [_FORK], [theirs.fileno()])
-        self._await_reply()
         return ours
 
     def end(self) -> None:
         """End the program's process, and wait until it is gone."""
         self._control.send(_END)
-        self._await_reply()
-
-    def _await_reply(self) -> None:
         if not self._control.recv(1):
             raise ConnectionError("The zygote is gone.")
 
@@ -71,7 +67,7 @@ class _Server:
             self._fork(files[0])
         elif command == _END:
             self._end()
-        self._control.send(command)
+            self._control.send(command)
         return bool(command)
 
     def _fork(self, end: int) -> None:

@@ -17,12 +17,13 @@ from mot_trl.strategies.support import check_support
 class MixtureOfInputs:
     """Mixture of a token drawn from p and the likeliest ones, gated by p's entropy (arXiv 2505.14827).
 
-    With H the entropy of p over its maximum, log V, and x the token drawn, the weights are `(H q_i + (1 + beta - H)
-    1[i = x]) / (1 + beta)`; q is p renormalised on the candidates, which are the `k` likeliest, the last of them
-    replaced by x where x is not among them. The paper mixes all tokens. The embedding depends on p beside x, unscored.
+    With H the entropy of p over its maximum, log V, and x the token drawn, the weights are
+    `(H q_i + (1 + beta - H) 1[i = x]) / (1 + beta)`. The candidates are the `k` likeliest tokens, the last replaced by
+    x where x is not among them, and q is p renormalised on them; the paper mixes all tokens, its code 20. The
+    embedding depends on p beside x, unscored.
     """
 
-    k: int = 10
+    k: int = 20
     beta: float = 1.0
 
     exact: ClassVar[bool] = False

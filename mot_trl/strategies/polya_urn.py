@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mot_trl.mixture import WEIGHTLESS, Mixture
-from mot_trl.strategies.base import draw_visible, exponential_like
+from mot_trl.strategies.base import draw_visible
 from mot_trl.strategies.dirichlet import draw_log_weights
 from mot_trl.strategies.support import check_support, in_support, likeliest, renormalise
 
@@ -33,7 +33,7 @@ class PolyaUrn:
 
     k: int = 3
     concentration: float = 1.0
-    resolution: int = 16
+    resolution: int = 8
     min_share: float = 0.0
 
     exact: ClassVar[bool] = True
@@ -49,13 +49,16 @@ class PolyaUrn:
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Draw Dirichlet weights for the likeliest tokens, then counts from the weights."""
         candidate_ids, log_shares = likeliest(logps, k=self.k, min_share=self.min_share)
-        hidden = draw_log_weights(self._each(log_shares), log_shares > -torch.inf)
-        hidden = hidden.unsqueeze(-2).expand(-1, self.resolution, -1)
-        slots = (hidden - exponential_like(hidden).log()).argmax(dim=-1)
+        used = log_shares > -torch.inf
+        edges = draw_log_weights(self._each(log_shares), used).exp().cumsum(dim=-1)
+        # The last edge is 1 whatever rounding did, so that no variate lies beyond it.
+        edges = edges / edges[..., -1:]
+        slots = torch.searchsorted(
+            edges, torch.rand(*edges.shape[:-1], self.resolution, device=edges.device), right=True
+        )
         counts = torch.zeros_like(log_shares).scatter_add(-1, slots, torch.ones_like(slots, dtype=torch.float32))
         log_weights = (counts / self.resolution).log()
-        undrawn = (counts == 0) & (log_shares > -torch.inf)
-        log_weights = log_weights.masked_fill(undrawn, WEIGHTLESS)
+        log_weights = log_weights.masked_fill(used & (counts == 0), WEIGHTLESS)
         return Mixture(candidate_ids, log_weights, draw_visible(candidate_ids, log_weights))
 
     def log_prob(self, candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:

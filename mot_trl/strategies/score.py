@@ -19,9 +19,9 @@ def score(
 
     - `density`: the strategy's own `log_prob`. Unbiased where `strategy.exact`.
     - `expected`: `sum_i q_i log p_i` over the candidates with weight; q, p renormalised on them, is held constant.
-    MoT-G's
-      "loss on all tokens" (arXiv 2509.21482), and no likelihood: where the candidates are the likeliest tokens it does
-      not depend on what was drawn, so that a good reward merely sharpens p and a bad one flattens it.
+      MoT-G's "loss on all tokens" (arXiv 2509.21482), and no likelihood. Where the candidates are the likeliest tokens
+      it does not depend on what was drawn: a good reward merely gathers p on them, and of group-relative advantages,
+      whose sum is 0, nothing is left at a position that a group has in common.
     - `visible`: log p of the visible token. Where that token is an exact draw it is a draw's score less all that the
       weights add: much less noise, and biased as far as the reward depends on the weights.
 

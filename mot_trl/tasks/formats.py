@@ -44,7 +44,7 @@ def _is_strict(text: str) -> bool:
     lines = [line.strip() for line in text.strip().split("\n")]
     if lines[0] == THINK_OPEN:
         del lines[0]
-    if not {THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE} <= set(lines) or THINK_OPEN in text.partition("\n")[2]:
+    if not {THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE} <= set(lines) or THINK_OPEN in "".join(lines):
         return False
     thought_end, start, end = (lines.index(tag) for tag in (THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE))
     between = "".join(lines[thought_end + 1 : start])

@@ -1,0 +1,113 @@
+"""A training goes on while its judge does not; and the judge keeps pace with its server."""
+
+import asyncio
+import math
+import time
+
+import pytest
+from conftest import make_model
+from datasets import Dataset
+from mock_judge_server import Reply, error, serving, told, verdict
+from transformers import PreTrainedTokenizerFast, TrainerCallback
+
+from mot_trl.config import MoTGRPOConfig
+from mot_trl.grading.judge import JudgeReward, Limits
+from mot_trl.trainer import MoTGRPOTrainer
+
+STEPS = 10
+BROKEN_STEPS = range(3, 6)
+
+
+class Clock(TrainerCallback):
+    """The step that is under way."""
+
+    step = 0
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.step = state.global_step + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["errors", "stalls"])
+def test_a_grpo_run_survives_a_judge_that_fails_for_a_while(
+    tmp_path, tokenizer: PreTrainedTokenizerFast, prompts: Dataset, fault
+):
+    clock = Clock()
+
+    def behave(request):
+        if clock.step in BROKEN_STEPS:
+            return error(503) if fault == "errors" else Reply(delay=30)
+        return verdict(str(len(told(request)["text"]) % 11))
+
+    limits = Limits(deadline=1.5, try_seconds=0.5, retries=1, failures=3, rest=0.05)
+    arguments = MoTGRPOConfig(
+        output_dir=str(tmp_path),
+        max_steps=STEPS,
+        per_device_train_batch_size=4,
+        num_generations=4,
+        max_completion_length=12,
+        max_mixture_tokens=6,
+        stop_text="!",
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        bf16=False,
+        use_cpu=True,
+    )
+    with serving(behave) as server:
+        judge = JudgeReward("mock", base_url=server.url, rubric="Longer is better.", limits=limits)
+        trainer = MoTGRPOTrainer(
+            make_model(),
+            [judge],
+            arguments,
+            train_dataset=prompts,
+            processing_class=tokenizer,
+            callbacks=[clock],
+        )
+        started = time.monotonic()
+        trainer.train()
+        seconds = time.monotonic() - started
+
+    steps = [entry for entry in trainer.state.log_history if "quality_judge/calls" in entry]
+    broken = [entry for number, entry in enumerate(steps, start=1) if number in BROKEN_STEPS]
+    sound = [entry for number, entry in enumerate(steps, start=1) if number not in BROKEN_STEPS]
+    assert trainer.state.global_step == len(steps) == STEPS
+    assert seconds < 60
+    assert all(math.isfinite(entry["loss"]) and math.isfinite(entry["grad_norm"]) for entry in steps)
+    assert (
+        sum(
+            entry["quality_judge/failures"] + entry["quality_judge/late"] + entry["quality_judge/circuit_open"]
+            for entry in broken
+        )
+        > 0
+    )
+    assert any(entry["quality_judge/unjudged"] for entry in broken)
+    # The circuit may stay open into the first sound step.
+    assert [entry["quality_judge/unjudged"] for entry in (*sound[:2], *sound[-2:])] == [0] * 4
+    assert all(0 <= entry["rewards/quality_judge/mean"] <= 1 for entry in (*sound[:2], *sound[-2:]))
+    assert judge.totals["errors"] == 0
+
+
+@pytest.mark.slow
+def test_a_batch_takes_little_longer_than_the_server_needs_and_a_repeated_one_makes_no_call():
+    # benchmarks/judge.py measures 1,000 pairs at 50 ms; here the delay leaves room for a busy machine.
+    pairs, concurrency, delay = 320, 32, 0.3
+    ideal = pairs / concurrency * delay
+    golds = [f"number {row} of the list" for row in range(pairs)]
+    completions = [f"<answer>{gold}s</answer>" for gold in golds]
+
+    async def run(reward):
+        await reward(completions=["<answer>an apple</answer>"], answer=["an orange"])
+        started = time.monotonic()
+        first = await reward(completions=completions, answer=golds)
+        seconds = time.monotonic() - started
+        return first, seconds, await reward(completions=completions, answer=golds)
+
+    with serving(lambda _request: Reply(body=verdict("correct").body, delay=delay)) as server:
+        reward = JudgeReward("mock", base_url=server.url, canary_every=None, limits=Limits(concurrency=concurrency))
+        first, seconds, second = asyncio.run(run(reward))
+
+    assert first == second == [1.0] * pairs
+    assert len(server.requests) == pairs + 1
+    assert server.most_at_once == concurrency
+    assert ideal <= seconds < 3 * ideal

@@ -1,0 +1,60 @@
+"""Policy gradient on one mixture with a known best token: each exact density climbs, and `expected` cannot."""
+
+import pytest
+import torch
+from strategy_laws import LOGITS, variants
+
+from mot_trl.strategies import Strategy, build_strategy
+from mot_trl.strategies.score import MixtureScore, score
+
+BEST = 1  # The second likeliest token, so that merely sharpening p does not find it.
+EXACT = {name: s for name, s in variants().items() if s.exact and not (name.endswith("1]") and s.k == 1)}
+
+UNCUT: dict[str, dict[str, float]] = {"dirichlet": {"min_share": 0.0}, "gumbel_softmax": {"min_ratio": 0.0}}
+
+
+def train(
+    strategy: Strategy, *, how: MixtureScore = "density", baseline: bool = True, steps: int = 150
+) -> torch.Tensor:
+    """Token probabilities after REINFORCE with the best token's weight as reward, 256 draws a step."""
+    torch.manual_seed(0)
+    logits = LOGITS.clone().requires_grad_()
+    optimizer = torch.optim.Adam([logits], lr=0.05)
+    for _ in range(steps):
+        logps = logits.log_softmax(dim=-1).expand(256, -1)
+        mixture = strategy.draw(logps.detach())
+        rewards = (mixture.log_weights.exp() * (mixture.candidate_ids == BEST)).sum(dim=-1)
+        advantages = rewards - rewards.mean() if baseline else rewards
+        log_probs = score(strategy, logps.gather(-1, mixture.candidate_ids), mixture, how=how)
+        optimizer.zero_grad()
+        (-(advantages * log_probs).mean()).backward()
+        optimizer.step()
+    return logits.detach().softmax(dim=-1)
+
+
+@pytest.mark.parametrize("strategy", EXACT.values(), ids=EXACT.keys())
+def test_an_exact_density_finds_the_best_token(strategy: Strategy):
+    # A support floor ends learning where the others' shares fall below it, and the best token is drawn each time.
+    assert train(strategy)[BEST] > 0.75
+
+
+@pytest.mark.parametrize("name", ["dirichlet", "gumbel_softmax"])
+def test_expected_gathers_p_on_the_candidates_whatever_the_reward_says(name: str):
+    probs = train(build_strategy(name, k=3, **UNCUT[name]), how="expected", baseline=False)
+
+    assert probs[:3].sum() > 0.99
+    assert probs[BEST] < probs[0]
+
+
+@pytest.mark.parametrize("name", ["dirichlet", "gumbel_softmax"])
+def test_expected_with_a_baseline_has_no_gradient(name: str):
+    strategy = build_strategy(name, k=3, **UNCUT[name])
+    logps = LOGITS.clone().requires_grad_().log_softmax(dim=-1)
+    rows = logps.expand(256, -1)
+    mixture = strategy.draw(rows.detach())
+    advantages = torch.randn(256)
+    log_probs = score(strategy, rows.gather(-1, mixture.candidate_ids), mixture, how="expected")
+
+    (gradients,) = torch.autograd.grad(((advantages - advantages.mean()) * log_probs).mean(), logps)
+
+    torch.testing.assert_close(gradients, torch.zeros(6), atol=1e-6, rtol=0)

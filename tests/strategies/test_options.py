@@ -1,0 +1,49 @@
+"""Options out of range are refused by name, at once."""
+
+import pytest
+
+from mot_trl.strategies import STRATEGIES, BlendingStrategy, build_strategy
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        *[(name, "k", 0) for name in STRATEGIES],
+        ("top_k", "min_share", 1.0),
+        ("top_k", "min_share", -0.1),
+        ("one_token", "min_share", 0.15),
+        ("nucleus", "nucleus", 0.0),
+        ("nucleus", "nucleus", 1.5),
+        ("min_p", "min_p", 2.0),
+        ("dirichlet", "concentration", 0.0),
+        ("dirichlet", "concentration", float("nan")),
+        ("dirichlet", "visible", "first"),
+        ("polya_urn", "concentration", float("inf")),
+        ("polya_urn", "resolution", 0),
+        ("without_replacement", "weights", "q"),
+        ("without_replacement", "min_rest", 0.0),
+        ("multiplex", "weights", "q"),
+        ("multiplex", "aggregate", "sum"),
+        ("gumbel_softmax", "temperature", 0.0),
+        ("gumbel_softmax", "min_ratio", 1.0),
+        ("gumbel_softmax", "nucleus", float("nan")),
+        ("mixture_of_inputs", "beta", -1.0),
+    ],
+)
+def test_an_option_out_of_range_is_refused_by_name(name: str, option: str, value: object):
+    with pytest.raises(ValueError, match=f"`{option}`"):
+        build_strategy(name, **{option: value})
+
+
+def test_an_unknown_option_is_refused_with_those_that_exist():
+    with pytest.raises(ValueError, match=r"'top_k' has no option tau; it takes \['k', 'min_share'\]"):
+        build_strategy("top_k", tau=1.0)
+
+
+def test_an_unknown_strategy_is_refused_with_those_that_exist():
+    with pytest.raises(ValueError, match=r"Unknown strategy 'top-k'; choose one of .*'top_k'"):
+        build_strategy("top-k")
+
+
+def test_only_the_elementwise_maximum_has_a_blend_of_its_own():
+    assert [name for name in STRATEGIES if isinstance(build_strategy(name), BlendingStrategy)] == ["elementwise_max"]

@@ -1,0 +1,85 @@
+"""The command line of every recipe."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import make_model, make_tokenizer, shared
+
+from mot_trl import training
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+ON_CPU = ["--use_cpu", "--bf16", "false", "--report_to", "none"]
+
+
+def load_recipe(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, RECIPES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def parse(name: str, *flags: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    recipe = load_recipe(name)
+    monkeypatch.setattr(sys, "argv", [name, *ON_CPU, *flags])
+    return training.parse(recipe.DEFAULTS)
+
+
+@pytest.mark.parametrize("name", ["gsm8k", "math500"])
+def test_four_flags_work_on_every_recipe(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = ["--experiment_name", "dirichlet", "--mixture_k", "4", "--loss_on_all_tokens", "--normal_generation"]
+
+    config, model, data = parse(name, *flags, monkeypatch=monkeypatch)
+
+    assert (config.strategy, config.mixture_k, config.mixture_score) == ("dirichlet", 4, "expected")
+    assert config.normal_generation
+    assert model.model_name_or_path == "Qwen/Qwen2.5-1.5B-Instruct"
+    assert data.data_path is None
+
+
+def test_the_gsm8k_recipe_has_the_papers_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, _, _ = parse("gsm8k", monkeypatch=monkeypatch)
+
+    assert (config.temperature, config.num_generations, config.learning_rate) == (0.9, 10, 5e-6)
+    assert (config.mixture_k, config.max_completion_length) == (2, 1024)
+    assert config.optim.value.startswith("adamw")
+
+
+def test_options_of_a_strategy_come_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = ["--strategy", "dirichlet", "--strategy_kwargs", '{"concentration": 4.0}']
+
+    config, _, _ = parse("gsm8k", *flags, monkeypatch=monkeypatch)
+
+    assert config.strategy_options == {"concentration": 4.0, "k": 2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
+def test_the_gsm8k_recipe_trains_on_real_questions(
+    lora: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_model().save_pretrained(tmp_path / "model")
+    make_tokenizer().save_pretrained(tmp_path / "model")
+    flags = [
+        *("--model_name_or_path", str(tmp_path / "model"), "--data_path", str(shared("data", "gsm8k"))),
+        *("--output_dir", str(tmp_path / "run"), "--max_steps", "2", "--num_generations", "4"),
+        *("--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "1"),
+        *("--max_completion_length", "12", "--log_completions", "false"),
+        *(("--use_peft", "--lora_target_modules", "all-linear") if lora else ()),
+    ]
+    recipe = load_recipe("gsm8k")
+
+    recipe.main(*parse("gsm8k", *flags, monkeypatch=monkeypatch))
+
+    assert (tmp_path / "run" / ("adapter_model.safetensors" if lora else "model.safetensors")).exists()
+
+
+def test_a_data_path_that_does_not_exist_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load_recipe("gsm8k")
+
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        recipe.main(*parse("gsm8k", "--data_path", str(tmp_path / "nowhere"), monkeypatch=monkeypatch))
