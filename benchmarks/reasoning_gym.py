@@ -1,0 +1,208 @@
+"""Every data set of Reasoning Gym: how fast items are made and answers scored, and what golds and junk are worth.
+
+    python -m benchmarks.reasoning_gym > docs/reasoning_gym.md
+
+Prints the page as Markdown. Scoring is timed in batches of 64 wrong answers, each the gold of another item where there
+are golds, against the bare scorer called in this process.
+"""
+
+import contextlib
+import io
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from mot_trl.tasks import reasoning_gym
+from mot_trl.tasks.reasoning_gym_grammar import EXECUTED
+from mot_trl.tasks.reasoning_gym_suites import TAMED
+
+MARK = "/tmp/mot_trl_was_here"
+
+HOSTILE = {
+    "system": f"__import__('os').system('touch {MARK}')",
+    "open": f"open('{MARK}', 'w').close()",
+    "exec": f"exec(\"open('{MARK}', 'w')\")",
+    "in a list": f"[__import__('os').system('touch {MARK}')]",
+    "in a comprehension": f"[x for x in [open('{MARK}', 'w')]]",
+    "attributes": "().__class__.__base__.__subclasses__()",
+    "lambda": "(lambda: 0)()",
+    "format": "'{0.__class__}'.format(0)",
+    "exit": "exit()",
+    "sleep": "__import__('time').sleep(60)",
+    "tower": "9**9**9",
+    "tower of powers": "9**9**9**9",
+    "factorial": "100000000!",
+    "shift": "1<<9999999999",
+    "repetition": "[0]*10**10",
+    "big exponent": "1e999999999",
+    "nan": "nan",
+    "complex nan": "nanj",
+    "infinity": "inf",
+    "minus infinity": "-inf",
+    "division by zero": "1/0",
+    "Arabic digits": "\u0663\u0664",
+    "full-width digits": "\uff11\uff12",
+    "superscript": "x\u00b2",
+    "null character": "\0",
+    "surrogate": "\ud800",
+    "no answer": "",
+    "None": "None",
+    "prose": "I do not know the answer.",
+    "alphabet": "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789",
+    "empty list": "[[]]",
+    "null": "null",
+    "1 MB of letters": "A" * 1_000_000,
+    "1 MB of digits": "0123456789" * 100_000,
+    "1 MB of lines": "0 1\n" * 250_000,
+    "4,000 brackets": "[" * 2_000 + "]" * 2_000,
+    "4,000 parentheses": "(" * 2_000 + ")" * 2_000,
+    "backslashes": "\\" * 3_000,
+    "many terms": "+".join(["x"] * 2_000),
+    "nested functions": "sin(" * 25 + "x" + ")" * 25,
+}
+"""Answers that nobody gives who has solved a problem; some of them run code or never end in a bare scorer."""
+
+_BATCH = 64
+_PATIENCE = 1  # seconds for bare scorers, some of which take as long for a single answer
+
+
+class Line(NamedTuple):
+    """What was seen of one data set; times in ms."""
+
+    task: str
+    made: float
+    slowest: float
+    gold: str
+    junk: float
+    guarded: float
+    bare: float
+
+
+def hostile_scores(task: str, row: dict) -> dict[str, float | None]:
+    """What each hostile answer earns on a row."""
+    completions = [f"<think>\n</think>\n<answer>{answer}</answer>" for answer in HOSTILE.values()]
+    count = len(completions)
+    scores = reasoning_gym.score(completions, task=[task] * count, entry=[row["entry"]] * count)
+    return dict(zip(HOSTILE, scores, strict=True))
+
+
+def gold_scores(rows: list[dict]) -> list[float | None]:
+    """What the golds of rows earn from the scorers themselves; nothing where there is none."""
+    golds = [row for row in rows if row["answer"].strip()]
+    return reasoning_gym.score.ask(
+        [row["task"] for row in golds], [row["entry"] for row in golds], [row["answer"].strip() for row in golds]
+    )
+
+
+def survey(task: str) -> Line:
+    """Make items of a data set, and score golds, junk and batches of wrong answers."""
+    times, items = [], []
+    for index in range(20):
+        start = time.perf_counter()
+        items += reasoning_gym.GENERATOR.items(task, TAMED.get(task, {}), seed=42, indices=[index])
+        times.append(1e3 * (time.perf_counter() - start))
+    rows = [reasoning_gym.row(task, item) for item in items]
+    golds = gold_scores(rows)
+    gold = f"{sum(scored == 1.0 for scored in golds)}/{len(golds)}" if golds else "none"
+    junk = max(scored or 0.0 for row in rows[:2] for scored in hostile_scores(task, row).values())
+    wrong = [(rows[n % 20], rows[(n + 1 + n // 20) % 20]["answer"].strip() or f"answer {n}") for n in range(_BATCH)]
+    return Line(task, statistics.mean(times), max(times), gold, junk, _guarded(wrong), _bare(task, items, wrong))
+
+
+def _guarded(wrong: list[tuple[dict, str]]) -> float:
+    task, entry = [row["task"] for row, _ in wrong], [row["entry"] for row, _ in wrong]
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        reasoning_gym.score.ask(task, entry, [answer for _, answer in wrong])
+        times.append(1e3 * (time.perf_counter() - start) / len(wrong))
+    return min(times)
+
+
+def _bare(task: str, items: list, wrong: list[tuple[dict, str]]) -> float:
+    from reasoning_gym.factory import create_dataset
+
+    scorer = create_dataset(task, seed=0, size=1, **TAMED.get(task, {}))
+    start, count = time.perf_counter(), 0
+    with contextlib.redirect_stdout(io.StringIO()):  # some scorers print, some fail on wrong answers
+        for number, (_, answer) in enumerate(wrong):
+            with contextlib.suppress(Exception):
+                scorer.score_answer(answer, items[number % len(items)].entry)
+            count += 1
+            if time.perf_counter() - start > _PATIENCE:
+                break
+    return 1e3 * (time.perf_counter() - start) / count
+
+
+def main() -> None:
+    """Survey the data sets named on the command line, by default all, and print the page."""
+    Path(MARK).unlink(missing_ok=True)
+    lines = []
+    for task in sys.argv[1:] or reasoning_gym.names():
+        lines.append(survey(task))
+        print(lines[-1], file=sys.stderr, flush=True)
+    # Where answers are judged faster than by the bare scorer, nothing is added.
+    overhead = [max(line.guarded - line.bare, 0.0) for line in lines]
+    print(_HEAD.format(count=len(lines), hostile=len(HOSTILE), executed="did **not** run" * (not Path(MARK).exists())))
+    print("| data set | ms an item | slowest | gold earns 1 | junk earns | ms an answer | bare | |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for line in lines:
+        note = "runs answers" if line.task in EXECUTED else "tamed" if line.task in TAMED else ""
+        print(
+            f"| {line.task} | {line.made:.2f} | {line.slowest:.1f} | {line.gold} | {line.junk:.2f} "
+            f"| {line.guarded:.2f} | {line.bare:.2f} | {note} |"
+        )
+    print(
+        f"\nThe sandbox adds {statistics.mean(overhead):.2f} ms to an answer on average, "
+        f"{statistics.median(overhead):.2f} in the middle, {max(overhead):.2f} at most."
+    )
+
+
+_HEAD = """# Reasoning Gym
+
+```python
+from mot_trl.tasks import reasoning_gym
+
+rows = reasoning_gym.load("maze", size=1000)  # any data set, with its settings: max_dist=12
+held_out = reasoning_gym.load("maze", size=100, split="test")
+mixture = reasoning_gym.load({{"maze": 2, "acre": 1}})  # weights; or a suite: "five", "ten"
+endless = reasoning_gym.stream("ten")  # made while training: needs `max_steps`
+trainer = GRPOTrainer(..., reward_funcs=[reasoning_gym.score], train_dataset=rows, eval_dataset=held_out)
+```
+
+`recipes/reasoning_gym.py` does this from the command line, with `--task`, `--suite` and `--curriculum`.
+
+**Splits.** A hash of the question, without letter case and white space, decides on its split: one in eight is for
+tests. So no seed, size or setting can bring a test question into training. Seeds cannot do that: item `i` of seed
+`s` is item 0 of seed `s + i`, and some data sets have few questions.
+
+**The same rows everywhere.** Items are made in a process of their own, with a fixed `PYTHONHASHSEED`:
+isomorphic_strings, knight_swap, polynomial_multiplication, ransom_note and word_ladder else differ from process to
+process. A row carries all that its scorer needs as text, since a table would turn tuples into lists and whole-
+number keys into text.
+
+**Scores.** Nine scorers run the answer as Python. An answer must first pass a grammar that has no names, calls or
+attributes but those of elementary mathematics; then the scorer sees it, in the sandbox. The final answer is
+stripped. Credit of 0.05 and less, which is for trying, is none; and partial credit counts only where it is for a
+part of a solution, not where the gold is merely contained in the answer or near it. Four scorers are replaced:
+game_of_life_halting (any text earns 1) by equality, coin_flip (`0` earns 1) by the distance of the numbers, and
+the two integrations (seconds for a wrong answer) by a comparison of the derivative at four points. A few golds of
+intermediate_integration are integrals that nobody has solved; only the same text earns 1 by itself, and a solution
+does.
+
+**Curriculum.** `training_data(..., curriculum=True)` gives a stream whose items become harder, by Reasoning Gym's
+own levels, as the logged `<task>_accuracy` rises, and easier as it falls; `<task>_level` is logged. Levels are a
+function of the log, so a resumed run has the same ones.
+
+## All data sets
+
+Made by `python -m benchmarks.reasoning_gym`: {count} data sets, 20 items each of seed 42, {hostile} hostile or
+junk answers to two of them. Their code {executed}. Golds are scored by the data set's scorer in the sandbox. Times
+are for a batch of 64 wrong answers, the best of three, in ms an answer; `bare` is Reasoning Gym's own scorer in this
+process, without a sandbox.
+"""
+
+if __name__ == "__main__":
+    main()

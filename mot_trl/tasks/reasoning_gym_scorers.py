@@ -1,0 +1,100 @@
+"""Reasoning Gym's scorers as the sandbox calls them: imported once, before any answer is there.
+
+Only the sandbox imports this file: what it does is done by the process that holds an untrusted answer.
+"""
+
+import cmath
+import copy
+import dataclasses
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import sympy
+from reasoning_gym.factory import DATASETS, create_dataset
+
+# Five data sets take 0.1 to 0.4 s to set up, so all are there before the processes are forked.
+_SCORERS = {task: create_dataset(task, seed=0, size=1) for task in DATASETS if task != "composite"}
+
+PARTIAL = frozenset(
+    (
+        # A solution that is valid but not the best, or right but in another form:
+        *("binary_matrix", "knight_swap", "n_queens", "prime_factorization", "quantum_lock", "shortest_path"),
+        *("spiral_matrix", "string_insertion", "tower_of_hanoi", "word_ladder"),
+        # Parts of a solution that were hard to come by:
+        *("boxnet", "futoshiki", "game_of_life", "knights_knaves", "mini_sudoku", "sentence_reordering", "sudoku"),
+        "word_sorting",
+    )
+)
+"""Where less than full marks count. Elsewhere answers earn them that merely have the gold in them, or come near it."""
+
+# What a scorer gives for trying.
+_ATTEMPT = 0.05
+
+
+def score_all(rows: list[tuple[str, dict[str, Any], dict[str, Any], str]]) -> list[float]:
+    """The scores of several answers, each with its data set, the data set's settings and the entry.
+
+    In [0, 1]; an exception in a scorer is a 0, and so is what is no number.
+    """
+    return [_score(*row) for row in rows]
+
+
+def _score(task: str, config: dict[str, Any], entry: dict[str, Any], answer: str) -> float:
+    try:
+        scored = float(_OWN.get(task, _original)(task, config, entry, answer))
+    except Exception:  # by an answer that is not of the form its scorer expects
+        return 0.0
+    if math.isnan(scored) or scored <= _ATTEMPT:
+        return 0.0
+    return 1.0 if scored >= 1.0 else scored * (task in PARTIAL)
+
+
+def _original(task: str, config: dict[str, Any], entry: dict[str, Any], answer: str) -> float:
+    scorer = _SCORERS[task]
+    if config:  # tolerances and ranges come from there
+        scorer = copy.copy(scorer)
+        scorer.config = dataclasses.replace(scorer.config, **config)
+    return scorer.score_answer(answer, entry)
+
+
+def _same_text(_task: str, _config: dict[str, Any], entry: dict[str, Any], answer: str) -> float:
+    """In place of game_of_life_halting's own, which is content with any text at all."""
+    return float(answer.casefold() == entry["answer"].casefold())
+
+
+def _same_probability(_task: str, _config: dict[str, Any], entry: dict[str, Any], answer: str) -> float:
+    """In place of coin_flip's own, which gives full marks to `0`, the first character of every gold."""
+    return float(abs(_fraction(answer) - _fraction(entry["answer"])) <= 1e-4)
+
+
+def _fraction(text: str) -> float:
+    return float(Fraction(text)) if "e" not in text.lower() else float(text)
+
+
+def _antiderivative(_task: str, _config: dict[str, Any], entry: dict[str, Any], answer: str) -> float:
+    """In place of the integrations' own, which simplify for seconds what a look at a few values decides."""
+    variable = entry["metadata"]["variable"]
+    x = sympy.Symbol(variable)
+    derivative = sympy.diff(sympy.parse_expr(answer, local_dict={variable: x, "C": sympy.Symbol("C")}), x)
+    integrand = sympy.parse_expr(entry["metadata"]["integrand"], local_dict={variable: x})
+    values = [
+        (complex(derivative.subs(x, point).evalf()), complex(integrand.subs(x, point).evalf())) for point in _POINTS
+    ]
+    return float(all(cmath.isclose(value, wanted, rel_tol=1e-9, abs_tol=1e-9) for value, wanted in values))
+
+
+# Above 0, where logarithms and roots are real; nobody's answer has been made for them.
+_POINTS = tuple(sympy.Float(point, 30) for point in ("0.3719", "0.8347", "1.2963", "1.9158"))
+
+_OWN: dict[str, Callable[..., float]] = {
+    "game_of_life_halting": _same_text,
+    "coin_flip": _same_probability,
+    "simple_integration": _antiderivative,
+    "intermediate_integration": _antiderivative,
+}
+
+for _name in ("countdown", "polynomial_multiplication", "puzzle24", "simple_integration", "intermediate_integration"):
+    # So that sympy's caches are warm before the first fork.
+    _score(_name, {}, _SCORERS[_name][0], "x + 1")
