@@ -78,17 +78,26 @@ def carry_trained(trainer: "MoTGRPOTrainer", directory: str | Path) -> None:
 
     A strategy of the user's own has no name that a checkpoint could carry: then there is a warning, and no decoder.
     """
+    model: Any = trainer.accelerator.unwrap_model(trainer.model)
     try:
-        settings = trained_settings(trainer)
-        model: Any = trainer.accelerator.unwrap_model(trainer.model)
         carry_decoder(
-            directory, settings, sampling=trainer.generation_kwargs, generation_config=model.generation_config
+            directory,
+            trained_settings(trainer),
+            sampling=trainer.generation_kwargs,
+            generation_config=model.generation_config,
         )
     except (OSError, ValueError) as error:
         # The weights are saved by now, and worth more than what is not.
         logger.warning(f"{directory} carries no decoder: {error}")
-        return
-    card.describe(trainer, settings, Path(directory) / "README.md")
+    describe_trained(trainer, directory)
+
+
+def describe_trained(trainer: "MoTGRPOTrainer", directory: str | Path) -> None:
+    """Write the section about mixtures into the model card of the folder."""
+    try:
+        card.describe(trainer, trained_settings(trainer), Path(directory) / "README.md")
+    except (OSError, ValueError) as error:
+        logger.warning(f"The model card of {directory} says nothing of mixtures: {error}")
 
 
 def trained_settings(trainer: "MoTGRPOTrainer") -> DecoderSettings:
