@@ -9,17 +9,20 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import make_model, make_tokenizer
+from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM, GenerationConfig, TextStreamer
 from transformers.generation.streamers import BaseStreamer
 
+from mot_trl import MoTGRPOConfig, MoTGRPOTrainer
 from mot_trl import flatten as flatten_module
 from mot_trl.card import BEGIN, put
 from mot_trl.export import carry_decoder, decoder_source
 from mot_trl.flatten import flatten
 from mot_trl.settings import DecoderSettings
 from mot_trl.strategies import STRATEGIES
+from mot_trl.strategies.top_k import TopK
 
 PROMPTS = ["Count to two.", "Name a colour that is not red, please."]
 
@@ -274,3 +277,97 @@ def test_the_cards_section_is_replaced_and_the_rest_of_the_card_kept(tmp_path: P
     assert "first" not in card
     assert "second" in card
     assert card.endswith("By hand.\n")
+
+
+def train(tmp_path: Path, *, peft_config: LoraConfig | None = None, **trainer_kwargs: object) -> MoTGRPOTrainer:
+    """One step on two chats, saved to `tmp_path / "saved"`."""
+    make_model().save_pretrained(tmp_path / "base")
+    make_tokenizer().save_pretrained(tmp_path / "base")
+    config = MoTGRPOConfig(
+        str(tmp_path / "out"),
+        strategy="dirichlet",
+        mixture_k=3,
+        max_mixture_tokens=4,
+        temperature=0.7,
+        per_device_train_batch_size=2,
+        num_generations=2,
+        max_completion_length=8,
+        max_steps=1,
+        save_steps=1,
+        logging_steps=1,
+        report_to="none",
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+    )
+    rows = Dataset.from_dict({"prompt": [[{"role": "user", "content": text}] for text in PROMPTS]})
+    trainer = MoTGRPOTrainer(
+        str(tmp_path / "base"), length_of, config, train_dataset=rows, peft_config=peft_config, **trainer_kwargs
+    )
+    trainer.train()
+    trainer.save_model(str(tmp_path / "saved"))
+    return trainer
+
+
+def length_of(completions: list, **_: object) -> list[float]:
+    return [float(len(completion[0]["content"]) % 5) for completion in completions]
+
+
+def test_what_the_trainer_saves_generates_as_it_was_trained(tmp_path: Path) -> None:
+    trainer = train(tmp_path)
+    inputs = make_tokenizer()(PROMPTS, return_tensors="pt", padding=True, padding_side="left")
+
+    for folder in (tmp_path / "saved", tmp_path / "out" / "checkpoint-1"):
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        torch.manual_seed(3)
+        carried = model.generate(**inputs, custom_generate=str(folder), trust_remote_code=True)
+        torch.manual_seed(3)
+        trained = model.generate(
+            **inputs,
+            custom_generate=trainer.decoder,
+            do_sample=True,
+            temperature=0.7,
+            top_k=0,
+            max_new_tokens=8,
+        )
+        assert carried.tolist() == trained.tolist()
+
+
+@pytest.mark.parametrize("where", ["saved", "out"])
+def test_the_model_card_names_strategy_data_metrics_and_use(tmp_path: Path, where: str) -> None:
+    train(tmp_path)
+
+    card = (tmp_path / where / "README.md").read_text()
+
+    for part in (
+        "Strategy: `dirichlet` with k=3",
+        "2 rows",
+        "length_of",
+        "trust_remote_code=True",
+        "max_mixture_tokens=4",
+    ):
+        assert part in card
+    if where == "saved":
+        assert "| mixture/share |" in card
+    assert card.startswith("---\n")
+    assert card.count(BEGIN) == 1
+
+
+def test_the_trainers_adapter_carries_its_decoder(tmp_path: Path) -> None:
+    train(tmp_path, peft_config=LoraConfig(r=2))
+
+    config = json.loads((tmp_path / "saved" / "generation_config.json").read_text())
+
+    assert config["mixture"]["strategy"] == "dirichlet"
+    assert config["temperature"] == 0.7
+    assert (tmp_path / "saved" / "custom_generate" / "generate.py").is_file()
+
+
+def test_a_strategy_of_the_users_own_is_saved_without_its_decoder(tmp_path: Path) -> None:
+    class Mine(TopK):
+        """A strategy that no checkpoint can name."""
+
+    train(tmp_path, strategy=Mine())
+
+    assert (tmp_path / "saved" / "model.safetensors").is_file()
+    assert not (tmp_path / "saved" / "custom_generate").exists()
