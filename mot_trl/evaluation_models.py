@@ -41,7 +41,7 @@ def load(
 
     Raises:
         FileNotFoundError: There is no such model.
-        ValueError: The adapter does not fit its base, or `base` is given for what is no adapter.
+        ValueError: The adapter does not fit its base, `base` is given for what is none, or there is no tokenizer.
     """
     folder = Path(path)
     if folder.is_dir() and not any((folder / name).is_file() for name in ("config.json", ADAPTER_CONFIG)):
@@ -52,12 +52,12 @@ def load(
         raise ValueError(f"{path!r} is no adapter (it has no {ADAPTER_CONFIG}), so leave `base` out.")
     source = path if config is None else str(base or config.base_model_name_or_path)
     model = _from_pretrained(AutoModelForCausalLM, source, dtype=dtype, **kwargs)
-    own_tokenizer = not folder.is_dir() or (folder / "tokenizer_config.json").is_file()
-    tokenizer = _from_pretrained(AutoTokenizer, path if own_tokenizer else source)
     mixture = model.generation_config.to_dict().get("mixture")
     if config is not None:
         model = _with_adapter(model, path, source)
         mixture = _carried(folder) or mixture
+    own_tokenizer = not folder.is_dir() or (folder / "tokenizer_config.json").is_file()
+    tokenizer = _tokenizer(path if own_tokenizer else source)
     return Loaded(model.to(device).eval(), tokenizer, mixture)
 
 
@@ -90,6 +90,13 @@ def _from_pretrained(kind: Any, path: str, **kwargs: Any) -> Any:
         raise FileNotFoundError(
             f"{path!r} is neither a folder here nor a model that the hub gives out: {error}"
         ) from error
+
+
+def _tokenizer(path: str) -> PreTrainedTokenizerBase:
+    try:
+        return _from_pretrained(AutoTokenizer, path)
+    except ValueError as error:
+        raise ValueError(f"{path!r} holds no tokenizer that transformers can read: {error}") from error
 
 
 def _with_adapter(model: PreTrainedModel, path: str, base: str) -> PeftModel:
