@@ -55,7 +55,7 @@ def load(
     mixture = model.generation_config.to_dict().get("mixture")
     if config is not None:
         model = _with_adapter(model, path, source)
-        mixture = _carried(folder) or mixture
+        mixture = carried_mixture(folder) or mixture
     own_tokenizer = not folder.is_dir() or (folder / "tokenizer_config.json").is_file()
     tokenizer = _tokenizer(path if own_tokenizer else source)
     return Loaded(model.to(device).eval(), tokenizer, mixture)
@@ -114,7 +114,7 @@ def _with_adapter(model: PreTrainedModel, path: str, base: str) -> PeftModel:
     return adapted
 
 
-def _carried(folder: Path) -> dict[str, Any] | None:
+def carried_mixture(folder: Path) -> dict[str, Any] | None:
     """What an adapter's own generation config says; transformers reads the base's."""
     file = folder / "generation_config.json"
     return json.loads(file.read_text(encoding="utf-8")).get("mixture") if file.is_file() else None

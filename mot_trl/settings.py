@@ -1,6 +1,7 @@
 """What a decoder is made of, as plain data: for checkpoints that carry it, evaluations that name it, command lines."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -93,7 +94,7 @@ def parse_settings(text: str) -> dict[str, Any]:
         ValueError: The name is unknown, or an option is malformed, unknown or out of range.
     """
     name, _, rest = text.removeprefix("preset:").partition(":")
-    options = dict(_parse_option(option, text) for option in rest.split(",") if option)
+    options = dict(_parse_option(option, text) for option in re.split("[,;]", rest) if option)
     if name in STRATEGIES and not text.startswith("preset:"):
         settings = {"strategy": name, "strategy_kwargs": options}
     elif name in PRESETS:
