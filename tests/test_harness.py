@@ -132,7 +132,14 @@ def test_stop_sequences_end_the_answer_and_not_the_thinking(tokenizer: PreTraine
 def test_the_harnesss_own_command_line_knows_the_model(
     checkpoint: Path, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ["--model", "mot", "--model_args", f"pretrained={checkpoint},strategy=dirichlet:k=3,device=cpu"]
+    arguments = [
+        "--model",
+        "mot",
+        "--model_args",
+        f"pretrained={checkpoint},strategy=dirichlet:k=3",
+        "--device",
+        "cpu",
+    ]
     arguments += [
         "--tasks",
         "local_sums",
