@@ -1,4 +1,4 @@
-"""GRPO with mixtures of tokens: four overrides of TRL's trainer."""
+"""GRPO with mixtures of tokens: overrides of TRL's trainer, four for training and two for saving."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
 from mot_trl.config import MoTGRPOConfig
+from mot_trl.export import carry_trained, describe_trained
 from mot_trl.generation import MixtureDecoder
 from mot_trl.logps import add_candidate_head
 from mot_trl.metrics import log_prob_gap, rollout_totals, summarize
@@ -145,6 +146,18 @@ class MoTGRPOTrainer(GRPOTrainer):
         logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(replay, *args, **kwargs)
         self._action_logps = logps.detach()
         return logps, entropies, aux_loss
+
+    def _save(self, *args: Any, **kwargs: Any) -> None:
+        """Save as TRL does, and the decoder with the weights."""
+        super()._save(*args, **kwargs)
+        if self.decoder is not None and self.args.should_save:
+            carry_trained(self, (args[0] if args else kwargs.get("output_dir")) or str(self.args.output_dir))
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write TRL's card, which replaces the one that is there, and the mixtures into it."""
+        super().create_model_card(*args, **kwargs)
+        if self.decoder is not None and self.is_world_process_zero():
+            describe_trained(self, str(self.args.output_dir))
 
     @property
     def _replay_is_redundant(self) -> bool:
