@@ -16,9 +16,9 @@ from mot_trl.evaluation_models import carried_mixture
 from mot_trl.settings import DecoderSettings, parse_settings
 
 try:
-    from lm_eval.__main__ import cli_evaluate  # ty: ignore[unresolved-import]
-    from lm_eval.api.registry import register_model  # ty: ignore[unresolved-import]
-    from lm_eval.models.huggingface import HFLM  # ty: ignore[unresolved-import]
+    from lm_eval.__main__ import cli_evaluate  # ty: ignore[import-not-found]
+    from lm_eval.api.registry import register_model  # ty: ignore[import-not-found]
+    from lm_eval.models.huggingface import HFLM  # ty: ignore[import-not-found]
 except ImportError as error:
     raise ImportError('lm-evaluation-harness is missing: pip install "mot-trl[eval]"') from error
 

@@ -11,6 +11,12 @@ from mot_trl.phases import BudgetRule, ColdStopRule, Phases, PhaseState, build_p
 FLAT = torch.zeros(1, 4).log_softmax(-1)
 
 
+@pytest.fixture(scope="module", params=["qwen2_5", "qwen3"])
+def real(request: pytest.FixtureRequest) -> PreTrainedTokenizerBase:
+    """The tokenizers of Qwen2.5, with three tokens for the tag, and of Qwen3, with one."""
+    return AutoTokenizer.from_pretrained(shared("tokenizers", request.param))
+
+
 def run(phases: Phases, token_ids: list[int], logps: Tensor = FLAT) -> list[PhaseState]:
     state = phases.begin(1, torch.device("cpu"))
     states = []
@@ -24,24 +30,20 @@ def closing_step(phases: Phases, token_ids: list[int]) -> int | None:
     return next((step for step, state in enumerate(run(phases, token_ids)) if not state.thinking), None)
 
 
-@pytest.mark.parametrize(("name", "tokens_in_tag"), [("qwen2_5", 3), ("qwen3", 1)])
-def test_the_stop_text_is_found_in_one_token_and_in_three(name: str, tokens_in_tag: int) -> None:
-    real = AutoTokenizer.from_pretrained(shared("tokenizers", name))
+def test_the_stop_text_is_found_in_one_token_and_in_three(real: PreTrainedTokenizerBase) -> None:
     thought = real.encode("Let me </thin</thi think>k. 2 < 3")
     tag = real.encode("</think>")
 
     step = closing_step(build_phases(real), [*thought, *tag, *real.encode("So 5")])
 
-    assert len(tag) == tokens_in_tag
+    assert len(tag) == (1 if "</think>" in real.get_added_vocab() else 3)
     assert step == len(thought) + len(tag) - 1
 
 
-@pytest.mark.parametrize("name", ["qwen2_5", "qwen3"])
 @pytest.mark.parametrize(
     "pieces", [["</", "think", ">\n"], ["<", "/th", "ink", ">"], [".</", "think", ">\n\n"], list("</think>")]
 )
-def test_the_stop_text_is_found_in_other_tokenisations(name: str, pieces: list[str]) -> None:
-    real = AutoTokenizer.from_pretrained(shared("tokenizers", name))
+def test_the_stop_text_is_found_in_other_tokenisations(real: PreTrainedTokenizerBase, pieces: list[str]) -> None:
     token_ids = [token_id for piece in pieces for token_id in real.encode(piece)]
     assert real.decode(token_ids) == "".join(pieces)
 
