@@ -1,6 +1,7 @@
 """Log-probabilities of recorded candidates, out of TRL's fused head, and of the draws they were part of."""
 
 import functools
+import inspect
 import types
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
@@ -11,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
 from trl.trainer.utils import FusedCausalLMOutput, maybe_gather_lm_head_ctx
 
 from mot_trl.embedding import blend_of, mixing
@@ -21,6 +22,9 @@ from mot_trl.strategies import Strategy
 
 # Positions whose candidates' head rows are gathered at a time: bounds the memory, whatever the batch.
 POSITIONS_PER_GATHER = 1024
+
+# What configs call the factor that logits are multiplied by, in the order in which TRL looks for them.
+MULTIPLIERS = ("logit_scale", "output_multiplier", "lm_head_multiplier")
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,14 @@ class LogitTransform:
     @classmethod
     def of(cls, config: PretrainedConfig, temperature: float) -> "LogitTransform":
         """Read it from the model's text config, as TRL's fused head does (`trl.trainer.utils.add_fused_lm_head`)."""
-        values = config.get_text_config().to_dict()
-        multipliers = (values.get(name) for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"))
+        text_config = config.get_text_config()
+        # By attribute, since MiniCPM3's scaling is a property.
+        multipliers = (getattr(text_config, name, None) for name in MULTIPLIERS)
         scale = next((multiplier for multiplier in multipliers if multiplier is not None), None)
         if scale is None:
-            scaling = values.get("logits_scaling") or 1.0
-            scale = scaling if values.get("model_type") == "hyperclovax" else 1 / scaling
-        return cls(scale, values.get("final_logit_softcapping"), temperature)
+            scaling = getattr(text_config, "logits_scaling", None) or 1.0
+            scale = scaling if text_config.model_type == "hyperclovax" else 1 / scaling
+        return cls(scale, getattr(text_config, "final_logit_softcapping", None), temperature)
 
     def __call__(self, logits: Float[Tensor, "N K"]) -> Float[Tensor, "N K"]:
         """Transformed logits."""
@@ -134,12 +139,19 @@ def add_candidate_head(
     fused_forward = model.forward
     transform = LogitTransform.of(model.config, temperature)
     how = blend_of(strategy)
+    numbers_positions = _numbers_positions(model)
+    if model.base_model is model and isinstance(model._modules.get("model"), PreTrainedModel):
+        # Llama 4's text model names a backbone that it does not have, and TRL looks it up by that name.
+        model.base_model_prefix = "model"
 
     # Keep the original signature: `generate` validates its model kwargs against it.
     @functools.wraps(fused_forward)
-    def forward(self: PreTrainedModel, *args: Any, rollout: Rollout | None = None, **kwargs: Any) -> Any:
+    def forward(self: Any, *args: Any, rollout: Rollout | None = None, **kwargs: Any) -> Any:
         if rollout is None:
             return fused_forward(*args, **kwargs)
+        if numbers_positions and kwargs.get("position_ids") is None:
+            # Learned positions tell padding on the left from none: count as `generate` did.
+            kwargs["position_ids"] = self._prepare_position_ids_for_generation(kwargs["input_ids"], kwargs)
         with mixing(self, how) as feed, _last_hidden_state(self.base_model) as hidden_states:
             feed.columns = rollout.columns
             outputs = fused_forward(*args, **kwargs)
@@ -162,6 +174,14 @@ def add_candidate_head(
         return MixtureCausalLMOutput(**outputs, candidate_logps=candidate_logps)
 
     model.forward = types.MethodType(forward, model)
+
+
+def _numbers_positions(model: PreTrainedModel) -> bool:
+    """Whether `generate` gives the model one position a token; those with more than text count for themselves."""
+    kind: Any = type(model)
+    takes_positions = "position_ids" in inspect.signature(kind.forward).parameters
+    usual = GenerationMixin._prepare_position_ids_for_generation
+    return takes_positions and kind._prepare_position_ids_for_generation is usual
 
 
 def _candidate_logps(

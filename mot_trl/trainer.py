@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
@@ -13,6 +14,7 @@ from mot_trl.config import MoTGRPOConfig
 from mot_trl.generation import MixtureDecoder
 from mot_trl.logps import add_candidate_head
 from mot_trl.metrics import log_prob_gap, rollout_totals, summarize
+from mot_trl.models import refuse_unfaithful
 from mot_trl.phases import build_phases
 from mot_trl.rollout import Rollout
 from mot_trl.strategies import Strategy, build_strategy
@@ -90,6 +92,10 @@ class MoTGRPOTrainer(GRPOTrainer):
                 temperature=self.temperature,
                 cast_lm_head_to_fp32=args.cast_lm_head_to_fp32,
             )
+        # Sharded weights are not here to be asked.
+        if policy.device == self.accelerator.device and not is_deepspeed_zero3_enabled():
+            with self.accelerator.autocast():
+                refuse_unfaithful(_base_model(policy), temperature=self.temperature)
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         """Generate as TRL does, with the decoder as transformers' `custom_generate`, and keep its record."""
