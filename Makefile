@@ -2,6 +2,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+PYTEST_FLAGS ?= -n 2
+export OMP_NUM_THREADS ?= 1
 EXTRAS := math,code,rg,judge,plots
 
 .PHONY: quickstart test quick check fix
@@ -16,16 +18,16 @@ quickstart: $(VENV)/.installed
 	HF_HUB_OFFLINE=1 $(BIN)/python recipes/quickstart.py
 
 test: $(VENV)/.installed
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 quick: $(VENV)/.installed
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not slow"
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not slow"
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/ty check
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 fix: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

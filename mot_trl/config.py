@@ -64,6 +64,10 @@ class MoTGRPOConfig(GRPOConfig):
     cold_stop_patience: int | None = field(
         default=None, metadata={"help": "Cold steps in a row after which `stop_text` is forced (default 256)."}
     )
+    share_prompts: bool = field(
+        default=True,
+        metadata={"help": "Read each distinct prompt of a micro-batch once in the training pass; same numbers."},
+    )
 
     def __post_init__(self) -> None:
         """Resolve the preset and check everything that needs no model."""

@@ -274,7 +274,8 @@ class Decoding:
     def _worth_dropping(self) -> bool:
         """Whether enough rows have ended to pay for one copy of the cache."""
         rows = len(self.rows)
-        rowwise = all(type(processor) in STATELESS for processor in [*self.logits_processor, *self.stopping_criteria])
+        rules = [*self.logits_processor, *self.stopping_criteria]
+        rowwise = all(type(rule) in STATELESS or getattr(rule, "rowwise", False) for rule in rules)
         return rowwise and self.unfinished_rows <= rows - max(1, rows // 8)
 
     def _select(self, indices: Int[Tensor, " M"]) -> None:

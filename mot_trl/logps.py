@@ -6,18 +6,20 @@ import types
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
+from torch.nn import functional as F
 from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
 from trl.trainer.utils import FusedCausalLMOutput, maybe_gather_lm_head_ctx
 
 from mot_trl.embedding import blend_of, mixing
 from mot_trl.mixture import Mixture
 from mot_trl.rollout import Rollout
+from mot_trl.sharing import is_text, read_prompts, share, trim
 from mot_trl.strategies import Strategy
 
 # Positions whose candidates' head rows are gathered at a time: bounds the memory, whatever the batch.
@@ -122,7 +124,12 @@ class MixtureCausalLMOutput(FusedCausalLMOutput):
 
 
 def add_candidate_head(
-    model: PreTrainedModel, strategy: Strategy, *, temperature: float = 1.0, cast_lm_head_to_fp32: bool = False
+    model: PreTrainedModel,
+    strategy: Strategy,
+    *,
+    temperature: float = 1.0,
+    cast_lm_head_to_fp32: bool = False,
+    share_prompts: bool = True,
 ) -> None:
     """Let `model(..., rollout=rollout, labels=..., fused_lm_head=True)` replay mixtures and score their candidates.
 
@@ -135,6 +142,7 @@ def add_candidate_head(
         strategy: Whose blend the embeddings hold.
         temperature: Temperature the logits are divided by, the same as the fused head's.
         cast_lm_head_to_fp32: Whether the head runs in float32 outside autocast, the same as the fused head's.
+        share_prompts: Whether prompts that a batch repeats are read once, and columns of padding not at all.
     """
     fused_forward = model.forward
     transform = LogitTransform.of(model.config, temperature)
@@ -149,31 +157,70 @@ def add_candidate_head(
     def forward(self: Any, *args: Any, rollout: Rollout | None = None, **kwargs: Any) -> Any:
         if rollout is None:
             return fused_forward(*args, **kwargs)
-        if numbers_positions and kwargs.get("position_ids") is None:
-            # Learned positions tell padding on the left from none: count as `generate` did.
-            kwargs["position_ids"] = self._prepare_position_ids_for_generation(kwargs["input_ids"], kwargs)
+        length = rollout.thinking_mask.size(1)
+        sharing = share_prompts and is_text(kwargs)
+        if sharing:
+            kwargs, trimmed = trim(kwargs, length)
+            rollout = rollout.resize(trimmed)
         with mixing(self, how) as feed, _last_hidden_state(self.base_model) as hidden_states:
-            feed.columns = rollout.columns
-            outputs = fused_forward(*args, **kwargs)
+            shared = share(self, kwargs, rollout.thinking_mask.size(1)) if sharing else None
+            if numbers_positions and shared is None and kwargs.get("position_ids") is None:
+                # Learned positions tell padding on the left from none: count as `generate` did.
+                kwargs["position_ids"] = self._prepare_position_ids_for_generation(kwargs["input_ids"], kwargs)
+            with nullcontext(kwargs) if shared is None else read_prompts(self, shared, kwargs) as inputs:
+                feed.columns = rollout.columns
+                outputs = fused_forward(*args, **inputs)
         if not feed.served:
             raise RuntimeError(
                 f"{type(self).__name__} did not look the prompt and completion up in its embedding module, so its "
                 "mixtures were not replayed. Prompt-learning adapters embed outside the model: use LoRA instead."
             )
-        columns = rollout.thinking_mask.size(1)
-        visible_ids = kwargs["input_ids"][:, -columns:]
-        mixtures = rollout.mixtures(visible_ids)
-        candidate_logps = None
-        if rollout.slots > 1:
-            hidden = hidden_states[0][:, -columns - 1 : -1][rollout.thinking_mask]
-            logps = outputs.log_probs[:, -columns:][rollout.thinking_mask]
-            autocast = torch.autocast(hidden.device.type, enabled=False) if cast_lm_head_to_fp32 else nullcontext()
-            with autocast:
-                hidden = hidden.float() if cast_lm_head_to_fp32 else hidden
-                candidate_logps = _candidate_logps(self.get_output_embeddings(), hidden, mixtures, logps, transform)
-        return MixtureCausalLMOutput(**outputs, candidate_logps=candidate_logps)
+        head = _Head(self.get_output_embeddings(), transform, cast_lm_head_to_fp32)
+        candidate_logps = head.candidate_logps(hidden_states[-1], outputs.log_probs, inputs["input_ids"], rollout)
+        spare = length - rollout.thinking_mask.size(1)
+        per_token = {
+            name: F.pad(value, (0, spare))
+            for name, value in outputs.items()
+            if isinstance(value, Tensor) and value.dim() == 2
+        }
+        return MixtureCausalLMOutput(**{**outputs, **per_token}, candidate_logps=candidate_logps)
 
     model.forward = types.MethodType(forward, model)
+
+
+class _Head(NamedTuple):
+    """A model's head, and what is done to its logits."""
+
+    module: Any
+    transform: LogitTransform
+    in_float32: bool
+
+    def candidate_logps(
+        self,
+        hidden_states: Float[Tensor, "B T H"],
+        log_probs: Float[Tensor, "B T-1"],
+        input_ids: Int[Tensor, "B T"],
+        rollout: Rollout,
+    ) -> Float[Tensor, "N K"] | None:
+        """Log-probabilities of the candidates at the thinking positions, from those of the visible tokens."""
+        if rollout.slots == 1:
+            return None
+        columns, thinking_mask = rollout.thinking_mask.size(1), rollout.thinking_mask
+        hidden = hidden_states[:, -columns - 1 : -1][thinking_mask]
+        visible_logps = log_probs[:, -columns:][thinking_mask]
+        mixtures = rollout.mixtures(input_ids[:, -columns:])
+        with torch.autocast(hidden.device.type, enabled=False) if self.in_float32 else nullcontext():
+            logits = self.transform(self._logits(hidden.float() if self.in_float32 else hidden, mixtures))
+        slots = (mixtures.candidate_ids == mixtures.visible_ids.unsqueeze(-1)).int().argmax(dim=-1, keepdim=True)
+        return logits - logits.gather(-1, slots) + visible_logps.unsqueeze(-1)
+
+    def _logits(self, hidden: Float[Tensor, "N H"], mixtures: Mixture) -> Float[Tensor, "N K"]:
+        weight: Any = self.module.weight
+        bias: Any = self.module.bias
+        if isinstance(weight, DTensor):
+            weight, bias = weight.full_tensor(), (None if bias is None else bias.full_tensor())
+        with maybe_gather_lm_head_ctx(weight, bias):  # ty: ignore[invalid-argument-type]
+            return CandidateLogits.apply(hidden.to(weight.device), weight, bias, mixtures.candidate_ids)
 
 
 def _numbers_positions(model: PreTrainedModel) -> bool:
@@ -182,24 +229,6 @@ def _numbers_positions(model: PreTrainedModel) -> bool:
     takes_positions = "position_ids" in inspect.signature(kind.forward).parameters
     usual = GenerationMixin._prepare_position_ids_for_generation
     return takes_positions and kind._prepare_position_ids_for_generation is usual
-
-
-def _candidate_logps(
-    lm_head: Any,
-    hidden: Float[Tensor, "N H"],
-    mixtures: Mixture,
-    visible_logps: Float[Tensor, " N"],
-    transform: LogitTransform,
-) -> Float[Tensor, "N K"]:
-    weight: Any = lm_head.weight
-    bias: Any = lm_head.bias
-    if isinstance(weight, DTensor):
-        weight, bias = weight.full_tensor(), (None if bias is None else bias.full_tensor())
-    with maybe_gather_lm_head_ctx(weight, bias):
-        logits = CandidateLogits.apply(hidden.to(weight.device), weight, bias, mixtures.candidate_ids)
-    logits = transform(logits)
-    slots = (mixtures.candidate_ids == mixtures.visible_ids.unsqueeze(-1)).int().argmax(dim=-1, keepdim=True)
-    return logits - logits.gather(-1, slots) + visible_logps.unsqueeze(-1)
 
 
 @contextmanager

@@ -1,87 +1,43 @@
-"""What a model must be to learn in mixtures, asked of the model itself."""
+"""Models to begin with, where no download is possible."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
-from transformers import PreTrainedModel
-
-from mot_trl.rollout import Rollout
-
-# Nats: far above the rounding of bfloat16, far below what a wrong head does.
-LARGE_GAP = 0.5
-TOKENS, PADDING = 8, 3
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 
 
-def refuse_unfaithful(model: PreTrainedModel, *, temperature: float) -> None:
-    """Refuse a model whose log-probabilities in training are not those that it generates by.
-
-    TRL's fused head takes the backbone's last hidden state to the output embeddings, with the scalings that it knows
-    of, and rollouts are padded. Both are tried on eight tokens, read in four forward passes.
-
-    Args:
-        model: A model with TRL's fused head and the candidate head, where its weights can be used.
-        temperature: The temperature of both heads.
-
-    Raises:
-        ValueError: The class of model, and so its family, cannot be trained; the message says why.
-    """
-    name = type(model).__name__
-    if model.base_model is model or model.get_output_embeddings() is None:
-        raise ValueError(
-            f"{name} has no backbone and head that TRL's fused head could call, so it cannot be trained; "
-            "load the text model of its family, if it has one."
-        )
-    config = model.config.get_text_config()
-    if config is not model.config:
-        return  # beyond its text backbone, the vision-language model's forward is the fused head's
-    ids = torch.arange(1, TOKENS + 1, device=model.device).unsqueeze(0) * (config.vocab_size // (TOKENS + 2))
-    with _resting(model), torch.no_grad():
-        own = _logps(model(input_ids=ids, use_cache=False).logits, ids, temperature)
-        half = ids[:, : TOKENS // 2]
-        if _gap(_logps(model(input_ids=half, use_cache=False).logits, half, temperature), own) > LARGE_GAP:
-            raise ValueError(f"{name} reads ahead of the token it predicts, so it cannot generate; load a decoder.")
-        fused = _fused_logps(model, ids)
-        if _gap(fused, own) > LARGE_GAP:
-            raise ValueError(
-                f"{name} does more to its logits than TRL's fused head, so the loss would train on other "
-                "log-probabilities than the model's own."
-            )
-        if _gap(_fused_logps(model, ids, padding=PADDING), fused) > LARGE_GAP:
-            raise ValueError(
-                f"{name} reads padding as text, so prompts of different lengths would disturb each other."
-            )
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer with one token a byte, and ChatML's chat template."""
+    specials = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
+    tokens = [*specials, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    backend = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="<|pad|>",
+        eos_token="<|im_end|>",
+        additional_special_tokens=["<|im_start|>"],
+        chat_template=CHAT_TEMPLATE,
+    )
 
 
-def _logps(logits: Float[Tensor, "B S V"], ids: Int[Tensor, "B S"], temperature: float) -> Float[Tensor, "B T"]:
-    """Log-probability of each token but the first."""
-    logps = (logits[:, :-1].float() / temperature).log_softmax(dim=-1)
-    return logps.gather(-1, ids[:, 1:].unsqueeze(-1)).squeeze(-1)
-
-
-def _fused_logps(model: PreTrainedModel, ids: Int[Tensor, "B S"], padding: int = 0) -> Float[Tensor, "B T"]:
-    """The same by the fused head, behind so many padding tokens, replaying a record without mixtures."""
-    padded = torch.nn.functional.pad(ids, (padding, 0))
-    mask = torch.nn.functional.pad(torch.ones_like(ids), (padding, 0))
-    rollout = Rollout.empty(*ids.shape, slots=1, device=ids.device)
-    labels = padded.masked_fill(mask == 0, -100)
-    outputs = model(input_ids=padded, attention_mask=mask, labels=labels, rollout=rollout, fused_lm_head=True)
-    return outputs.log_probs[:, 1 - ids.size(1) :]
-
-
-def _gap(logps: Float[Tensor, "B S"], others: Float[Tensor, "B T"]) -> float:
-    """The median distance, which one token sent to another expert does not change."""
-    return (logps - others[:, : logps.size(1)]).abs().median().item()
-
-
-@contextmanager
-def _resting(model: PreTrainedModel) -> Generator[None]:
-    """Without dropout and router noise."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
+def random_model(hidden_size: int = 64, layers: int = 2) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """A randomly initialised LLaMA of some 100,000 parameters that reads and writes bytes, and its tokenizer."""
+    tokenizer = byte_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden_size,
+        intermediate_size=2 * hidden_size,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    return LlamaForCausalLM(config), tokenizer

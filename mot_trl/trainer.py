@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,10 +12,10 @@ from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
 from mot_trl.config import MoTGRPOConfig
+from mot_trl.families import refuse_unfaithful
 from mot_trl.generation import MixtureDecoder
 from mot_trl.logps import add_candidate_head
 from mot_trl.metrics import log_prob_gap, rollout_totals, summarize
-from mot_trl.models import refuse_unfaithful
 from mot_trl.phases import build_phases
 from mot_trl.rollout import Rollout
 from mot_trl.strategies import Strategy, build_strategy
@@ -91,6 +92,7 @@ class MoTGRPOTrainer(GRPOTrainer):
                 self.strategy,
                 temperature=self.temperature,
                 cast_lm_head_to_fp32=args.cast_lm_head_to_fp32,
+                share_prompts=args.share_prompts,
             )
         # Sharded weights are not here to be asked.
         if policy.device == self.accelerator.device and not is_deepspeed_zero3_enabled():
@@ -172,10 +174,12 @@ class _Replay:
     def __call__(self, **inputs: Any) -> Any:
         start, self.row = self.row, self.row + inputs["input_ids"].size(0)
         rollout = self.rollout.rows(start, self.row)
+        length = rollout.thinking_mask.size(1)
+        # Tokens that TRL masks, as it can do with truncated completions, are not scored.
+        rollout = replace(rollout, thinking_mask=rollout.thinking_mask & inputs["attention_mask"][:, -length:].bool())
         outputs = self.model(**inputs, rollout=rollout)
         if outputs.candidate_logps is None:
             return outputs
-        length = rollout.thinking_mask.size(1)
         mixtures = rollout.mixtures(inputs["input_ids"][:, -length:])
         scores = score(self.strategy, outputs.candidate_logps, mixtures, how=self.mixture_score)
         before, logps = outputs.log_probs.split([outputs.log_probs.size(1) - length, length], dim=1)
@@ -192,12 +196,14 @@ def _base_model(model: Any) -> Any:
 @contextmanager
 def _bound_generate(model: Any, decoder: MixtureDecoder) -> Generator[None]:
     """Let the model's `generate` use the decoder."""
-    generate = model.generate
+    own_generate, generate = vars(model).get("generate"), model.generate
     model.generate = lambda *args, **kwargs: generate(*args, custom_generate=decoder, **kwargs)
     try:
         yield
     finally:
         del model.generate
+        if own_generate is not None:
+            model.generate = own_generate
 
 
 def _refuse_encoder_decoder(model: Any) -> None:

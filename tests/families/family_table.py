@@ -68,7 +68,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     "bamba": {**MAMBA, "attn_layer_indices": [1]},
     "beam": {},
-    "biogpt": {},
+    "biogpt": {"hidden_dropout_prob": 0.0},
     "bitnet": {},
     "bloom": {"n_layer": 2, "n_head": 4},
     "codegen": {"n_embd": 32, "n_layer": 2, "n_head": 4, "rotary_dim": 4},

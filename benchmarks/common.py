@@ -1,0 +1,92 @@
+"""What the benchmarks share: models, prompts of a given length, completions of given lengths, and ratios."""
+
+import argparse
+import json
+import platform
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessor
+
+from mot_trl.models import random_model
+
+
+def load(path: str | None) -> tuple[Any, Any]:
+    """The model and tokenizer at `path`, or small random ones."""
+    if path is None:
+        torch.manual_seed(0)
+        return random_model(hidden_size=256, layers=4)
+    return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), AutoTokenizer.from_pretrained(path)
+
+
+def make_prompts(tokenizer: Any, length: int, count: int) -> list[str]:
+    """`count` different texts of `length` tokens."""
+    sentence = tokenizer.encode("Every morning she sells 16 eggs at the market, bakes 3 cakes and counts her money. ")
+    texts = []
+    for number in range(count):
+        ids = tokenizer.encode(f"{number} times: ") + sentence * (length // len(sentence) + 1)
+        texts.append(tokenizer.decode(ids[:length]))
+    return texts
+
+
+class EndAt(LogitsProcessor):
+    """Ends each row after a number of tokens that its first token decides: between a third of `longest` and all of it.
+
+    So lengths are ragged, the same for every decoder that drew the same tokens, and known to no one beforehand.
+    """
+
+    rowwise = True
+
+    def __init__(self, *, prompt_length: int, longest: int, eos_token_id: int, ragged: bool) -> None:
+        self.prompt_length, self.longest, self.eos_token_id, self.ragged = prompt_length, longest, eos_token_id, ragged
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Leave only the end where a row is due, and forbid it elsewhere."""
+        length = input_ids.size(1) - self.prompt_length
+        scores[:, self.eos_token_id] = -torch.inf
+        if length == 0:
+            return scores
+        spread = (input_ids[:, self.prompt_length] * 7919 % 997).float() / 997 if self.ragged else 1.0
+        due = length + 1 >= self.longest * (1 + 2 * spread) / 3 if self.ragged else torch.zeros(len(scores)).bool()
+        ended = torch.full_like(scores, -torch.inf)
+        ended[:, self.eos_token_id] = 0.0
+        return torch.where(torch.as_tensor(due).unsqueeze(-1), ended, scores)
+
+
+def alternate(runs: Sequence[Callable[[], float]], repeats: int) -> list[list[float]]:
+    """Run A B A B ...; the numbers of each, after a warm-up of all."""
+    for run in runs:
+        run()
+    numbers: list[list[float]] = [[] for _ in runs]
+    for _ in range(repeats):
+        for run, kept in zip(runs, numbers, strict=True):
+            kept.append(run())
+    return numbers
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    """Ratio of medians, with the least and the greatest of the pairs."""
+    pairs = [mine / other for mine, other in zip(ours, theirs, strict=True)]
+    middle = statistics.median(ours) / statistics.median(theirs)
+    return f"{middle:.2f} ({min(pairs):.2f}-{max(pairs):.2f})"
+
+
+def machine() -> str:
+    """What this ran on."""
+    return f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """The flags that every benchmark has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--model", help="path of a model; a small random one by default")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="print one JSON line a case")
+    return parser
+
+
+def report(as_json: bool, **case: Any) -> None:
+    """Print a case."""
+    print(json.dumps(case) if as_json else "  ".join(f"{name} {value}" for name, value in case.items()), flush=True)

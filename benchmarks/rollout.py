@@ -1,0 +1,113 @@
+"""Tokens per second of our rollouts against TRL's own, side by side.
+
+    python benchmarks/rollout.py --model PATH
+
+Both arms are the trainers' own `_generate_single_turn`: same weights, prompts, group size and length distribution.
+"""
+
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+from common import EndAt, alternate, arguments, load, machine, make_prompts, ratio, report
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+
+from mot_trl import MoTGRPOConfig, MoTGRPOTrainer
+
+
+def no_reward(completions: list[str], **_: object) -> list[float | None]:
+    """Nothing is judged here."""
+    return [None] * len(completions)
+
+
+def make_trainer(path: str | None, *, strategy: str | None, k: int, prompts: int, group: int, longest: int) -> Any:
+    """A trainer of ours, or TRL's where there is no strategy."""
+    model, tokenizer = load(path)
+    settings: dict[str, Any] = {
+        "output_dir": tempfile.mkdtemp(),
+        "per_device_train_batch_size": prompts * group,
+        "num_generations": group,
+        "max_completion_length": longest,
+        "use_cpu": True,
+        "bf16": False,
+        "report_to": [],
+        "temperature": 0.9,
+    }
+    rows = Dataset.from_dict({"prompt": ["a"] * prompts})
+    if strategy is None:
+        return GRPOTrainer(model, no_reward, GRPOConfig(**settings), train_dataset=rows, processing_class=tokenizer)
+    options = {} if strategy == "one_token" else {"mixture_k": k}
+    config = MoTGRPOConfig(**settings, strategy=strategy, stop_text="\x00never\x00", **options)
+    return MoTGRPOTrainer(model, no_reward, config, train_dataset=rows, processing_class=tokenizer)
+
+
+def rollout(trainer: Any, texts: list[str], *, group: int, longest: int, ragged: bool) -> Callable[[], float]:
+    """Seconds a token of one generation batch."""
+    tokenizer = trainer.processing_class
+    prompt_ids = [tokenizer.encode(text) for text in texts for _ in range(group)]
+    end = EndAt(
+        prompt_length=max(map(len, prompt_ids)), longest=longest, eos_token_id=tokenizer.eos_token_id, ragged=ragged
+    )
+    generate = type(trainer.model).generate
+    trainer.model.generate = lambda *args, **kwargs: generate(trainer.model, *args, logits_processor=[end], **kwargs)
+
+    def run() -> float:
+        start = time.perf_counter()
+        completion_ids, _ = trainer._generate_single_turn(prompt_ids, None, {}, group)
+        return (time.perf_counter() - start) / sum(map(len, completion_ids))
+
+    return run
+
+
+def main() -> None:
+    """Print the ratio of speeds in each case."""
+    parser = arguments(__doc__)
+    parser.add_argument("--strategies", nargs="+", default=["top_k"])
+    parser.add_argument("--k", type=int, nargs="+", default=[4])
+    parser.add_argument("--prompt_tokens", type=int, nargs="+", default=[80, 400])
+    parser.add_argument("--new_tokens", type=int, nargs="+", default=[128, 384])
+    parser.add_argument("--lengths", nargs="+", default=["full", "ragged"])
+    parser.add_argument("--group", type=int, default=8)
+    parser.add_argument("--prompts", type=int, default=2)
+    args = parser.parse_args()
+    print(machine())
+    seconds: dict[tuple[Any, ...], dict[int, float]] = {}
+    for prompt_tokens in args.prompt_tokens:
+        for lengths in args.lengths:
+            for longest in args.new_tokens:
+                for strategy in args.strategies:
+                    for k in args.k if strategy != "one_token" else [1]:
+                        runs = []
+                        for arm in (strategy, None):
+                            trainer = make_trainer(
+                                args.model, strategy=arm, k=k, prompts=args.prompts, group=args.group, longest=longest
+                            )
+                            texts = make_prompts(trainer.processing_class, prompt_tokens, args.prompts)
+                            runs.append(
+                                rollout(trainer, texts, group=args.group, longest=longest, ragged=lengths == "ragged")
+                            )
+                        ours, theirs = alternate(runs, args.repeats)
+                        report(
+                            args.json,
+                            strategy=strategy,
+                            k=k,
+                            prompt_tokens=prompt_tokens,
+                            new_tokens=longest,
+                            lengths=lengths,
+                            speed_over_trl=ratio([1 / number for number in ours], [1 / number for number in theirs]),
+                        )
+                        for name, numbers in (("ours", ours), ("trl", theirs)):
+                            case = (name, strategy, k, prompt_tokens, lengths)
+                            seconds.setdefault(case, {})[longest] = sorted(numbers)[len(numbers) // 2] * longest
+    for case, times in seconds.items():
+        if len(times) > 1:
+            (short, before), *_, (long, after) = sorted(times.items())
+            exponent = math.log(after / before) / math.log(long / short)
+            report(args.json, case=" ".join(map(str, case)), time_grows_with_length_to_the=f"{exponent:.2f}")
+
+
+if __name__ == "__main__":
+    main()

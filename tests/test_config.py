@@ -1,0 +1,85 @@
+"""Presets, explicit values and defaults, in that order of weight; and early errors."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mot_trl import PRESETS, MoTGRPOConfig
+
+
+def make_config(folder: Path, **overrides: Any) -> MoTGRPOConfig:
+    return MoTGRPOConfig(output_dir=str(folder), use_cpu=True, bf16=False, report_to=[], **overrides)
+
+
+def test_the_defaults_are_a_mixture_of_two(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+
+    assert (config.strategy, config.mixture_k, config.mixture_score) == ("top_k", 2, "density")
+    assert config.stop_text == "</think>"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_makes_a_configuration(name: str, tmp_path: Path) -> None:
+    config = make_config(tmp_path, experiment_name=name)
+
+    assert config.strategy == PRESETS[name].strategy
+    assert config.mixture_score == PRESETS[name].mixture_score
+
+
+def test_explicit_values_outweigh_the_preset(tmp_path: Path) -> None:
+    config = make_config(tmp_path, experiment_name="dirichlet", mixture_k=5, mixture_score="visible")
+
+    assert (config.strategy, config.mixture_k, config.mixture_score) == ("dirichlet", 5, "visible")
+    assert config.strategy_options["k"] == 5
+
+
+def test_a_strategy_other_than_the_presets_does_not_get_its_options(tmp_path: Path) -> None:
+    config = make_config(tmp_path, experiment_name="soft_grpo", strategy="top_k")
+
+    assert config.strategy_options == {"k": 2}
+
+
+def test_vanilla_draws_from_the_whole_vocabulary_unless_told(tmp_path: Path) -> None:
+    assert make_config(tmp_path, experiment_name="vanilla").strategy_options == {}
+    assert make_config(tmp_path, experiment_name="vanilla", mixture_k=3).strategy_options == {"k": 3}
+
+
+def test_loss_on_all_tokens_is_the_expected_score(tmp_path: Path) -> None:
+    assert make_config(tmp_path, loss_on_all_tokens=True).mixture_score == "expected"
+    with pytest.raises(ValueError, match="leave one of them out"):
+        make_config(tmp_path, loss_on_all_tokens=True, mixture_score="visible")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"strategy": "nope"}, "Unknown strategy 'nope'; choose one of"),
+        ({"experiment_name": "nope"}, "Unknown `experiment_name='nope'`; choose one of"),
+        ({"strategy_kwargs": {"nope": 1}}, "has no option nope; it takes"),
+        ({"strategy": "dirichlet", "strategy_kwargs": {"concentration": -1}}, "concentration"),
+        ({"mixture_k": 0}, "`mixture_k=0` must be at least 1"),
+        ({"mixture_score": "nope"}, "Unknown `mixture_score='nope'`; choose one of"),
+        ({"max_mixture_tokens": 0}, "`max_mixture_tokens=0` must be at least 1"),
+        ({"use_vllm": True}, "`use_vllm` must be False; set `normal_generation=True`"),
+        ({"use_transformers_continuous_batching": True}, "`use_transformers_continuous_batching` must be False"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_cannot_be_is_refused_at_once(overrides: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_config(tmp_path, **overrides)
+
+
+def test_without_mixtures_everything_of_trls_is_allowed(tmp_path: Path) -> None:
+    assert make_config(tmp_path, use_vllm=True, normal_generation=True).use_vllm
+
+
+def test_a_configuration_survives_being_made_again(tmp_path: Path) -> None:
+    import dataclasses
+
+    config = make_config(tmp_path, experiment_name="multiplex")
+
+    again = dataclasses.replace(config, steps_per_generation=None, learning_rate=1e-3)
+
+    assert again.strategy_options == config.strategy_options

@@ -1,0 +1,276 @@
+"""Generation is what replay scores, and with one token it is transformers' own."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from conftest import FAMILIES, make_model, make_tokenizer
+from peft import LoraConfig, get_peft_model
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from trl.trainer.utils import add_fused_lm_head
+
+from mot_trl import MixtureDecoder, Rollout, build_phases, build_strategy, generate
+from mot_trl.logps import add_candidate_head
+from mot_trl.strategies import STRATEGIES, Strategy
+from mot_trl.strategies.one_token import OneToken
+from mot_trl.trainer import _Replay
+
+TEMPERATURE = 0.8
+PROMPTS = ["Hi", "Hi", "Tell me a story about seven goats", "Tell me a story about seven goats", "2+2="]
+
+
+def decode(
+    model: PreTrainedModel, strategy: Strategy, *, prompts: list[str] = PROMPTS, seed: int = 0, **settings: object
+) -> tuple[Tensor, Tensor, int, Rollout]:
+    """Sequences and their mask, the length of the prompts, and the record."""
+    tokenizer = make_tokenizer()
+    inputs = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
+    phases = {name: settings.pop(name) for name in ("stop_text", "max_mixture_tokens") if name in settings}
+    decoder = MixtureDecoder(strategy, build_phases(tokenizer, **phases))
+    torch.manual_seed(seed)
+    options = {"max_new_tokens": 12, "do_sample": True, "temperature": TEMPERATURE, "top_k": 0, **settings}
+    sequences = model.generate(**inputs, custom_generate=decoder, **options)
+    prompt_length = inputs["input_ids"].size(1)
+    ends = (sequences[:, prompt_length:] == 2).cumsum(-1)
+    after_end = (ends - (sequences[:, prompt_length:] == 2).long()) > 0
+    mask = torch.cat([inputs["attention_mask"], (~after_end).long()], dim=1)
+    assert decoder.rollout is not None
+    return sequences, mask, prompt_length, decoder.rollout
+
+
+def replay(
+    model: PreTrainedModel, strategy: Strategy, sequences: Tensor, mask: Tensor, prompt_length: int, rollout: Rollout
+) -> Tensor:
+    """Log-probability of each draw, as the trainer computes it."""
+    labels = sequences.masked_fill(mask == 0, -100)
+    labels[:, :prompt_length] = -100
+    outputs = _Replay(model, rollout, strategy, "density")(
+        input_ids=sequences, attention_mask=mask, labels=labels, fused_lm_head=True
+    )
+    return outputs.log_probs[:, prompt_length - sequences.size(1) :].detach()
+
+
+def with_heads(model: PreTrainedModel, strategy: Strategy) -> PreTrainedModel:
+    add_fused_lm_head(model, temperature=TEMPERATURE, outputs=("log_probs", "entropy"))
+    add_candidate_head(model, strategy, temperature=TEMPERATURE)
+    return model
+
+
+def drawn(mask: Tensor, prompt_length: int, rollout: Rollout) -> Tensor:
+    return mask[:, prompt_length:].bool() & ~rollout.forced_mask
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_replay_equals_generation_in_every_family(family: str) -> None:
+    strategy = build_strategy("dirichlet", k=3)
+    model = with_heads(make_model(family), strategy)
+
+    sequences, mask, prompt_length, rollout = decode(model, strategy)
+    logps = replay(model, strategy, sequences, mask, prompt_length, rollout)
+
+    where = drawn(mask, prompt_length, rollout)
+    assert rollout.mixture_mask.float().mean() > 0.2
+    assert torch.allclose(logps[where], rollout.logps[where], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_replay_equals_generation_with_every_strategy(name: str) -> None:
+    strategy = build_strategy(name, k=4)
+    model = with_heads(make_model("qwen2"), strategy)
+
+    sequences, mask, prompt_length, rollout = decode(model, strategy, max_mixture_tokens=7, max_new_tokens=20)
+    logps = replay(model, strategy, sequences, mask, prompt_length, rollout)
+
+    where = drawn(mask, prompt_length, rollout)
+    assert torch.allclose(logps[where], rollout.logps[where], atol=1e-5)
+
+
+def test_replay_without_its_mixtures_is_something_else() -> None:
+    strategy = build_strategy("top_k", k=3)
+    model = with_heads(make_model(), strategy)
+
+    sequences, mask, prompt_length, rollout = decode(model, strategy)
+    rollout.mixture_mask.zero_()
+    logps = replay(model, strategy, sequences, mask, prompt_length, rollout)
+
+    where = drawn(mask, prompt_length, rollout)
+    assert (logps - rollout.logps)[where].abs().max() > 1e-2
+
+
+def test_replay_equals_generation_with_lora() -> None:
+    strategy = build_strategy("dirichlet", k=3)
+    base = with_heads(make_model(), strategy)
+    model = get_peft_model(
+        base, LoraConfig(target_modules=["q_proj", "v_proj", "embed_tokens"], init_lora_weights=False)
+    ).eval()
+
+    sequences, mask, prompt_length, rollout = decode(model, strategy)
+    logps = replay(model, strategy, sequences, mask, prompt_length, rollout)
+
+    where = drawn(mask, prompt_length, rollout)
+    assert torch.allclose(logps[where], rollout.logps[where], atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma3"])
+def test_a_rows_result_does_not_depend_on_its_batch(family: str) -> None:
+    strategy = build_strategy("top_k", k=3)
+    model = with_heads(make_model(family), strategy)
+    sequences, mask, prompt_length, rollout = decode(model, strategy)
+
+    for row in range(len(sequences)):
+        padding = int((mask[row, :prompt_length] == 0).sum())
+        length = int(mask[row, prompt_length:].sum())
+        end = prompt_length + length
+        alone = replay(
+            model,
+            strategy,
+            sequences[row : row + 1, padding:end],
+            mask[row : row + 1, padding:end],
+            prompt_length - padding,
+            rollout.rows(row, row + 1).resize(length),
+        )
+        assert torch.allclose(alone[0], rollout.logps[row, :length], atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma2"])
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_greedy_decoding_gives_transformers_own_tokens(family: str, use_cache: bool) -> None:
+    model = make_model(family)
+    inputs = make_tokenizer()(PROMPTS, return_tensors="pt", padding=True, padding_side="left")
+    options = {"max_new_tokens": 40, "do_sample": False, "use_cache": use_cache, "eos_token_id": [2, 50, 60, 70]}
+
+    for name in ("one_token", "top_k"):
+        decoder = MixtureDecoder(build_strategy(name), build_phases(make_tokenizer()))
+        ours = model.generate(**inputs, custom_generate=decoder, **options)
+        assert torch.equal(ours, model.generate(**inputs, **options))
+
+
+def test_sampling_one_token_gives_transformers_own_tokens_while_no_row_has_ended() -> None:
+    model = make_model()
+    inputs = make_tokenizer()(PROMPTS, return_tensors="pt", padding=True, padding_side="left")
+    options = {"max_new_tokens": 20, "do_sample": True, "temperature": 0.7, "top_k": 0, "eos_token_id": []}
+
+    torch.manual_seed(0)
+    theirs = model.generate(**inputs, **options)
+    torch.manual_seed(0)
+    decoder = MixtureDecoder(OneToken(), build_phases(make_tokenizer()))
+    ours = model.generate(**inputs, custom_generate=decoder, **options)
+
+    assert torch.equal(ours, theirs)
+
+
+def test_sampled_tokens_follow_the_models_distribution() -> None:
+    model = make_model(vocab_size=12, initializer_range=0.05)
+    ids = torch.tensor([[3, 4, 5]]).repeat(4000, 1)
+    decoder = MixtureDecoder(OneToken(), build_phases(make_tokenizer()))
+    torch.manual_seed(0)
+
+    second = model.generate(ids, custom_generate=decoder, max_new_tokens=2, do_sample=True, top_k=0, pad_token_id=0)
+
+    with torch.no_grad():
+        first_probs = model(ids[:1]).logits[0, -1].softmax(-1)
+        after = model(torch.cat([ids[:12], torch.arange(12).unsqueeze(1)], dim=1)).logits[:, -1].softmax(-1)
+    after[2] = torch.nn.functional.one_hot(torch.tensor(0), 12)  # after the end there is padding
+    expected = 4000 * first_probs.unsqueeze(1) * after
+    observed = torch.zeros(12, 12).index_put_((second[:, 3], second[:, 4]), torch.ones(4000), accumulate=True)
+    cells = expected > 5
+    statistic = ((observed - expected)[cells].square() / expected[cells]).sum()
+    degrees = cells.sum() - 1
+    assert statistic < degrees + 4 * (2 * degrees).sqrt()
+    assert observed[~cells].sum() <= expected[~cells].sum() + 30
+
+
+def count_rows(model: PreTrainedModel) -> tuple[list[int], Callable[[], None]]:
+    rows: list[int] = []
+    hook = model.model.register_forward_pre_hook(
+        lambda module, args, kwargs: rows.append(kwargs["input_ids"].size(0)), with_kwargs=True
+    )
+    return rows, hook.remove
+
+
+def test_equal_prompts_are_read_once_and_ended_rows_leave_the_batch() -> None:
+    model = make_model()
+    rows, remove = count_rows(model)
+
+    ends = list(range(2, 200))
+    sequences, *_ = decode(
+        model, OneToken(), prompts=["Hi"] * 8, max_new_tokens=60, eos_token_id=ends, pad_token_id=0, temperature=3.0
+    )
+    remove()
+
+    assert rows[0] == 1
+    assert rows[1] <= 8
+    assert rows[-1] < 8
+    completions = sequences[:, 2:]
+    for completion in completions.tolist():
+        end = next((t for t, token in enumerate(completion) if token in ends), len(completion))
+        assert not any(completion[end + 1 :])
+
+
+def test_rows_stay_where_a_processor_knows_them_by_their_place() -> None:
+    model = make_model()
+    rows, remove = count_rows(model)
+
+    decode(
+        model,
+        OneToken(),
+        prompts=["Hi"] * 8,
+        max_new_tokens=30,
+        eos_token_id=list(range(2, 200)),
+        prefix_allowed_tokens_fn=lambda row, ids: [2] if row < 7 else list(range(200, 259)),
+    )
+    remove()
+
+    assert set(rows[1:]) == {8}
+
+
+def test_the_closing_token_is_fed_as_itself_and_so_is_all_after_it() -> None:
+    tokenizer, model = make_tokenizer(), make_model()
+    strategy = build_strategy("top_k", k=30)
+
+    sequences, _, prompt_length, rollout = decode(
+        model, strategy, stop_text="q", max_new_tokens=60, prompts=["Hi"] * 24, temperature=2.0
+    )
+
+    closed = rollout.closed_by == 0
+    assert closed.any()
+    for row in closed.nonzero().flatten().tolist():
+        visible = sequences[row, prompt_length:].tolist()
+        closing = visible.index(tokenizer.encode("q")[0])
+        assert rollout.thinking_mask[row, : closing + 1].all()
+        assert not rollout.thinking_mask[row, closing + 1 :].any()
+        assert not rollout.mixture_mask[row, closing:].any()
+
+
+def test_a_forced_tag_is_in_the_text_and_after_it_the_answer() -> None:
+    tokenizer, model = make_tokenizer(), make_model()
+
+    sequences, _, prompt_length, rollout = decode(
+        model, build_strategy("top_k"), max_mixture_tokens=5, max_new_tokens=20, eos_token_id=[]
+    )
+
+    for row in range(len(sequences)):
+        assert tokenizer.decode(sequences[row, prompt_length + 5 : prompt_length + 13]) == "</think>"
+        assert rollout.forced_mask[row].nonzero().flatten().tolist() == list(range(5, 13))
+        assert rollout.thinking_mask[row].nonzero().flatten().tolist() == list(range(5))
+        assert (rollout.logps[row, 5:13] == 0).all()
+
+
+def test_generate_takes_texts_and_chats(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
+    chats = [[{"role": "user", "content": "Hi"}], [{"role": "user", "content": "Hello there"}]]
+
+    texts = generate(model, tokenizer, ["Hi", "Hello"], strategy="top_k", max_new_tokens=6)
+    answers = generate(model, tokenizer, chats, strategy=build_strategy("dirichlet"), max_new_tokens=6)
+
+    assert len(texts.texts) == len(answers.texts) == 2
+    assert texts.rollout.candidate_ids.shape[:2] == texts.completion_ids.shape
+
+
+def test_what_cannot_be_done_is_refused(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
+    with pytest.raises(ValueError, match="`prompts` is empty"):
+        generate(model, tokenizer, [])
+    with pytest.raises(ValueError, match="Unknown strategy 'nope'"):
+        generate(model, tokenizer, ["Hi"], strategy="nope")
+    with pytest.raises(ValueError, match="`num_beams` must be 1"):
+        generate(model, tokenizer, ["Hi"], num_beams=2, do_sample=False, max_new_tokens=2)

@@ -1,0 +1,94 @@
+"""K candidates' log-probabilities are those of the full softmax, without the softmax."""
+
+import pytest
+import torch
+from conftest import make_model
+from trl.trainer.utils import add_fused_lm_head
+
+from mot_trl import logps
+from mot_trl.logps import add_candidate_head
+from mot_trl.rollout import Rollout
+from mot_trl.strategies.top_k import TopK
+
+TEMPERATURE = 0.7
+
+
+def scored(family: str, **overrides: object) -> dict[str, torch.Tensor]:
+    """Candidate log-probs and gradients, through the head and through full logits."""
+    model = make_model(family, **overrides)
+    torch.manual_seed(0)
+    ids = torch.randint(3, 259, (3, 10))
+    candidate_ids = torch.randint(259, (3, 6, 4))
+    candidate_ids[..., 2] = ids[:, 4:]
+    mask = torch.rand(3, 6) < 0.7
+    rollout = Rollout.empty(3, 6, slots=4, device="cpu")
+    rollout.candidate_ids.copy_(candidate_ids)
+    rollout.log_weights.copy_(torch.randn(3, 6, 4).log_softmax(-1))
+    rollout.thinking_mask.copy_(mask)
+    weights = torch.randn(int(mask.sum()), 4)
+
+    full = model(ids).logits[:, 3:-1].float().div(TEMPERATURE).log_softmax(-1).gather(-1, candidate_ids)[mask]
+    (full * weights).sum().backward()
+    full_gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    add_fused_lm_head(model, temperature=TEMPERATURE)
+    add_candidate_head(model, TopK(), temperature=TEMPERATURE)
+    labels = ids.clone()
+    labels[:, :4] = -100
+    ours = model(
+        input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels, fused_lm_head=True, rollout=rollout
+    ).candidate_logps
+    (ours * weights).sum().backward()
+    gaps = {name: (parameter.grad - full_gradients[name]).abs().max() for name, parameter in model.named_parameters()}
+    sizes = {name: gradient.abs().max() for name, gradient in full_gradients.items()}
+    return {"logps": (ours - full).abs().max(), **{name: gaps[name] / (1 + sizes[name]) for name in gaps}}
+
+
+@pytest.mark.parametrize(
+    ("family", "overrides"),
+    [
+        ("llama", {}),
+        ("qwen2", {}),
+        ("gemma2", {}),
+        ("llama", {"model_type": "cohere", "logit_scale": 0.3}),
+        ("llama", {"model_type": "granite", "logits_scaling": 4.0}),
+        ("llama", {"model_type": "phi"}),
+    ],
+    ids=["untied", "tied", "soft-capped", "scaled", "divided", "biased"],
+)
+def test_candidate_logps_and_gradients_are_those_of_the_full_softmax(
+    family: str, overrides: dict[str, object]
+) -> None:
+    gaps = scored(family, **overrides)
+
+    assert all(gap < 1e-5 for gap in gaps.values()), gaps
+
+
+def test_positions_are_gathered_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logps, "POSITIONS_PER_GATHER", 3)
+
+    assert all(gap < 1e-5 for gap in scored("qwen2").values())
+
+
+def test_a_model_that_embeds_elsewhere_is_told_so() -> None:
+    model = make_model()
+    add_fused_lm_head(model)
+    add_candidate_head(model, TopK())
+    embeddings = model.get_input_embeddings()(torch.ones(1, 4, dtype=torch.long))
+
+    with pytest.raises(RuntimeError, match="use LoRA instead"):
+        model(
+            inputs_embeds=embeddings,
+            labels=torch.ones(1, 4, dtype=torch.long),
+            fused_lm_head=True,
+            rollout=Rollout.empty(1, 2, slots=2, device="cpu"),
+        )
+
+
+def test_the_plain_forward_is_left_as_it_was() -> None:
+    ids = torch.arange(3, 9).unsqueeze(0)
+    model, plain = make_model(), make_model()
+    add_fused_lm_head(model)
+    add_candidate_head(model, TopK())
+
+    assert torch.equal(model(ids).logits, plain(ids).logits)
