@@ -14,8 +14,18 @@ from mot_trl.rollout import Rollout
 LARGE_GAP = 0.5
 TOKENS, PADDING = 8, 3
 
+UNFIT = {
+    "inkling_mm_model": "divides its logits by a width that TRL's fused head does not know",
+    "inkling_text": "divides its logits by a width that TRL's fused head does not know",
+    "minimax": "reads padding as text when it generates from its cache",
+    "recurrent_gemma": "caps its logits under a name that TRL's fused head does not know",
+    "rwkv": "reads padding as text",
+    "xlstm": "caps its logits under a name that TRL's fused head does not know",
+}
+"""Model types known not to work in transformers 5.23 and TRL 1.16, and why; others are found out."""
 
-def refuse_unfaithful(model: PreTrainedModel, *, temperature: float) -> None:
+
+def refuse_unfaithful(model: PreTrainedModel, *, temperature: float, router_loss: bool = False) -> None:
     """Refuse a model whose log-probabilities in training are not those that it generates by.
 
     TRL's fused head takes the backbone's last hidden state to the output embeddings, with the scalings that it knows
@@ -24,11 +34,15 @@ def refuse_unfaithful(model: PreTrainedModel, *, temperature: float) -> None:
     Args:
         model: A model with TRL's fused head and the candidate head, where its weights can be used.
         temperature: The temperature of both heads.
+        router_loss: Whether training adds the load-balancing loss of a mixture of experts.
 
     Raises:
         ValueError: The class of model, and so its family, cannot be trained; the message says why.
     """
     name = type(model).__name__
+    if model.config.model_type in UNFIT:
+        reason = UNFIT[model.config.model_type]
+        raise ValueError(f"{name} {reason}, so its log-probabilities would be wrong; docs/models.md lists what works.")
     if model.base_model is model or model.get_output_embeddings() is None:
         raise ValueError(
             f"{name} has no backbone and head that TRL's fused head could call, so it cannot be trained; "
@@ -39,6 +53,8 @@ def refuse_unfaithful(model: PreTrainedModel, *, temperature: float) -> None:
         return  # beyond its text backbone, the vision-language model's forward is the fused head's
     ids = torch.arange(1, TOKENS + 1, device=model.device).unsqueeze(0) * (config.vocab_size // (TOKENS + 2))
     with _resting(model), torch.no_grad():
+        if router_loss:
+            _try_router_loss(model, ids)
         own = _logps(model(input_ids=ids, use_cache=False).logits, ids, temperature)
         half = ids[:, : TOKENS // 2]
         if _gap(_logps(model(input_ids=half, use_cache=False).logits, half, temperature), own) > LARGE_GAP:
@@ -68,10 +84,20 @@ def _fused_logps(model: PreTrainedModel, ids: Int[Tensor, "B S"], padding: int =
     longer = torch.cat([ids[:, :padding], ids], dim=1)
     rows = torch.cat([longer * mask, longer])
     masks = torch.cat([mask, torch.ones_like(mask)])
-    rollout = Rollout.empty(len(rows), ids.size(1), slots=1, device=ids.device)
+    rollout = Rollout.empty(len(rows), ids.size(1) - 1, slots=1, device=ids.device)
     labels = rows.masked_fill(masks == 0, -100)
     outputs = model(input_ids=rows, attention_mask=masks, labels=labels, rollout=rollout, fused_lm_head=True)
     return outputs.log_probs[:1, 1 - ids.size(1) :]
+
+
+def _try_router_loss(model: PreTrainedModel, ids: Int[Tensor, "B S"]) -> None:
+    try:
+        model(input_ids=ids, labels=ids, fused_lm_head=True, output_router_logits=True)
+    except (AttributeError, IndexError, TypeError) as error:
+        raise ValueError(
+            f"TRL's load-balancing loss does not fit the routers of {type(model).__name__}; "
+            "set `router_aux_loss_coef=0.0` to train without it."
+        ) from error
 
 
 def _gap(logps: Float[Tensor, "B S"], others: Float[Tensor, "B T"]) -> float:

@@ -97,7 +97,7 @@ class MoTGRPOTrainer(GRPOTrainer):
         # Sharded weights are not here to be asked.
         if policy.device == self.accelerator.device and not is_deepspeed_zero3_enabled():
             with self.accelerator.autocast():
-                refuse_unfaithful(_base_model(policy), temperature=self.temperature)
+                refuse_unfaithful(_base_model(policy), temperature=self.temperature, router_loss=self.aux_loss_enabled)
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         """Generate as TRL does, with the decoder as transformers' `custom_generate`, and keep its record."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.utils import add_fused_lm_head
 
-from mot_trl import MoTGRPOConfig, MoTGRPOTrainer
+from mot_trl import MoTGRPOConfig, MoTGRPOTrainer, decoding
 from mot_trl.embedding import mixing
 from mot_trl.generation import MixtureDecoder
 from mot_trl.logps import add_candidate_head
@@ -127,6 +127,24 @@ def tokens_lost_to_padding(model: PreTrainedModel, vocabulary: int) -> int:
     return lost
 
 
+def takes_fast_path(model: PreTrainedModel, vocabulary: int) -> bool:
+    """Whether rollouts expand and drop rows of the family's cache."""
+    ids, mask = prompts(vocabulary)
+    answers: list[bool] = []
+    make_growing = decoding.make_growing
+
+    def asked(cache: Any) -> bool:
+        answers.append(make_growing(cache))
+        return answers[-1]
+
+    decoding.make_growing = asked
+    try:
+        decode(model, ids, mask, max_new_tokens=1)
+    finally:
+        decoding.make_growing = make_growing
+    return answers == [True]
+
+
 def gap_to_generation(model: PreTrainedModel, batch: Batch, **extra: Any) -> float:
     """How far replayed draws are from generated ones."""
     with torch.no_grad():
@@ -179,7 +197,12 @@ def full_candidate_logps(model: PreTrainedModel, batch: Batch, **extra: Any) -> 
 
 
 def share_of_weights_moved(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, **overrides: Any
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    *,
+    router_loss: bool = True,
+    **overrides: Any,
 ) -> tuple[float, float]:
     """The share of the parameters that one training step has changed, and the gap between replay and generation."""
     config = MoTGRPOConfig(
@@ -193,6 +216,7 @@ def share_of_weights_moved(
         stop_text="!",
         learning_rate=1e-2,
         beta=0.0,
+        router_aux_loss_coef=None if router_loss else 0.0,
         bf16=False,
         use_cpu=True,
         disable_dropout=True,
