@@ -121,11 +121,16 @@ FAMILIES: dict[str, Vision] = {
 }
 
 
-def build(family: str, *, seed: int = 0) -> PreTrainedModel:
+def build(family: str, *, seed: int = 0, **overrides: Any) -> PreTrainedModel:
     """A tiny model of the family, in evaluation mode."""
     torch.manual_seed(seed)
-    config = CONFIG_MAPPING[family](**FAMILIES[family].settings)
-    return AutoModelForImageTextToText.from_config(config).eval()
+    config = CONFIG_MAPPING[family](**{**FAMILIES[family].settings, **overrides})
+    model = AutoModelForImageTextToText.from_config(config).eval()
+    for parameter in model.parameters():
+        if not parameter.any():
+            # Gemma 3's fresh projector shows nothing of the image.
+            torch.nn.init.normal_(parameter.data, std=0.2)
+    return model
 
 
 def prompts(family: str) -> tuple[Tensor, Tensor]:
