@@ -262,6 +262,8 @@ class Decoding:
         tensors = {name: value for name, value in self.model_kwargs.items() if isinstance(value, Tensor)}
         if not self.use_cache or any(name not in ROW_INPUTS or value.dim() != 2 for name, value in tensors.items()):
             return False
+        if self.model_kwargs.get("mm_encoder_outputs"):
+            return False  # `generate` has encoded the images by now, and prompts that look equal may show others
         if not make_growing(self.model_kwargs.get("past_key_values")):
             cache = type(self.model_kwargs.get("past_key_values")).__name__
             logger.warning_once(

@@ -3,6 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +27,7 @@ from family_laws import (  # noqa: E402
 )
 from family_table import FAMILIES, NO_ROUTER_LOSS, REFUSED, SIZES, build  # noqa: E402
 
+WORKERS = 3
 PAGE = ROOT / "docs" / "models.md"
 REMARKS = {
     "axk2": "Sequences up to its `index_topk`; beyond, transformers' cached and whole passes differ.",
@@ -95,17 +97,18 @@ def row(name: str, family: str, outcome: str, gap: float, remark: str) -> str:
     return f"| `{name}` | `{family}` | {outcome} | {gap:.0e} | {remark.strip()} |"
 
 
-def page() -> Iterator[str]:
+def page(pool: Executor) -> Iterator[str]:
     """The page, line by line."""
     yield HEAD
     yield "| model | `model_type` | outcome | largest gap | remarks |\n| --- | --- | --- | --- | --- |"
-    yield from map(text_row, FAMILIES)
-    yield from map(vision_row, vision_table.FAMILIES)
+    yield from pool.map(text_row, FAMILIES)
+    yield from pool.map(vision_row, vision_table.FAMILIES)
     yield "\nOn the plain cache path every row stays to the end, and each prompt of a group is read by itself.\n"
     yield "## Refused\n\n| model | `model_type` | what the trainer says |\n| --- | --- | --- |"
-    yield from map(refused_row, REFUSED)
+    yield from pool.map(refused_row, REFUSED)
 
 
 if __name__ == "__main__":
     PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text("\n".join(page()) + "\n")
+    with ProcessPoolExecutor(WORKERS) as pool:
+        PAGE.write_text("\n".join(page(pool)) + "\n")

@@ -73,3 +73,12 @@ def test_candidates_have_the_whole_vocabularys_log_probs_and_gradients(
     assert gap < TOLERANCE
     assert gradient_gap < TOLERANCE
     assert torch.isfinite(batch.rollout.logps).all()
+
+
+def test_equal_texts_about_other_images_are_not_read_as_one(family: str, model: PreTrainedModel) -> None:
+    ids, mask = (tensor[1:].repeat(2, 1) for tensor in prompts(family))
+    images = FAMILIES[family].inputs(ids)
+
+    batch = decode(model, ids, mask, **images)
+
+    assert gap_to_generation(model, batch, **for_replay(images, batch.completion_ids.size(1))) < TOLERANCE

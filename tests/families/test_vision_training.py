@@ -35,7 +35,8 @@ def processor() -> Gemma3Processor:
 
 def test_one_step_on_pictures_moves_the_weights(tmp_path: Path) -> None:
     reader = processor()
-    model = build("gemma3", image_token_index=reader.image_token_id)
+    image_token_id = reader.tokenizer.convert_tokens_to_ids("<image>")
+    model = build("gemma3", image_token_index=image_token_id)
 
     moved, gap = share_of_weights_moved(model, reader, tmp_path, train_dataset=counting.load(rows=4, cells=2, size=16))
 
