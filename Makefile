@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 PYTEST_FLAGS ?= -n 2
 export OMP_NUM_THREADS ?= 1
-EXTRAS := math,code,rg,judge,plots
+EXTRAS := math,code,rg,judge,plots,vision
 
 .PHONY: quickstart test quick check fix
 

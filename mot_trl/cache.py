@@ -4,7 +4,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import Cache, DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import (
+    Cache,
+    DummyLayer,
+    DynamicIndexedLayer,
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    LinearAttentionAndFullAttentionLayer,
+    LinearAttentionAndSlidingWindowAttentionLayer,
+    LinearAttentionCacheLayerMixin,
+    LinearAttentionLayer,
+)
 
 
 class GrowingLayer(DynamicLayer):
@@ -65,14 +75,26 @@ def _with_room(states: Float[Tensor, "B A S D"], needed: int) -> Float[Tensor, "
     return room
 
 
+# Layers whose `reorder_cache` also repeats and drops rows; recurrent ones have no `batch_select_indices`.
+SELECTABLE = (
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    DynamicIndexedLayer,
+    LinearAttentionLayer,
+    LinearAttentionAndFullAttentionLayer,
+    LinearAttentionAndSlidingWindowAttentionLayer,
+    DummyLayer,
+)
+
+
 def make_growing(cache: Cache | None) -> bool:
     """Give the full-attention layers of a fresh dynamic cache spare room; whether its rows can be selected, too.
 
-    False, with the cache left as it is, for static, quantised, offloaded, state-space and user-made caches.
+    False, with the cache left as it is, for static, quantised, offloaded and user-made caches.
     """
-    if type(cache) is not DynamicCache or cache.offloading or cache.get_seq_length() > 0:
+    if type(cache) is not DynamicCache or cache.offloading or not _is_fresh(cache):
         return False
-    if any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers):
+    if any(type(layer) not in SELECTABLE for layer in cache.layers):
         return False
     if cache.layer_class_to_replicate not in (None, DynamicLayer):
         return False
@@ -80,3 +102,13 @@ def make_growing(cache: Cache | None) -> bool:
     if cache.layer_class_to_replicate is not None:
         cache.layer_class_to_replicate = GrowingLayer
     return True
+
+
+def _is_fresh(cache: Cache) -> bool:
+    """Whether no layer has read anything; the cache itself cannot say where all its layers are recurrent."""
+    return not any(
+        any(layer.has_previous_state.values())
+        if isinstance(layer, LinearAttentionCacheLayerMixin)
+        else layer.is_initialized and not isinstance(layer, DummyLayer)
+        for layer in cache.layers
+    )

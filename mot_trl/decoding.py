@@ -88,7 +88,11 @@ class Decoding:
     ) -> None:
         rows, device = input_ids.size(0), input_ids.device
         self.strategy, self.phases, self.mixture_score = strategy, phases, mixture_score
-        self.model, self.model_kwargs = model, model_kwargs
+        self.model = model
+        self.model_kwargs: dict[str, Any] = model_kwargs
+        if getattr(model.config.get_text_config(), "output_router_logits", False):
+            # Generation has no use for the routers' loss, whose mask does not fit single tokens.
+            self.model_kwargs = {**model_kwargs, "output_router_logits": False}
         self.logits_processor, self.stopping_criteria = logits_processor, stopping_criteria
         self.greedy = not generation_config.do_sample
         self.pad_token_id = generation_config.pad_token_id or 0
@@ -250,7 +254,7 @@ class Decoding:
         if inverse is None:
             return logits
         self._select_inputs(inverse)
-        self.model_kwargs["past_key_values"].batch_select_indices(inverse)
+        self.model_kwargs["past_key_values"].reorder_cache(inverse)
         return logits[inverse]
 
     def _make_selectable(self) -> bool:
@@ -258,6 +262,8 @@ class Decoding:
         tensors = {name: value for name, value in self.model_kwargs.items() if isinstance(value, Tensor)}
         if not self.use_cache or any(name not in ROW_INPUTS or value.dim() != 2 for name, value in tensors.items()):
             return False
+        if self.model_kwargs.get("mm_encoder_outputs"):
+            return False  # `generate` has encoded the images by now, and prompts that look equal may show others
         if not make_growing(self.model_kwargs.get("past_key_values")):
             cache = type(self.model_kwargs.get("past_key_values")).__name__
             logger.warning_once(
@@ -279,7 +285,7 @@ class Decoding:
         self.phase = self.phase.select(indices)
         self.last = self.last.select(indices) if self.last else None
         self._select_inputs(indices)
-        self.model_kwargs["past_key_values"].batch_select_indices(indices)
+        self.model_kwargs["past_key_values"].reorder_cache(indices)
 
     def _select_inputs(self, indices: Int[Tensor, " M"]) -> None:
         tensors = {name: value[indices] for name, value in self.model_kwargs.items() if isinstance(value, Tensor)}

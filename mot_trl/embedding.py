@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from mot_trl.mixture import Columns, blend
@@ -39,26 +39,42 @@ def mixing(model: PreTrainedModel, how: Blend = blend) -> Generator[Feed]:
     """Let the model's embedding module blend what the yielded `Feed` says, for generation and replay alike.
 
     The module's own forward looks all tokens up, so scaled embeddings, adapters and sharded tables work, and the
-    gradient flows into whatever the module learns.
+    gradient flows into whatever the module learns. Where each layer reads the token from a table of its own (Gemma 3n,
+    Gemma 4), a mixture is the same blend of that table's rows.
 
     Args:
         model: A transformers model; its `get_input_embeddings()` is the module.
         how: Turns candidates' embeddings and log-weights into the blend.
     """
-    module = model.get_input_embeddings()
-    lookup = module.forward
-    own_forward = module.__dict__.get("forward")
     feed = Feed()
+    per_layer = model.get_decoder()._modules.get("embed_tokens_per_layer")
+    with _serving(model.get_input_embeddings(), feed, how):
+        if per_layer is None:
+            yield feed
+            return
+        # Gemma 3n feeds this table token 0 in place of those that it has no row for.
+        known = model.config.get_text_config().vocab_size_per_layer_input
+        with _serving(per_layer, feed, how, known=known):
+            yield feed
+
+
+@contextmanager
+def _serving(module: nn.Module, feed: Feed, how: Blend, *, known: int | None = None) -> Generator[None]:
+    lookup: Any = module.forward
+    own_forward = module.__dict__.get("forward")
 
     def forward(input_ids: Int[Tensor, "B S"], *args: Any, **kwargs: Any) -> Float[Tensor, "B S H"]:
         if feed.columns is None or not _fits(input_ids, feed.columns):
             return lookup(input_ids, *args, **kwargs)
         feed.served += 1
-        return _mix(lambda ids: lookup(ids, *args, **kwargs), input_ids, feed.columns, how)
+        columns = feed.columns
+        if known is not None:
+            columns = columns._replace(candidate_ids=columns.candidate_ids * (columns.candidate_ids < known))
+        return _mix(lambda ids: lookup(ids, *args, **kwargs), input_ids, columns, how)
 
     module.forward = forward
     try:
-        yield feed
+        yield
     finally:
         if own_forward is None:
             del module.forward

@@ -1,6 +1,7 @@
 """Log-probabilities of recorded candidates, out of TRL's fused head, and of the draws they were part of."""
 
 import functools
+import inspect
 import types
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
 from trl.trainer.utils import FusedCausalLMOutput, maybe_gather_lm_head_ctx
 
 from mot_trl.embedding import blend_of, mixing
@@ -23,6 +24,9 @@ from mot_trl.strategies import Strategy
 
 # Positions whose candidates' head rows are gathered at a time: bounds the memory, whatever the batch.
 POSITIONS_PER_GATHER = 1024
+
+# What configs call the factor that logits are multiplied by, in the order in which TRL looks for them.
+MULTIPLIERS = ("logit_scale", "output_multiplier", "lm_head_multiplier")
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,14 @@ class LogitTransform:
     @classmethod
     def of(cls, config: PretrainedConfig, temperature: float) -> "LogitTransform":
         """Read it from the model's text config, as TRL's fused head does (`trl.trainer.utils.add_fused_lm_head`)."""
-        values = config.get_text_config().to_dict()
-        multipliers = (values.get(name) for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"))
+        text_config = config.get_text_config()
+        # By attribute, since MiniCPM3's scaling is a property.
+        multipliers = (getattr(text_config, name, None) for name in MULTIPLIERS)
         scale = next((multiplier for multiplier in multipliers if multiplier is not None), None)
         if scale is None:
-            scaling = values.get("logits_scaling") or 1.0
-            scale = scaling if values.get("model_type") == "hyperclovax" else 1 / scaling
-        return cls(scale, values.get("final_logit_softcapping"), temperature)
+            scaling = getattr(text_config, "logits_scaling", None) or 1.0
+            scale = scaling if text_config.model_type == "hyperclovax" else 1 / scaling
+        return cls(scale, getattr(text_config, "final_logit_softcapping", None), temperature)
 
     def __call__(self, logits: Float[Tensor, "N K"]) -> Float[Tensor, "N K"]:
         """Transformed logits."""
@@ -142,10 +147,14 @@ def add_candidate_head(
     fused_forward = model.forward
     transform = LogitTransform.of(model.config, temperature)
     how = blend_of(strategy)
+    numbers_positions = _numbers_positions(model)
+    if model.base_model is model and isinstance(model._modules.get("model"), PreTrainedModel):
+        # Llama 4's text model names a backbone that it does not have, and TRL looks it up by that name.
+        model.base_model_prefix = "model"
 
     # Keep the original signature: `generate` validates its model kwargs against it.
     @functools.wraps(fused_forward)
-    def forward(self: PreTrainedModel, *args: Any, rollout: Rollout | None = None, **kwargs: Any) -> Any:
+    def forward(self: Any, *args: Any, rollout: Rollout | None = None, **kwargs: Any) -> Any:
         if rollout is None:
             return fused_forward(*args, **kwargs)
         length = rollout.thinking_mask.size(1)
@@ -155,6 +164,9 @@ def add_candidate_head(
             rollout = rollout.resize(trimmed)
         with mixing(self, how) as feed, _last_hidden_state(self.base_model) as hidden_states:
             shared = share(self, kwargs, rollout.thinking_mask.size(1)) if sharing else None
+            if numbers_positions and shared is None and kwargs.get("position_ids") is None:
+                # Learned positions tell padding on the left from none: count as `generate` did.
+                kwargs["position_ids"] = self._prepare_position_ids_for_generation(kwargs["input_ids"], kwargs)
             with nullcontext(kwargs) if shared is None else read_prompts(self, shared, kwargs) as inputs:
                 feed.columns = rollout.columns
                 outputs = fused_forward(*args, **inputs)
@@ -209,6 +221,14 @@ class _Head(NamedTuple):
             weight, bias = weight.full_tensor(), (None if bias is None else bias.full_tensor())
         with maybe_gather_lm_head_ctx(weight, bias):  # ty: ignore[invalid-argument-type]
             return CandidateLogits.apply(hidden.to(weight.device), weight, bias, mixtures.candidate_ids)
+
+
+def _numbers_positions(model: PreTrainedModel) -> bool:
+    """Whether `generate` gives the model one position a token; those with more than text count for themselves."""
+    kind: Any = type(model)
+    takes_positions = "position_ids" in inspect.signature(kind.forward).parameters
+    usual = GenerationMixin._prepare_position_ids_for_generation
+    return takes_positions and kind._prepare_position_ids_for_generation is usual
 
 
 @contextmanager

@@ -123,6 +123,8 @@ def _can_share(model: Any) -> bool:
     parameters = inspect.signature(model.base_model.forward).parameters
     if not {"position_ids", "past_key_values"} <= set(parameters):
         return False
+    if getattr(model.config.get_text_config(), "output_router_logits", False):
+        return False  # the routers' loss counts the tokens of each row, prompts included
     if any(_checkpoint_options(layer).get("use_reentrant") for layer in _checkpointed_layers(model)):
         return False
     layers = DynamicCache(config=model.config).layers

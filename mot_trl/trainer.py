@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
 from mot_trl.config import MoTGRPOConfig
 from mot_trl.export import carry_trained, describe_trained
+from mot_trl.families import refuse_unfaithful
 from mot_trl.generation import MixtureDecoder
 from mot_trl.logps import add_candidate_head
 from mot_trl.metrics import log_prob_gap, rollout_totals, summarize
@@ -93,6 +95,10 @@ class MoTGRPOTrainer(GRPOTrainer):
                 cast_lm_head_to_fp32=args.cast_lm_head_to_fp32,
                 share_prompts=args.share_prompts,
             )
+        # Sharded weights are not here to be asked.
+        if policy.device == self.accelerator.device and not is_deepspeed_zero3_enabled():
+            with self.accelerator.autocast():
+                refuse_unfaithful(_base_model(policy), temperature=self.temperature, router_loss=self.aux_loss_enabled)
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         """Generate as TRL does, with the decoder as transformers' `custom_generate`, and keep its record."""

@@ -1,0 +1,114 @@
+"""Try every family and write what came of it: `python tests/families/family_docs.py` makes docs/models.md."""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import transformers  # noqa: E402
+import trl  # noqa: E402
+import vision_table  # noqa: E402
+from conftest import make_tokenizer  # noqa: E402
+from family_laws import (  # noqa: E402
+    TOLERANCE,
+    add_heads,
+    decode,
+    gap_to_alone,
+    gap_to_full_logits,
+    gap_to_generation,
+    prompts,
+    share_of_weights_moved,
+    takes_fast_path,
+    tokens_lost_to_padding,
+)
+from family_table import FAMILIES, NO_ROUTER_LOSS, REFUSED, SIZES, build  # noqa: E402
+
+WORKERS = 3
+PAGE = ROOT / "docs" / "models.md"
+REMARKS = {
+    "axk2": "Sequences up to its `index_topk`; beyond, transformers' cached and whole passes differ.",
+    "deepseek_v32": "Sequences up to its `index_topk`; beyond, transformers' cached and whole passes differ.",
+    "gemma3n_text": "The tables of its layers are blended like the first one.",
+    "gemma4_text": "The tables of its layers are blended like the first one.",
+    "glm_moe_dsa": "Sequences up to its `index_topk`; beyond, transformers' cached and whole passes differ.",
+    "gpt2": "Learned positions are counted as in generation, past the padding.",
+    "nemotron_h": "Without kernels, transformers' single step does not clamp at `time_step_min`: gaps up to 1e-3.",
+    "zamba2": "Without kernels, transformers' single step does not clamp at `time_step_min`: gaps up to 1e-3.",
+}
+HEAD = f"""# Models
+
+Mixtures enter at the embedding module, so most decoders work as they are. Each family below was tried in miniature:
+a row writes the same alone and in a ragged batch; replayed log-probabilities are those of generation, and candidates'
+those of the whole vocabulary, with their gradients, to {TOLERANCE:.0e} nats in float32; a training step moves the
+weights. transformers {transformers.__version__}, TRL {trl.__version__}.
+
+`python tests/families/family_docs.py` makes this page; `pytest tests/families` checks the same.
+
+"""
+
+
+def text_row(family: str) -> str:
+    """The laws, tried on a text model."""
+    vocabulary = SIZES["vocab_size"]
+    model = add_heads(build(family))
+    lost = tokens_lost_to_padding(model, vocabulary)
+    batch = decode(model, *prompts(vocabulary))
+    gaps = [gap_to_generation(model, batch), gap_to_alone(model, batch), *gap_to_full_logits(model, batch.alone(0))]
+    fast = takes_fast_path(model, vocabulary)
+    with tempfile.TemporaryDirectory() as folder:
+        moved, gap = share_of_weights_moved(
+            build(family), make_tokenizer(), Path(folder), router_loss=family not in NO_ROUTER_LOSS
+        )
+    kept = lost == 0 and max(*gaps, gap) < TOLERANCE and moved > 0
+    path = "works" if fast else "works, plain cache path"
+    remarks = [REMARKS.get(family, ""), "Set `router_aux_loss_coef=0.0`." if family in NO_ROUTER_LOSS else ""]
+    return row(type(model).__name__, family, path if kept else "**breaks a law**", max(gaps), " ".join(remarks))
+
+
+def vision_row(family: str) -> str:
+    """The laws, tried on a vision-language model with an image in each prompt."""
+    model = add_heads(vision_table.build(family))
+    ids, mask = vision_table.prompts(family)
+    images = vision_table.FAMILIES[family].inputs(ids)
+    batch = decode(model, ids, mask, **images)
+    inputs = vision_table.for_replay(images, batch.completion_ids.size(1))
+    gaps = [gap_to_generation(model, batch, **inputs), *gap_to_full_logits(model, batch, **inputs)]
+    outcome = "works, plain cache path" if max(gaps) < TOLERANCE else "**breaks a law**"
+    return row(type(model).__name__, family, outcome, max(gaps), "Images in the prompt.")
+
+
+def refused_row(family: str) -> str:
+    """The sentence with which the trainer refuses the family."""
+    model = build(family)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            share_of_weights_moved(model, make_tokenizer(), Path(folder))
+    except ValueError as error:
+        return f"| `{type(model).__name__}` | `{family}` | {error} |"
+    return f"| `{type(model).__name__}` | `{family}` | **not refused** |"
+
+
+def row(name: str, family: str, outcome: str, gap: float, remark: str) -> str:
+    """A line of the table."""
+    return f"| `{name}` | `{family}` | {outcome} | {gap:.0e} | {remark.strip()} |"
+
+
+def page(pool: Executor) -> Iterator[str]:
+    """The page, line by line."""
+    yield HEAD
+    yield "| model | `model_type` | outcome | largest gap | remarks |\n| --- | --- | --- | --- | --- |"
+    yield from pool.map(text_row, FAMILIES)
+    yield from pool.map(vision_row, vision_table.FAMILIES)
+    yield "\nOn the plain cache path every row stays to the end, and each prompt of a group is read by itself.\n"
+    yield "## Refused\n\n| model | `model_type` | what the trainer says |\n| --- | --- | --- |"
+    yield from pool.map(refused_row, REFUSED)
+
+
+if __name__ == "__main__":
+    PAGE.parent.mkdir(exist_ok=True)
+    with ProcessPoolExecutor(WORKERS) as pool:
+        PAGE.write_text("\n".join(page(pool)) + "\n")
