@@ -1,6 +1,7 @@
 """A trace holds what was drawn, replays, and costs nothing that matters."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -301,3 +302,57 @@ def test_rewards_of_the_main_process_come_first_among_those_of_the_last_batch() 
     assert second == 2
     assert weighted_sum([1.0, None], [0.5, 1.0]) == 0.5
     assert weighted_sum([None], [1.0]) is None
+
+
+def test_metrics_reach_tensorboard_and_mixtures_trls_table(
+    tmp_path: Path, prompts: Dataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    trainer = make_run(tmp_path, prompts, max_steps=2, report_to=["tensorboard"], log_completions=True)
+    trainer.train()
+
+    events = EventAccumulator(str(next((tmp_path / "board").rglob("events.*")).parent)).Reload()
+    told = load_traces(tmp_path).to_pandas()
+    logged = pq.read_table(tmp_path / "completions" / "completions_00002.parquet").to_pandas()
+    assert len(events.Scalars("train/mixture/effective_candidates")) == 2
+    assert len(events.Scalars("train/reward")) == 2
+    assert "mixtures" in capsys.readouterr().out
+    assert logged["advantage"].tolist() == pytest.approx(told[told["step"] == 2]["advantage"].tolist())
+    for cell, mixed in zip(logged["mixtures"], told[told["step"] == 2]["mixed"], strict=True):
+        assert (cell == "none") == (not any(mixed))
+        assert all(mixed[int(line.split()[0][1:])] for line in cell.splitlines()[1:])
+
+
+def test_metrics_and_the_table_reach_trackio_on_disk(
+    tmp_path: Path, prompts: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("trackio", reason="needs trackio: pip install trackio")
+    script = TRACKIO_RUN.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    (database,) = (tmp_path / "trackio").rglob("*.db")
+    with sqlite3.connect(database) as connection:
+        stored = " ".join(str(row) for row in connection.execute("select metrics from metrics"))
+    assert "train/mixture/effective_candidates" in stored
+    assert "completions" in stored
+
+
+# A process of its own, since trackio keeps threads.
+TRACKIO_RUN = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from datasets import Dataset
+from test_traces import make_run
+chats = [[dict(role="user", content="Count to %d." % number)] for number in range(2, 10)]
+make_run(
+    Path({folder!r}), Dataset.from_dict(dict(prompt=chats)), max_steps=2, report_to=["trackio"], log_completions=True,
+    trackio_space_id=None, trackio_static_space_id=False, project="mot",
+).train()
+"""

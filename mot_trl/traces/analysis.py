@@ -8,6 +8,25 @@ MIN_WEIGHT = 0.01
 """A candidate of less weight is not counted as mixed with another."""
 
 
+POSITION_COLUMNS = (
+    "step",
+    "split",
+    "completion",
+    "position",
+    "share",
+    "candidates",
+    "effective",
+    "mixture_entropy",
+    "entropy",
+    "visible_id",
+    "visible",
+    "visible_weight",
+    "heaviest_id",
+    "heaviest",
+    "heaviest_weight",
+)
+
+
 def candidates(traces: pa.Table) -> pd.DataFrame:
     """One row a candidate with weight of a drawn position: `completion`, `position`, `token`, `weight`."""
     by_position = traces["candidate_ids"].combine_chunks()
@@ -40,8 +59,8 @@ def positions(traces: pa.Table) -> pd.DataFrame:
     """
     found = candidates(traces)
     if found.empty:
-        columns = "step split completion position share effective mixture_entropy entropy visible visible_weight"
-        return pd.DataFrame(columns=[*columns.split(), "heaviest", "heaviest_weight", "candidates"])
+        texts = ("split", "visible", "heaviest")
+        return pd.DataFrame({name: pd.Series(dtype=object if name in texts else float) for name in POSITION_COLUMNS})
     keys = ["completion", "position"]
     terms = found.assign(square=found["weight"] ** 2, entropy=-found["weight"] * np.log(found["weight"]), candidates=1)
     drawn = terms.groupby(keys)[["square", "entropy", "candidates"]].sum()
@@ -73,7 +92,7 @@ def positions(traces: pa.Table) -> pd.DataFrame:
     of_row = traces.select(["step", "split"]).to_pandas()
     table["step"] = of_row["step"].to_numpy()[table["completion"]]
     table["split"] = of_row["split"].to_numpy()[table["completion"]]
-    return table
+    return table[[*POSITION_COLUMNS]]
 
 
 def pairs(traces: pa.Table, *, top: int = 50, min_weight: float = MIN_WEIGHT) -> pd.DataFrame:

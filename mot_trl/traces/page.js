@@ -376,7 +376,7 @@
   $("panes").addEventListener("pointerleave", hide);
   $("panes").addEventListener("focusin", (event) => { const node = token(event); if (node && node !== focused) tell(node); });
   $("panes").addEventListener("focusout", (event) => { if (token(event)) hide(); });
-  $("panes").addEventListener("scroll", hide, true);
+  $("panes").addEventListener("scroll", () => { if (focused && focused === document.activeElement) tell(focused); else hide(); }, true);
   $("panes").addEventListener("click", (event) => {
     const pane = event.target.closest(".pane");
     if (!pane) return;

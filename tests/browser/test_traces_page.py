@@ -1,18 +1,71 @@
 """The page of traces in a real browser: it tells the right candidates, and hostile text does nothing."""
 
 import json
+import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_rows import make_row, make_story
+from traces_rows import make_row, make_story
+
+from mot_trl.traces.page import MAX_BYTES, render
+
+pytest.importorskip("selenium", reason="needs selenium: pip install selenium")
+from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from mot_trl.traces.page import MAX_BYTES, render
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--window-size=1280,860",
+]
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A browser that logs its console and all that it asks any server for."""
+    browser, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
+    if browser is None or driver is None:
+        pytest.skip("needs Chromium: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    chromium = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield chromium
+    chromium.quit()
+
+
+@pytest.fixture
+def open_page(chromium: Any, tmp_path: Path) -> Any:
+    """Open a page of rows from disk; gives the browser, once it is ready."""
+
+    def opened(rows: list[dict[str, Any]]) -> Any:
+        path = tmp_path / "traces.html"
+        path.write_text(render(rows, run="run", about={"strategy": "TopK(k=2)"}), encoding="utf-8")
+        for log in ("browser", "performance"):
+            chromium.get_log(log)
+        chromium.get(path.as_uri())
+        WebDriverWait(chromium, 20).until(
+            lambda browser: browser.execute_script("return document.documentElement.dataset.ready === 'true'")
+        )
+        return chromium
+
+    return opened
+
 
 HOSTILE = (
     "<script>window.hacked = 1</script>",
@@ -197,6 +250,7 @@ def test_the_page_may_not_reach_any_network(open_page: Any) -> None:
     assert any("Content Security Policy" in entry["message"] for entry in browser.get_log("browser"))
 
 
+@pytest.mark.slow
 def test_64_completions_of_1024_tokens_are_small_and_fluent(open_page: Any, tmp_path: Path) -> None:
     rows = make_story(64, 1024, slots=8)
     page = render(rows, run="run", about={})

@@ -4,6 +4,9 @@ import math
 import random
 from typing import Any
 
+# Every text is one token of one vocabulary.
+KNOWN: dict[str, int] = {}
+
 
 def make_row(
     *,
@@ -21,7 +24,7 @@ def make_row(
     drawn = [{token: 1.0} for token in tokens]
     for position, weights in (mixtures or {}).items():
         drawn[position] = weights
-    known: dict[str, int] = {}
+    known = KNOWN
     closed_at = len(tokens) if closed_at is None else closed_at
     drawn = [weights if position < closed_at else {} for position, weights in enumerate(drawn)]
     phases = [{"position": 0, "phase": "thinking", "cause": "start"}]
@@ -118,7 +121,7 @@ def make_story(rows: int, length: int, *, slots: int) -> list[dict[str, Any]]:
             make_row(
                 step=1 + 50 * (index // 8), sample=index % 8, tokens=tokens, mixtures=mixtures,
                 closed_at=int(length * 0.8), reward=float(draw.random() < 0.2 + index / rows / 2),
-                prompt=f"<|im_start|>user\nQuestion {index % 8 // 4}: how many apples?<|im_end|>\n<|im_start|>assistant",
+                prompt=f"<|im_start|>user\nQuestion {index % 8 // 4}: how many apples?<|im_end|>\n",
             )
         )  # fmt: skip
     return made
