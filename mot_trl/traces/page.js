@@ -368,15 +368,24 @@
     $("help").hidden = !$("help").hidden;
     $("keys").setAttribute("aria-expanded", String(!$("help").hidden));
   };
+  // Text that scrolls under a resting pointer is not pointed at.
+  let pointer = "";
   $("panes").addEventListener("pointerover", (event) => {
+    const place = `${event.clientX} ${event.clientY}`;
+    if (place === pointer) return;
+    pointer = place;
     const node = token(event);
     if (node) tell(node);
     else if (!(document.activeElement && document.activeElement.classList.contains("t"))) hide();
   });
+  $("panes").addEventListener("pointermove", (event) => { pointer = `${event.clientX} ${event.clientY}`; });
   $("panes").addEventListener("pointerleave", hide);
   $("panes").addEventListener("focusin", (event) => { const node = token(event); if (node && node !== focused) tell(node); });
   $("panes").addEventListener("focusout", (event) => { if (token(event)) hide(); });
-  $("panes").addEventListener("scroll", () => { if (focused && focused === document.activeElement) tell(focused); else hide(); }, true);
+  $("panes").addEventListener("scroll", () => {
+    if (document.activeElement.classList.contains("t")) tell(document.activeElement);
+    else hide();
+  }, true);
   $("panes").addEventListener("click", (event) => {
     const pane = event.target.closest(".pane");
     if (!pane) return;

@@ -136,6 +136,25 @@ def test_hovering_and_focusing_a_token_shows_its_candidates(open_page: Any) -> N
     assert not browser.find_element(By.ID, "tip").is_displayed()
 
 
+def test_walking_by_keyboard_keeps_the_candidates_in_view(open_page: Any) -> None:
+    browser = open_page(make_story(1, 900, slots=4))
+
+    tokens(browser)[-1].click()
+    press(browser, "p")
+    wide = browser.execute_script("return document.activeElement.dataset.i")
+    press(browser, *[Keys.ARROW_UP] * 12)
+    time.sleep(0.3)
+    above = browser.execute_script("return document.activeElement.dataset.i")
+    tip = browser.find_element(By.ID, "tip")
+
+    assert 0 < int(above) < int(wide) < 720, "p finds the last wide mixture, before the answer"
+    assert tip.is_displayed()
+    assert tip.text.startswith(f"token {above}")
+    assert browser.execute_script(
+        "const box = document.activeElement.getBoundingClientRect(); return box.top > 0 && box.bottom < innerHeight"
+    )
+
+
 def test_the_shade_grows_with_the_spread_and_the_boundary_is_marked(open_page: Any) -> None:
     mixtures = {0: {"one": 0.9, " uno": 0.1}, 1: {" two": 0.5, " duo": 0.5}}
     browser = open_page([make_row(tokens=["one", " two", " three", " four"], mixtures=mixtures, closed_at=3)])
@@ -268,8 +287,10 @@ def test_64_completions_of_1024_tokens_are_small_and_fluent(open_page: Any, tmp_
     )
     walking = browser.execute_script(
         """const tokens = [...document.querySelectorAll(".t")], start = performance.now();
-        for (const token of tokens.slice(0, 200)) {
-          token.dispatchEvent(new PointerEvent("pointerover", {bubbles: true}));
+        for (const [at, token] of tokens.slice(0, 200).entries()) {
+          token.dispatchEvent(new PointerEvent("pointerover", {bubbles: true, clientX: at}));
+          const shown = document.querySelector("#tip h3").textContent;
+          if (!shown.startsWith(`token ${at}`)) throw new Error(shown);
           document.getElementById("tip").getBoundingClientRect();
         }
         return (performance.now() - start) / 200;"""
