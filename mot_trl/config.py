@@ -69,6 +69,12 @@ class MoTGRPOConfig(GRPOConfig):
         metadata={"help": "Read each distinct prompt of a micro-batch once in the training pass; same numbers."},
     )
 
+    trace_steps: int = field(
+        default=50,
+        metadata={"help": "Steps from one trace of what was mixed to the next, in `output_dir`/traces; 0 for none."},
+    )
+    trace_samples: int = field(default=16, metadata={"help": "Completions in a trace."})
+
     def __post_init__(self) -> None:
         """Resolve the preset and check everything that needs no model."""
         super().__post_init__()
@@ -77,6 +83,11 @@ class MoTGRPOConfig(GRPOConfig):
             raise ValueError(f"`mixture_k={self.mixture_k}` must be at least 1.")
         if self.max_mixture_tokens is not None and self.max_mixture_tokens < 1:
             raise ValueError(f"`max_mixture_tokens={self.max_mixture_tokens}` must be at least 1.")
+        if self.trace_steps < 0 or self.trace_samples < 1:
+            raise ValueError(
+                f"`trace_steps={self.trace_steps}` must be 0 (no traces) or more, and "
+                f"`trace_samples={self.trace_samples}` at least 1."
+            )
         if self.mixture_score not in get_args(MixtureScore):
             scores = list(get_args(MixtureScore))
             raise ValueError(f"Unknown `mixture_score={self.mixture_score!r}`; choose one of {scores}.")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from trl import GRPOTrainer
@@ -21,6 +22,8 @@ from mot_trl.phases import build_phases
 from mot_trl.rollout import Rollout
 from mot_trl.strategies import Strategy, build_strategy
 from mot_trl.strategies.score import MixtureScore, score
+from mot_trl.traces.callback import TraceCallback, own_rows
+from mot_trl.traces.console import COLUMN, widest_mixtures
 
 
 class MoTGRPOTrainer(GRPOTrainer):
@@ -59,6 +62,8 @@ class MoTGRPOTrainer(GRPOTrainer):
         self.decoder: MixtureDecoder | None = None
         self._rollout: Rollout | None = None
         self._action_logps: Tensor | None = None
+        self._entropies: Tensor | None = None
+        self._traces: TraceCallback | None = None
         if args.normal_generation:
             super().__init__(model, reward_funcs, args, *trl_args, **trl_kwargs)
             return
@@ -99,6 +104,9 @@ class MoTGRPOTrainer(GRPOTrainer):
         if policy.device == self.accelerator.device and not is_deepspeed_zero3_enabled():
             with self.accelerator.autocast():
                 refuse_unfaithful(_base_model(policy), temperature=self.temperature, router_loss=self.aux_loss_enabled)
+        if args.trace_steps and self.accelerator.is_main_process:
+            self._traces = TraceCallback.of(args, self._tokenizer, phases, self.strategy, self.reward_weights.tolist())
+            self.add_callback(self._traces)
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         """Generate as TRL does, with the decoder as transformers' `custom_generate`, and keep its record."""
@@ -127,7 +135,11 @@ class MoTGRPOTrainer(GRPOTrainer):
         )
         for name, value in summarize(totals).items():
             self._metrics[self._mode][name].append(value)
-        return {**output, **rollout.to_batch()}
+        if self.log_completions:
+            column: Any = self._logs["extra"][COLUMN]  # ty: ignore[invalid-argument-type]
+            column.extend(gather_object(widest_mixtures(rollout, self._tokenizer)))
+        batch = {**output, **rollout.to_batch()}
+        return {**batch, **self._trace(batch)}
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         """Score the batch's completions with the mixtures that belong to them."""
@@ -139,6 +151,8 @@ class MoTGRPOTrainer(GRPOTrainer):
         finally:
             rollout, self._rollout = self._rollout, None
         self._log_gap(rollout, inputs)
+        if self._traces is not None:
+            self._traces.score(inputs, self._entropies, split=self._mode)
         return loss
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -150,7 +164,7 @@ class MoTGRPOTrainer(GRPOTrainer):
             return self._rollout.resize(logits_to_keep).logps.to(input_ids.device), None, None
         replay = _Replay(model, self._rollout, self.strategy, self.mixture_score)
         logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(replay, *args, **kwargs)
-        self._action_logps = logps.detach()
+        self._action_logps, self._entropies = logps.detach(), entropies
         return logps, entropies, aux_loss
 
     def _save(self, *args: Any, **kwargs: Any) -> None:
@@ -183,6 +197,21 @@ class MoTGRPOTrainer(GRPOTrainer):
     def _mode(self) -> str:
         policy: Any = self.model
         return "train" if policy.training else "eval"
+
+    def _trace(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Let the traces take their sample; a column that says where in it each row is."""
+        if self._traces is None:
+            return {}
+        rows, processes = len(batch["completion_ids"]), self.accelerator.num_processes
+        logged: Any = self._logs["rewards"]
+        group_size = self.num_generations if self._mode == "train" else self.num_generations_eval
+        return self._traces.begin(
+            batch,
+            step=self.state.global_step,
+            split=self._mode,
+            group_size=group_size or 1,
+            rewards={name: own_rows(values, rows=rows, processes=processes) for name, values in logged.items()},
+        )
 
     def _log_gap(self, rollout: Rollout, inputs: dict[str, Any]) -> None:
         """How far replay is from generation, before any step on this batch."""

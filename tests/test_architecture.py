@@ -15,11 +15,11 @@ FLOORS = [
     {"embedding", "cache", "metrics", "sharing", "families", "streaming", "batching"},
     {"decoding"},
     {"generation", "logps"},
-    {"settings", "show", "traces"},
+    {"settings", "show", "traces", "plots"},
     {"carried", "flatten", "evaluation_records", "evaluation_statistics", "evaluation_models", "evaluation_report"},
     {"config", "card", "evaluation_sampling", "harness"},
     {"evaluation", "export"},
-    {"trainer", "generate", "plots"},
+    {"trainer", "generate"},
     {"training"},
 ]
 GRADING_SIDE = {"tasks": {"grading", "sandbox"}, "grading": set(), "sandbox": set()}

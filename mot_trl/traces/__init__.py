@@ -1,0 +1,41 @@
+"""What was mixed, step by step: written to Parquet while training, read as tables, plots and an HTML page."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mot_trl.traces.analysis import along_thinking, disagreements, over_training, pairs, positions
+    from mot_trl.traces.files import load_traces
+    from mot_trl.traces.page import write_page
+    from mot_trl.traces.replay import Replay, to_replay
+
+# Loaded when first asked for: training needs neither the page nor pandas.
+_HOMES = {
+    "Replay": "replay",
+    "along_thinking": "analysis",
+    "disagreements": "analysis",
+    "load_traces": "files",
+    "over_training": "analysis",
+    "pairs": "analysis",
+    "positions": "analysis",
+    "to_replay": "replay",
+    "write_page": "page",
+}
+
+__all__ = [
+    "Replay",
+    "along_thinking",
+    "disagreements",
+    "load_traces",
+    "over_training",
+    "pairs",
+    "positions",
+    "to_replay",
+    "write_page",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
