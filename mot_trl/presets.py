@@ -11,14 +11,15 @@ class Preset:
     """One published method in this library's terms.
 
     Attributes:
-        strategy: Name in `STRATEGIES`. mixture_k: Number of candidates. mixture_score: What a mixture counts as in the
-        loss, see `mot_trl.strategies.score`. strategy_kwargs: Further options of the strategy; a `k` here goes before
-        `mixture_k`. phase: Fields of the config that say when thinking in mixtures begins and ends, where the paper
-        says so. published_temperature: Sampling temperature of the paper, where known. For information: presets leave
-        all that is
-            TRL's to the user.
+        strategy: Name in `STRATEGIES`.
+        mixture_k: Number of candidates.
+        mixture_score: What a mixture counts as in the loss, see `mot_trl.strategies.score`.
         source: Title and arXiv id.
         differs: Where this library differs, and why.
+        strategy_kwargs: Further options of the strategy; a `k` here goes before `mixture_k`.
+        phase: Fields of the config that say when thinking in mixtures begins and ends, where the paper says so.
+        published_temperature: Sampling temperature of the paper, where known. For information: presets leave all that
+            is TRL's to the user.
     """
 
     strategy: str

@@ -64,13 +64,12 @@ class MathReward:
     Args:
         gold_column: the data set's column with the gold answers.
         question_column: the column with the questions, if there is one: where they ask for a percentage, `60%` is
-        right
-            for the gold `60`; elsewhere it is not.
+            right for the gold `60`; elsewhere it is not.
         opened: whether the chat template opens the thinking in the prompt (see `extract.answer_part`).
         timeout: seconds for each pair that needs computer algebra, after which the answer is wrong.
         symbolic: whether the golds may need computer algebra, that is math-verify. If it is missing, the first call
-        raises
-            ImportError. Without it, answers that the simpler rules cannot decide are wrong: right for plain numbers.
+            raises ImportError. Without it, answers that the simpler rules cannot decide are wrong: right for plain
+            numbers.
     """
 
     gold_column: str = "answer"
