@@ -164,7 +164,7 @@ def add_candidate_head(
             rollout = rollout.resize(trimmed)
         with mixing(self, how) as feed, _last_hidden_state(self.base_model) as hidden_states:
             shared = share(self, kwargs, rollout.thinking_mask.size(1)) if sharing else None
-            if numbers_positions and shared is None and kwargs.get("position_ids") is None:
+            if numbers_positions and shared is None and "input_ids" in kwargs and kwargs.get("position_ids") is None:
                 # Learned positions tell padding on the left from none: count as `generate` did.
                 kwargs["position_ids"] = self._prepare_position_ids_for_generation(kwargs["input_ids"], kwargs)
             with nullcontext(kwargs) if shared is None else read_prompts(self, shared, kwargs) as inputs:

@@ -119,8 +119,9 @@ TRAINER = """
         rewards = []
         for start in range(0, 60, 6):
             numbers = [(first + number) % 60 + 20 for number in range(start, start + 6)]
-            golds = [f"{number} of them" for number in numbers]
-            rewards += await judge(completions=[f"<answer>about {gold}</answer>" for gold in golds], answer=golds)
+            golds = [f"{number} trees in a row" for number in numbers]
+            answers = [f"<answer>a row of {number} trees</answer>" for number in numbers]
+            rewards += await judge(completions=answers, answer=golds)
         return rewards
     rewards = asyncio.run(main())
     assert rewards == [1.0] * 60, rewards
