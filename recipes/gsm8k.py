@@ -40,7 +40,7 @@ def main(config: MoTGRPOConfig, model: ModelConfig, data: training.DataConfig) -
         eval_dataset=gsm8k.load("test", data.data_path) if config.eval_strategy != "no" else None,
         reward_funcs=[
             judge_or(gsm8k.correct_answer, model=data.judge, base_url=data.judge_base_url, question_column="question"),
-            gsm8k.soft_format,
+            gsm8k.tag_count,
         ],
     )
 

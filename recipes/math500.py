@@ -38,7 +38,7 @@ def main(config: MoTGRPOConfig, model: ModelConfig, data: training.DataConfig) -
         model,
         train_dataset=math500.load("train", data.data_path),
         eval_dataset=math500.load("test", data.data_path) if config.eval_strategy != "no" else None,
-        reward_funcs=[math500.correct_answer, math500.soft_format],
+        reward_funcs=[math500.correct_answer, math500.tag_count],
     )
 
 
