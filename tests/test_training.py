@@ -78,6 +78,25 @@ def test_the_gsm8k_recipe_trains_on_real_questions(
     assert (tmp_path / "run" / ("adapter_model.safetensors" if lora else "model.safetensors")).exists()
 
 
+@pytest.mark.slow
+def test_the_math500_recipe_trains_on_real_problems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_model().save_pretrained(tmp_path / "model")
+    make_tokenizer().save_pretrained(tmp_path / "model")
+    problems = shared("data", "math500", "test.jsonl").read_text().splitlines()[:8]
+    (tmp_path / "train.jsonl").write_text("\n".join(problems))
+    flags = [
+        *("--model_name_or_path", str(tmp_path / "model"), "--data_path", str(tmp_path)),
+        *("--output_dir", str(tmp_path / "run"), "--max_steps", "2", "--num_generations", "4"),
+        *("--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "1"),
+        *("--max_completion_length", "12", "--log_completions", "false"),
+    ]
+    recipe = load_recipe("math500")
+
+    recipe.main(*parse("math500", *flags, monkeypatch=monkeypatch))
+
+    assert (tmp_path / "run" / "model.safetensors").exists()
+
+
 def test_a_data_path_that_does_not_exist_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = load_recipe("gsm8k")
 

@@ -99,3 +99,21 @@ def test_a_base_model_takes_texts_and_asks_for_a_template_to_chat() -> None:
     assert generation.completion_ids.shape == (1, 3)
     with pytest.raises(ValueError, match=r"chat.template"):
         generate(make_model(), tokenizer, [CHAT], max_new_tokens=3)
+
+
+@pytest.mark.slow
+def test_smollm2s_own_tokenizer_and_template_think_and_close() -> None:
+    pytest.importorskip("gguf")
+    folder = shared("models", "smollm2-135m-instruct")
+    (file,) = folder.glob("*.gguf")
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file.name)
+
+    prompt = tokenizer.apply_chat_template(CHAT, tokenize=False, add_generation_prompt=True)
+    thought = thinking_after(build_phases(tokenizer), tokenizer, "One, two.\n</think>\n\nTwo.")
+    model = make_model(vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id)
+    answer = generate(model, tokenizer, [CHAT], max_new_tokens=4)
+
+    assert prompt.endswith("<|im_start|>assistant\n")
+    assert "SmolLM" in prompt
+    assert sum(thought) == len(tokenizer.encode("One, two.\n</think>"))
+    assert len(answer.texts) == 1

@@ -1,5 +1,8 @@
 """A vision-language model learns through TRL's image columns, mixtures in its thinking."""
 
+import json
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ from family_laws import share_of_weights_moved
 from transformers import Gemma3ImageProcessorPil, Gemma3Processor
 from vision_table import build
 
+from mot_trl import training
 from mot_trl.tasks import counting
 
 pytest.importorskip("PIL")
@@ -43,3 +47,28 @@ def test_one_step_on_pictures_moves_the_weights(tmp_path: Path) -> None:
     assert moved > 0.9
     # TRL never draws the image token, whose share of the probability replay counts.
     assert gap < 0.1
+
+
+@pytest.mark.slow
+def test_the_recipe_trains_a_tiny_model_a_few_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = processor()
+    image_token_id = reader.tokenizer.convert_tokens_to_ids("<image>")
+    build("gemma3", image_token_index=image_token_id).save_pretrained(tmp_path / "model")
+    reader.save_pretrained(tmp_path / "model")
+    # Gemma's own configuration names its image tokens, by which a processor that is loaded knows them.
+    file = tmp_path / "model" / "tokenizer_config.json"
+    names = {"boi_token": "<boi>", "eoi_token": "<eoi>", "image_token": "<image>"}
+    file.write_text(json.dumps({**json.loads(file.read_text()), "extra_special_tokens": names}))
+    recipe = runpy.run_path(str(Path(__file__).parents[2] / "recipes" / "vlm_counting.py"))
+    flags = [
+        *("--model_name_or_path", str(tmp_path / "model"), "--output_dir", str(tmp_path / "run"), "--max_steps", "3"),
+        *("--num_generations", "4", "--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "1"),
+        *("--max_completion_length", "8", "--use_cpu", "--bf16", "false", "--report_to", "none"),
+    ]
+    monkeypatch.setattr(sys, "argv", ["vlm_counting", *flags])
+
+    recipe["main"](*training.parse(recipe["DEFAULTS"]))
+
+    state = json.loads(next((tmp_path / "run").glob("checkpoint-3/trainer_state.json")).read_text())
+    assert state["global_step"] == 3
+    assert all(entry["mixture/share"] > 0 for entry in state["log_history"] if "mixture/share" in entry)
