@@ -36,10 +36,13 @@ def run_add(runner, program):
 
 
 def wait_until(condition, *, seconds=10.0):
+    """Whether a condition came true, if only for a moment: it is not asked again once it has."""
     end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
+    while time.monotonic() < end:
+        if condition():
+            return True
         time.sleep(0.02)
-    return condition()
+    return False
 
 
 def children_of(pid):
@@ -293,9 +296,9 @@ SCRIPT = """
 import os, sys, time
 from mot_trl.sandbox import Job, ProgramRunner
 runner = ProgramRunner(workers=2, timeout={timeout})
-print("ready", flush=True)
 hang = Job("while True: pass", ("assert True",), ())
 try:
+    print("ready", flush=True)
     runner.run_many([hang] * 6)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
@@ -315,6 +318,7 @@ def test_a_trainer_that_is_stopped_leaves_nothing_behind(how):
         start_new_session=True,
     )
     mark = f'"timeout": {timeout}'
+    assert process.stdout.readline() == "ready\n"
     assert wait_until(lambda: len(hostile_suite.processes_with(mark)) >= 6, seconds=60), (
         "two workers of three processes"
     )
