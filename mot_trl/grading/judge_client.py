@@ -9,12 +9,15 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mot_trl.grading.judge_breaker import CircuitBreaker
 from mot_trl.grading.judge_dialect import Dialect
 from mot_trl.grading.judge_questions import Question, read_reply, read_verdict
-from mot_trl.grading.judge_transport import Address, Answer, Connection, connect, load, post
+from mot_trl.grading.judge_transport import Address, Answer, connect, load, post
+
+if TYPE_CHECKING:
+    import openai
 
 logger = logging.getLogger(__name__)
 
@@ -87,11 +90,11 @@ class _Told(NamedTuple):
 class _Line(NamedTuple):
     """What belongs to one event loop; none of it can be used from another.
 
-    To hold a connection is to hold one of the requests that may be under way. A common pool of 32 looks through all of
-    them for each request, which costs a fifth of its time.
+    Each client has one connection, so to hold a client is to hold one of the requests that may be under way. A common
+    pool of 32 connections looks through all of them for each request, which costs a fifth of its time.
     """
 
-    connections: asyncio.LifoQueue[Connection]
+    clients: "asyncio.LifoQueue[openai.AsyncOpenAI]"
     pending: dict[str, "asyncio.Future[_Told | None]"]
 
 
@@ -150,11 +153,11 @@ class JudgeClient:
         line.pending[key] = waited_for = asyncio.get_running_loop().create_future()
         told = None
         try:
-            connection = await line.connections.get()
+            client = await line.clients.get()
             try:
-                told = _Told(await self._ask(connection, question, batch))
+                told = _Told(await self._ask(client, question, batch))
             finally:
-                line.connections.put_nowait(connection)
+                line.clients.put_nowait(client)
             return told.verdict
         finally:
             # None where this asker was cancelled: the next one who waits asks in its place.
@@ -164,8 +167,8 @@ class JudgeClient:
     async def close(self) -> None:
         """Close the running loop's connections; the next question opens new ones."""
         line = self._lines.pop((os.getpid(), asyncio.get_running_loop()), None)
-        while line is not None and not line.connections.empty():
-            await line.connections.get_nowait().http.aclose()
+        while line is not None and not line.clients.empty():
+            await line.clients.get_nowait().close()
 
     async def _line(self) -> _Line:
         # A forked child may run its parent's loop, but not share its sockets.
@@ -175,13 +178,13 @@ class JudgeClient:
             # No await from here on: another task may have been first, and must stay the only one.
             if place not in self._lines:
                 self._lines = {at: line for at, line in self._lines.items() if not at[1].is_closed()}
-                connections: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
-                for connection in connect(package, self.address, connections=self.limits.concurrency):
-                    connections.put_nowait(connection)
-                self._lines[place] = _Line(connections, {})
+                clients: asyncio.LifoQueue[openai.AsyncOpenAI] = asyncio.LifoQueue()
+                for client in connect(package, self.address, clients=self.limits.concurrency):
+                    clients.put_nowait(client)
+                self._lines[place] = _Line(clients, {})
         return self._lines[place]
 
-    async def _ask(self, connection: Connection, question: Question, batch: Batch) -> float | None:
+    async def _ask(self, client: "openai.AsyncOpenAI", question: Question, batch: Batch) -> float | None:
         dialect, tries, misread, admitted = self.dialect, 0, None, False
         # Once admitted, another wording goes straight out: it may belong to the probe that all others wait for.
         while await self._may_call(batch, admitted=admitted):
@@ -190,7 +193,7 @@ class JudgeClient:
             request = dialect.request(
                 question, model=self.address.model, max_reply_tokens=self.limits.max_reply_tokens
             )
-            answer = await self._post(connection, request, batch)
+            answer = await self._post(client, request, batch)
             if answer.kind == "ok":
                 verdict = self._read(question, request, answer, batch=batch, sent_at=sent_at)
                 if verdict is not None:
@@ -227,11 +230,11 @@ class JudgeClient:
                 return False
             await asyncio.sleep(_LOOK_AGAIN)
 
-    async def _post(self, connection: Connection, request: dict[str, Any], batch: Batch) -> Answer:
+    async def _post(self, client: "openai.AsyncOpenAI", request: dict[str, Any], batch: Batch) -> Answer:
         batch.count(calls=1)
         sent_at = time.monotonic()
         try:
-            return await post(connection, request, seconds=min(self.limits.try_seconds, batch.seconds_left))
+            return await post(client, request, seconds=min(self.limits.try_seconds, batch.seconds_left))
         except asyncio.CancelledError:
             self.breaker.failed(sent_at)
             raise

@@ -268,39 +268,6 @@ def test_a_server_that_takes_everything_is_asked_at_temperature_zero():
     assert server.headers[0]["authorization"] == f"Bearer {KEY}"
 
 
-def test_headers_of_the_environment_cookies_and_redirects_are_followed(monkeypatch):
-    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "authorization: Bearer other\nX-Team: blue")
-
-    def elsewhere(request):
-        if len(server.requests) > 1:
-            return honest(request)
-        return Reply(status=307, headers=(("location", "/elsewhere"), ("set-cookie", "worker=7")))
-
-    with serving(elsewhere) as server:
-        reward = judge(server.url, limits=Limits(deadline=3.0, concurrency=1))
-        rewards, _ = asked(reward, ["an apple", "a plum"], ["an orange", "a pear"])
-
-    assert rewards == [0.0, 0.0]
-    assert [headers["authorization"] for headers in server.headers] == ["Bearer other"] * 3
-    assert [headers["x-team"] for headers in server.headers] == ["blue"] * 3
-    assert [headers.get("cookie") for headers in server.headers] == [None, None, "worker=7"]
-    assert server.requests[0] == server.requests[1]
-
-
-def test_a_refusal_that_quotes_the_whole_request_costs_the_form_only():
-    def quoting(request):
-        if "response_format" not in request:
-            return says("INCORRECT")
-        return Reply(status=422, body=json.dumps({"detail": [{"input": request}]}).encode())
-
-    with serving(quoting) as server:
-        rewards, _ = asked(judge(server.url), ["an apple"], ["an orange"])
-
-    assert rewards == [0.0]
-    assert "temperature" in server.requests[-1]
-    assert "max_completion_tokens" in server.requests[-1]
-
-
 def test_a_server_without_keys_gets_a_dummy(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     with serving(honest) as server:
