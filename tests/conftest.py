@@ -8,15 +8,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 import torch
 from datasets import Dataset
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"
+from mot_trl.models import byte_tokenizer
 
-CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
+SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"
 
 # What makes each family what it is: scaled embeddings, soft-capped logits, sliding windows, normed queries.
 FAMILIES = {
@@ -54,19 +50,8 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    specials = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
-    vocabulary = {token: index for index, token in enumerate([*specials, *alphabet])}
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        pad_token="<|pad|>",
-        eos_token="<|im_end|>",
-        additional_special_tokens=["<|im_start|>"],
-        chat_template=CHAT_TEMPLATE,
-    )
+    """A tokenizer of its own, for tests that change it."""
+    return byte_tokenizer()
 
 
 def make_model(family: str = "llama", *, seed: int = 0, **overrides: object) -> PreTrainedModel:
