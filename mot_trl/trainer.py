@@ -1,5 +1,6 @@
 """GRPO with mixtures of tokens: overrides of TRL's trainer, four for training and two for saving."""
 
+import inspect
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -67,12 +68,7 @@ class MoTGRPOTrainer(GRPOTrainer):
         if args.normal_generation:
             super().__init__(model, reward_funcs, args, *trl_args, **trl_kwargs)
             return
-        for name in ("tools", "environment_factory", "rollout_func"):
-            if trl_kwargs.get(name):
-                raise ValueError(
-                    f"`{name}` brings tokens into a completion that no mixture was drawn for; leave it out, or set "
-                    "`normal_generation=True` to train without mixtures."
-                )
+        _refuse_tokens_from_elsewhere(model, reward_funcs, args, *trl_args, **trl_kwargs)
         if isinstance(model, torch.nn.Module):
             _refuse_encoder_decoder(model)
         super().__init__(model, reward_funcs, args, *trl_args, **trl_kwargs)
@@ -263,6 +259,16 @@ def _bound_generate(model: Any, decoder: MixtureDecoder) -> Generator[None]:
         del model.generate
         if own_generate is not None:
             model.generate = own_generate
+
+
+def _refuse_tokens_from_elsewhere(*args: Any, **kwargs: Any) -> None:
+    given = inspect.signature(GRPOTrainer).bind(*args, **kwargs).arguments
+    for name in ("tools", "environment_factory", "rollout_func"):
+        if given.get(name):
+            raise ValueError(
+                f"`{name}` brings tokens into a completion that no mixture was drawn for; leave it out, or set "
+                "`normal_generation=True` to train without mixtures."
+            )
 
 
 def _refuse_encoder_decoder(model: Any) -> None:

@@ -337,5 +337,10 @@ def test_what_cannot_go_with_mixtures_is_refused(tmp_path: Path, prompts: Datase
     config = MoTGRPOConfig(**settings(tmp_path))
     with pytest.raises(ValueError, match="`tools` brings tokens"):
         MoTGRPOTrainer(make_model(), letters, config, train_dataset=prompts, tools=[tool])
+    by_position = (prompts, None, make_tokenizer(), None, None, (None, None), None, None, [tool])
+    with pytest.raises(ValueError, match="`tools` brings tokens"):
+        MoTGRPOTrainer(make_model(), letters, config, *by_position)
+    with pytest.raises(ValueError, match="`rollout_func` brings tokens"):
+        MoTGRPOTrainer(make_model(), letters, config, train_dataset=prompts, rollout_func=lambda *_: {})
     with pytest.raises(ValueError, match="`environment_factory` brings tokens"):
         MoTGRPOTrainer(make_model(), letters, config, train_dataset=prompts, environment_factory=dict)
