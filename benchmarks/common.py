@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import platform
 import statistics
 from collections.abc import Callable, Sequence
@@ -74,8 +75,9 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
 
 
 def machine() -> str:
-    """What this ran on."""
-    return f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    """What this ran on, and how busy it was."""
+    load = f"load {os.getloadavg()[0]:.1f}"
+    return f"{platform.machine()}, {torch.get_num_threads()} threads, {load}, torch {torch.__version__}"
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
@@ -88,5 +90,6 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 
 def report(as_json: bool, **case: Any) -> None:
-    """Print a case."""
+    """Print a case, and the machine as it was."""
+    case["machine"] = machine()
     print(json.dumps(case) if as_json else "  ".join(f"{name} {value}" for name, value in case.items()), flush=True)

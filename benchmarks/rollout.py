@@ -1,17 +1,21 @@
-"""Tokens per second of our rollouts against TRL's own, side by side.
+"""Tokens per second of our rollouts against TRL's own, or against our own discrete ones, side by side.
 
-    python benchmarks/rollout.py --model PATH
+    python benchmarks/rollout.py --model PATH --prompt_tokens 80 --new_tokens 128 --lengths full
+    python benchmarks/rollout.py --model PATH --prompt_tokens 80 --new_tokens 128 --lengths full --against one_token
 
 Both arms are the trainers' own `_generate_single_turn`: same weights, prompts, group size and length distribution.
+With several `--new_tokens` it also prints the exponent with which the time grows.
 """
 
+import itertools
 import math
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
 
-from common import EndAt, alternate, arguments, load, machine, make_prompts, ratio, report
+from common import EndAt, alternate, arguments, load, make_prompts, ratio, report
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
@@ -23,8 +27,8 @@ def no_reward(completions: list[str], **_: object) -> list[float | None]:
     return [None] * len(completions)
 
 
-def make_trainer(path: str | None, *, strategy: str | None, k: int, prompts: int, group: int, longest: int) -> Any:
-    """A trainer of ours, or TRL's where there is no strategy."""
+def make_trainer(path: str | None, *, arm: str, k: int, prompts: int, group: int, longest: int) -> Any:
+    """TRL's trainer where the arm is `trl`, else ours with the strategy of that name."""
     model, tokenizer = load(path)
     settings: dict[str, Any] = {
         "output_dir": tempfile.mkdtemp(),
@@ -37,10 +41,10 @@ def make_trainer(path: str | None, *, strategy: str | None, k: int, prompts: int
         "temperature": 0.9,
     }
     rows = Dataset.from_dict({"prompt": ["a"] * prompts})
-    if strategy is None:
+    if arm == "trl":
         return GRPOTrainer(model, no_reward, GRPOConfig(**settings), train_dataset=rows, processing_class=tokenizer)
-    options = {} if strategy == "one_token" else {"mixture_k": k}
-    config = MoTGRPOConfig(**settings, strategy=strategy, stop_text="\x00never\x00", **options)
+    options = {} if arm == "one_token" else {"mixture_k": k}
+    config = MoTGRPOConfig(**settings, strategy=arm, stop_text="\x00never\x00", **options)
     return MoTGRPOTrainer(model, no_reward, config, train_dataset=rows, processing_class=tokenizer)
 
 
@@ -66,6 +70,7 @@ def main() -> None:
     """Print the ratio of speeds in each case."""
     parser = arguments(__doc__)
     parser.add_argument("--strategies", nargs="+", default=["top_k"])
+    parser.add_argument("--against", choices=["trl", "one_token"], default="trl", help="discrete rollouts: whose")
     parser.add_argument("--k", type=int, nargs="+", default=[4])
     parser.add_argument("--prompt_tokens", type=int, nargs="+", default=[80, 400])
     parser.add_argument("--new_tokens", type=int, nargs="+", default=[128, 384])
@@ -73,40 +78,33 @@ def main() -> None:
     parser.add_argument("--group", type=int, default=8)
     parser.add_argument("--prompts", type=int, default=2)
     args = parser.parse_args()
-    print(machine())
     seconds: dict[tuple[Any, ...], dict[int, float]] = {}
-    for prompt_tokens in args.prompt_tokens:
-        for lengths in args.lengths:
-            for longest in args.new_tokens:
-                for strategy in args.strategies:
-                    for k in args.k if strategy != "one_token" else [1]:
-                        runs = []
-                        for arm in (strategy, None):
-                            trainer = make_trainer(
-                                args.model, strategy=arm, k=k, prompts=args.prompts, group=args.group, longest=longest
-                            )
-                            texts = make_prompts(trainer.processing_class, prompt_tokens, args.prompts)
-                            runs.append(
-                                rollout(trainer, texts, group=args.group, longest=longest, ragged=lengths == "ragged")
-                            )
-                        ours, theirs = alternate(runs, args.repeats)
-                        report(
-                            args.json,
-                            strategy=strategy,
-                            k=k,
-                            prompt_tokens=prompt_tokens,
-                            new_tokens=longest,
-                            lengths=lengths,
-                            speed_over_trl=ratio([1 / number for number in ours], [1 / number for number in theirs]),
-                        )
-                        for name, numbers in (("ours", ours), ("trl", theirs)):
-                            case = (name, strategy, k, prompt_tokens, lengths)
-                            seconds.setdefault(case, {})[longest] = sorted(numbers)[len(numbers) // 2] * longest
+    cases = itertools.product(args.prompt_tokens, args.lengths, args.strategies, args.k, args.new_tokens)
+    for prompt_tokens, lengths, strategy, k, longest in cases:
+        runs = []
+        for arm in (strategy, args.against):
+            trainer = make_trainer(args.model, arm=arm, k=k, prompts=args.prompts, group=args.group, longest=longest)
+            texts = make_prompts(trainer.processing_class, prompt_tokens, args.prompts)
+            runs.append(rollout(trainer, texts, group=args.group, longest=longest, ragged=lengths == "ragged"))
+        ours, theirs = alternate(runs, args.repeats)
+        report(
+            args.json,
+            strategy=strategy,
+            k=k,
+            prompt_tokens=prompt_tokens,
+            new_tokens=longest,
+            lengths=lengths,
+            tokens_per_second=round(1 / statistics.median(ours), 1),
+            **{f"speed_over_{args.against}": ratio(theirs, ours)},
+        )
+        for name, numbers in ((strategy, ours), (args.against, theirs)):
+            case = f"{name} k={k} prompt_tokens={prompt_tokens} {lengths}"
+            seconds.setdefault(case, {})[longest] = statistics.median(numbers) * longest
     for case, times in seconds.items():
         if len(times) > 1:
             (short, before), *_, (long, after) = sorted(times.items())
             exponent = math.log(after / before) / math.log(long / short)
-            report(args.json, case=" ".join(map(str, case)), time_grows_with_length_to_the=f"{exponent:.2f}")
+            report(args.json, case=case, time_grows_with_length_to_the=f"{exponent:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,21 @@
 """One whole GRPO step, ours against TRL's, side by side: seconds and peak memory.
 
-    python benchmarks/step.py --model PATH
+    python benchmarks/step.py --model PATH --prompt_tokens 80 --new_tokens 64
 
 Each measurement is a process of its own, A B A B, that takes one step to warm up and one that counts. Lengths are
 full, so that both arms do the same work.
 """
 
+import itertools
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 from typing import Any
 
-from common import EndAt, arguments, load, machine, make_prompts, ratio, report
+from common import EndAt, arguments, load, make_prompts, ratio, report
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
@@ -37,7 +39,7 @@ def measure(arm: str, args: Any) -> dict[str, float]:
         "max_completion_length": longest,
         "max_steps": 2,
         "logging_steps": 1,
-        "gradient_checkpointing": args.gradient_checkpointing,
+        "gradient_checkpointing": not args.no_gradient_checkpointing,
         "use_cpu": True,
         "bf16": False,
         "report_to": [],
@@ -75,32 +77,37 @@ def main() -> None:
     parser.add_argument("--group", type=int, default=8)
     parser.add_argument("--prompts", type=int, default=2)
     parser.add_argument("--rows", type=int, help="rows of a micro-batch; by default all")
-    parser.add_argument("--gradient_checkpointing", action="store_true")
+    parser.add_argument("--no_gradient_checkpointing", action="store_true", help="turn TRL's default off")
     parser.add_argument("--read_every_prompt", action="store_true", help="turn `share_prompts` off")
     parser.add_argument("--measure", help="measure one arm in this process")
     args = parser.parse_args()
     if args.measure:
         print(json.dumps(measure(args.measure, args)))
         return
-    print(machine())
-    for prompt_tokens in args.prompt_tokens:
-        for longest in args.new_tokens:
-            numbers: dict[str, list[dict[str, float]]] = {args.strategy: [], "trl": []}
-            for _ in range(args.repeats):
-                for arm, kept in numbers.items():
-                    command = [sys.executable, __file__, *sys.argv[1:], "--measure", arm]
-                    command += ["--prompt_tokens", str(prompt_tokens), "--new_tokens", str(longest)]
-                    done = subprocess.run(command, check=True, capture_output=True, text=True)
-                    kept.append(json.loads(done.stdout.splitlines()[-1]))
-            ours, theirs = numbers.values()
-            report(
-                args.json,
-                strategy=args.strategy,
-                prompt_tokens=prompt_tokens,
-                new_tokens=longest,
-                time_over_trl=ratio([one["seconds"] for one in ours], [one["seconds"] for one in theirs]),
-                peak_memory_over_trl=ratio([one["mib"] for one in ours], [one["mib"] for one in theirs]),
-            )
+    for prompt_tokens, longest in itertools.product(args.prompt_tokens, args.new_tokens):
+        numbers: dict[str, list[dict[str, float]]] = {args.strategy: [], "trl": []}
+        for _ in range(args.repeats):
+            for arm, kept in numbers.items():
+                command = [sys.executable, __file__, *sys.argv[1:], "--measure", arm]
+                command += ["--prompt_tokens", str(prompt_tokens), "--new_tokens", str(longest)]
+                done = subprocess.run(command, capture_output=True, text=True)
+                if done.returncode:
+                    sys.exit(done.stderr)
+                kept.append(json.loads(done.stdout.splitlines()[-1]))
+        ours, theirs = numbers.values()
+        seconds, mib = ([[one[unit] for one in arm] for arm in (ours, theirs)] for unit in ("seconds", "mib"))
+        report(
+            args.json,
+            strategy=args.strategy,
+            prompt_tokens=prompt_tokens,
+            new_tokens=longest,
+            rows=args.prompts * args.group,
+            checkpointing=not args.no_gradient_checkpointing,
+            seconds=round(statistics.median(seconds[0]), 2),
+            time_over_trl=ratio(*seconds),
+            mib=round(statistics.median(mib[0])),
+            peak_memory_over_trl=ratio(*mib),
+        )
 
 
 if __name__ == "__main__":

@@ -47,8 +47,10 @@ STATELESS = (
 # The inputs that have one row a completion; a model with others keeps all its rows to the end.
 ROW_INPUTS = ("attention_mask", "position_ids", "token_type_ids")
 
-# Accelerators run ahead of the host, which asks them once in so many steps whether there is anything left to do.
-STEPS_BETWEEN_CHECKS = 8
+
+def steps_between_checks(device: torch.device) -> int:
+    """How many steps the host goes on without asking what is left to do; accelerators run ahead of it."""
+    return 1 if device.type == "cpu" else 8
 
 
 class Step(NamedTuple):
@@ -97,7 +99,7 @@ class Decoding:
         self.greedy = not generation_config.do_sample
         self.pad_token_id = generation_config.pad_token_id or 0
         self.synced = (is_deepspeed_zero3_enabled() or is_fsdp_managed_module(model)) and _world_size() > 1
-        self.steps_between_checks = 1 if device.type == "cpu" else STEPS_BETWEEN_CHECKS
+        self.steps_between_checks = steps_between_checks(device)
 
         self.length = 0
         max_new_tokens = max_length - input_ids.size(1)

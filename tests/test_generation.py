@@ -10,8 +10,10 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.utils import add_fused_lm_head
 
-from mot_trl import MixtureDecoder, Rollout, build_phases, build_strategy, generate
+from mot_trl import MixtureDecoder, Rollout, build_phases, build_strategy, decoding, generate
 from mot_trl.logps import add_candidate_head
+from mot_trl.mixture import is_mixed
+from mot_trl.phases import Phases, TextRule
 from mot_trl.strategies import STRATEGIES, Strategy
 from mot_trl.strategies.one_token import OneToken
 from mot_trl.trainer import _Replay
@@ -32,8 +34,8 @@ def decode(
     options = {"max_new_tokens": 12, "do_sample": True, "temperature": TEMPERATURE, "top_k": 0, **settings}
     sequences = model.generate(**inputs, custom_generate=decoder, **options)
     prompt_length = inputs["input_ids"].size(1)
-    ends = (sequences[:, prompt_length:] == 2).cumsum(-1)
-    after_end = (ends - (sequences[:, prompt_length:] == 2).long()) > 0
+    ends = torch.isin(sequences[:, prompt_length:], torch.tensor(options.get("eos_token_id", 2), dtype=torch.long))
+    after_end = (ends.cumsum(-1) - ends.long()) > 0
     mask = torch.cat([inputs["attention_mask"], (~after_end).long()], dim=1)
     assert decoder.rollout is not None
     return sequences, mask, prompt_length, decoder.rollout
@@ -72,6 +74,39 @@ def test_replay_equals_generation_in_every_family(family: str) -> None:
     where = drawn(mask, prompt_length, rollout)
     assert rollout.mixture_mask.float().mean() > 0.2
     assert torch.allclose(logps[where], rollout.logps[where], atol=1e-5)
+    assert (rollout.logps[~where] == 0).all()
+    assert not (rollout.mixture_mask & ~is_mixed(rollout.log_weights)).any()
+
+
+@pytest.mark.parametrize("options", [{}, {"use_cache": False}, {"pad_token_id": 9}], ids=str)
+@pytest.mark.parametrize("steps", [1, 8])
+def test_replay_equals_generation_while_some_rows_think_and_others_answer_or_have_ended(
+    options: dict[str, object], steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "steps_between_checks", lambda device: steps)
+    strategy = build_strategy("top_k", k=4)
+    model = with_heads(make_model(seed=3), strategy)
+
+    sequences, mask, prompt_length, rollout = decode(
+        model,
+        strategy,
+        prompts=PROMPTS * 4,
+        max_new_tokens=40,
+        stop_text="+",
+        eos_token_id=[11, 38, 79],
+        **options,
+    )
+    logps = replay(model, strategy, sequences, mask, prompt_length, rollout)
+
+    where = drawn(mask, prompt_length, rollout)
+    thinking = rollout.thinking_mask.sum(dim=1)
+    assert len(set(thinking.tolist())) > 3
+    assert len(set(where.sum(dim=1).tolist())) > 3
+    assert (rollout.thinking_mask.any(dim=0) & (where & ~rollout.thinking_mask).any(dim=0)).any()
+    assert torch.allclose(logps[where], rollout.logps[where], atol=1e-5)
+    assert (rollout.logps[~where] == 0).all()
+    assert (sequences[:, prompt_length:][~where] == options.get("pad_token_id", 0)).all()
+    assert where.any(dim=0).all()
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -160,6 +195,25 @@ def test_sampling_one_token_gives_transformers_own_tokens_while_no_row_has_ended
     assert torch.equal(ours, theirs)
 
 
+def next_token_probs(model: PreTrainedModel, ids: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(ids).logits[:, -1].softmax(-1)
+
+
+def assert_drawn_from(expected: Tensor, observed: Tensor) -> None:
+    """Pearson's chi-square, four standard deviations wide, over the cells that are not too rare for it."""
+    cells = expected > 5
+    statistic = ((observed - expected)[cells].square() / expected[cells]).sum()
+    degrees = cells.sum() - 1
+    assert statistic < degrees + 4 * (2 * degrees).sqrt()
+    assert observed[~cells].sum() <= expected[~cells].sum() + 30
+
+
+def count_pairs(completions: Tensor) -> Tensor:
+    counts = torch.zeros(12, 12)
+    return counts.index_put_((completions[:, 0], completions[:, 1]), torch.ones(len(completions)), accumulate=True)
+
+
 def test_sampled_tokens_follow_the_models_distribution() -> None:
     model = make_model(vocab_size=12, initializer_range=0.05)
     ids = torch.tensor([[3, 4, 5]]).repeat(4000, 1)
@@ -168,17 +222,30 @@ def test_sampled_tokens_follow_the_models_distribution() -> None:
 
     second = model.generate(ids, custom_generate=decoder, max_new_tokens=2, do_sample=True, top_k=0, pad_token_id=0)
 
-    with torch.no_grad():
-        first_probs = model(ids[:1]).logits[0, -1].softmax(-1)
-        after = model(torch.cat([ids[:12], torch.arange(12).unsqueeze(1)], dim=1)).logits[:, -1].softmax(-1)
+    after = next_token_probs(model, torch.cat([ids[:12], torch.arange(12).unsqueeze(1)], dim=1))
     after[2] = torch.nn.functional.one_hot(torch.tensor(0), 12)  # after the end there is padding
-    expected = 4000 * first_probs.unsqueeze(1) * after
-    observed = torch.zeros(12, 12).index_put_((second[:, 3], second[:, 4]), torch.ones(4000), accumulate=True)
-    cells = expected > 5
-    statistic = ((observed - expected)[cells].square() / expected[cells]).sum()
-    degrees = cells.sum() - 1
-    assert statistic < degrees + 4 * (2 * degrees).sqrt()
-    assert observed[~cells].sum() <= expected[~cells].sum() + 30
+    first = next_token_probs(model, ids[:1])[0]
+    assert_drawn_from(4000 * first.unsqueeze(1) * after, count_pairs(second[:, 3:]))
+
+
+@pytest.mark.parametrize("steps", [1, 8])
+def test_answers_follow_the_models_distribution_beside_rows_that_think(
+    steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "steps_between_checks", lambda device: steps)
+    model = make_model(vocab_size=12, initializer_range=0.05)
+    ids = torch.tensor([[3, 4, 5]]).repeat(8000, 1)
+    closing = torch.arange(12) % 2 == 1
+    stop = TextRule(torch.cat([closing, torch.tensor([False])]).to(torch.int16).unsqueeze(0))
+    decoder = MixtureDecoder(build_strategy("top_k", k=6), Phases(rules=(stop,)))
+    torch.manual_seed(0)
+
+    second = model.generate(ids, custom_generate=decoder, max_new_tokens=2, do_sample=True, top_k=0, pad_token_id=0)
+
+    answers = count_pairs(second[:, 3:]) * closing.unsqueeze(1)
+    after = next_token_probs(model, torch.cat([ids[:12], torch.arange(12).unsqueeze(1)], dim=1))
+    assert 1000 < answers.sum() < 7000
+    assert_drawn_from(answers.sum(dim=1, keepdim=True) * after, answers)
 
 
 def count_rows(model: PreTrainedModel) -> tuple[list[int], Callable[[], None]]:
@@ -254,6 +321,7 @@ def test_a_forced_tag_is_in_the_text_and_after_it_the_answer() -> None:
         assert tokenizer.decode(sequences[row, prompt_length + 5 : prompt_length + 13]) == "</think>"
         assert rollout.forced_mask[row].nonzero().flatten().tolist() == list(range(5, 13))
         assert rollout.thinking_mask[row].nonzero().flatten().tolist() == list(range(5))
+        assert rollout.mixture_mask[row].nonzero().flatten().tolist() == list(range(5))
         assert (rollout.logps[row, 5:13] == 0).all()
 
 
