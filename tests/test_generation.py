@@ -7,6 +7,7 @@ import torch
 from conftest import FAMILIES, make_model, make_tokenizer
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.utils import add_fused_lm_head
 
@@ -28,7 +29,8 @@ def decode(
     """Sequences and their mask, the length of the prompts, and the record."""
     tokenizer = make_tokenizer()
     inputs = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
-    phases = {name: settings.pop(name) for name in ("stop_text", "max_mixture_tokens") if name in settings}
+    names = {"stop_text", "start_text", "max_mixture_tokens"} & set(settings)
+    phases = {name: settings.pop(name) for name in names}
     decoder = MixtureDecoder(strategy, build_phases(tokenizer, **phases))
     torch.manual_seed(seed)
     options = {"max_new_tokens": 12, "do_sample": True, "temperature": TEMPERATURE, "top_k": 0, **settings}
@@ -106,7 +108,10 @@ def test_replay_equals_generation_while_some_rows_think_and_others_answer_or_hav
     assert torch.allclose(logps[where], rollout.logps[where], atol=1e-5)
     assert (rollout.logps[~where] == 0).all()
     assert (sequences[:, prompt_length:][~where] == options.get("pad_token_id", 0)).all()
-    assert where.any(dim=0).all()
+    nothing = Rollout.empty(*where.shape, slots=4, device="cpu")
+    blank = ~rollout.thinking_mask
+    assert torch.equal(rollout.candidate_ids[blank], nothing.candidate_ids[blank])
+    assert torch.equal(rollout.log_weights[blank], nothing.log_weights[blank])
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -275,6 +280,85 @@ def test_equal_prompts_are_read_once_and_ended_rows_leave_the_batch() -> None:
         assert not any(completion[end + 1 :])
 
 
+def test_completions_are_cut_to_the_longest_however_seldom_the_host_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "steps_between_checks", lambda device: 8)
+
+    sequences, mask, prompt_length, rollout = decode(
+        make_model(), OneToken(), max_new_tokens=60, eos_token_id=list(range(2, 200)), pad_token_id=0, temperature=3.0
+    )
+
+    lengths = mask[:, prompt_length:].sum(dim=1)
+    assert lengths.max() % 8 != 0
+    assert sequences.size(1) - prompt_length == rollout.logps.size(1) == lengths.max()
+
+
+class HostReads(TorchFunctionMode):
+    """Counts how often the host waits for a value, or for a shape, that only the device knows."""
+
+    names = frozenset({"__bool__", "__float__", "__index__", "__int__", "cpu", "item", "nonzero", "numpy", "tolist"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(
+        self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None
+    ) -> object:
+        self.count += getattr(func, "__name__", "") in self.names
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_host_waits_twice_in_eight_steps_beside_transformers_look_at_its_mask(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(decoding, "steps_between_checks", lambda device: 8)
+    model = make_model()
+    counts = []
+
+    for steps in (8, 40):
+        with HostReads() as reads:
+            decode(
+                model, build_strategy("dirichlet"), max_new_tokens=steps, max_mixture_tokens=20, eos_token_id=[11, 38]
+            )
+        counts.append(reads.count)
+
+    # transformers asks at each step whether its mask masks anything.
+    assert counts[1] - counts[0] <= 32 + 2 * 32 // 8
+
+
+def test_equal_ids_under_different_masks_are_different_prompts() -> None:
+    model = make_model()
+    ids = torch.tensor([[0, 0, 5, 6], [0, 0, 5, 6]])
+    mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]])
+    options = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": [], "pad_token_id": 0}
+    decoder = MixtureDecoder(OneToken(), build_phases(make_tokenizer()))
+
+    ours = model.generate(input_ids=ids, attention_mask=mask, custom_generate=decoder, **options)
+
+    assert torch.equal(ours, model.generate(input_ids=ids, attention_mask=mask, **options))
+    assert not torch.equal(ours[0], ours[1])
+
+
+def test_a_cache_whose_rows_cannot_be_selected_takes_the_plain_path_with_one_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(decoding.logger, "warning_once", warnings.append)
+    strategy = build_strategy("dirichlet", k=3)
+    model = with_heads(make_model(), strategy)
+    rows, remove = count_rows(model)
+
+    sequences, mask, prompt_length, rollout = decode(model, strategy, cache_implementation="static")
+    remove()
+    logps = replay(model, strategy, sequences, mask, prompt_length, rollout)
+
+    where = drawn(mask, prompt_length, rollout)
+    assert set(rows) == {len(PROMPTS)}
+    assert torch.allclose(logps[where], rollout.logps[where], atol=1e-5)
+    assert len(warnings) == 1
+    assert "plain path" in warnings[0]
+
+
 def test_rows_stay_where_a_processor_knows_them_by_their_place() -> None:
     model = make_model()
     rows, remove = count_rows(model)
@@ -308,6 +392,37 @@ def test_the_closing_token_is_fed_as_itself_and_so_is_all_after_it() -> None:
         assert rollout.thinking_mask[row, : closing + 1].all()
         assert not rollout.thinking_mask[row, closing + 1 :].any()
         assert not rollout.mixture_mask[row, closing:].any()
+
+
+@pytest.mark.parametrize("steps", [1, 8])
+def test_thinking_begins_behind_the_start_text_and_is_mixed_from_its_first_token(
+    steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "steps_between_checks", lambda device: steps)
+
+    sequences, _, prompt_length, rollout = decode(
+        make_model(seed=3),
+        build_strategy("top_k", k=4),
+        prompts=["2+2="] * 24,
+        start_text="+",
+        max_new_tokens=30,
+        eos_token_id=[],
+    )
+
+    seen = (sequences[:, prompt_length:] == make_tokenizer().encode("+")[0]).cumsum(dim=1) > 0
+    begun = torch.cat([torch.zeros(24, 1, dtype=torch.bool), seen[:, :-1]], dim=1)
+    assert 0.1 < begun.float().mean() < 0.9
+    assert torch.equal(rollout.thinking_mask, begun)
+    assert is_mixed(rollout.log_weights[begun]).all()
+
+
+def test_before_the_start_text_tokens_are_drawn_from_the_whole_vocabulary() -> None:
+    sequences, _, prompt_length, rollout = decode(
+        make_model(), build_strategy("top_k", k=1), prompts=["Hi"] * 24, start_text="never", max_new_tokens=1
+    )
+
+    assert not rollout.thinking_mask.any()
+    assert len(set(sequences[:, prompt_length].tolist())) > 1
 
 
 def test_a_forced_tag_is_in_the_text_and_after_it_the_answer() -> None:

@@ -70,6 +70,29 @@ def test_positions_are_gathered_block_by_block(monkeypatch: pytest.MonkeyPatch) 
     assert all(gap < 1e-5 for gap in scored("qwen2").values())
 
 
+@pytest.mark.parametrize("in_float32", [True, False])
+def test_a_head_in_float32_is_so_under_autocast(in_float32: bool) -> None:
+    model = make_model()
+    torch.manual_seed(0)
+    ids = torch.randint(3, 259, (3, 10))
+    rollout = Rollout.empty(3, 6, slots=4, device="cpu")
+    rollout.candidate_ids.copy_(torch.randint(259, (3, 6, 4)))
+    rollout.candidate_ids[..., 2] = ids[:, 4:]
+    rollout.thinking_mask.fill_(True)
+    add_fused_lm_head(model, temperature=TEMPERATURE, cast_lm_head_to_fp32=in_float32)
+    add_candidate_head(model, TopK(), temperature=TEMPERATURE, cast_lm_head_to_fp32=in_float32)
+
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        hidden = model.model(ids).last_hidden_state[:, 3:-1]
+        ours = model(
+            input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids, fused_lm_head=True, rollout=rollout
+        ).candidate_logps
+
+    exact = (hidden.float() @ model.lm_head.weight.T / TEMPERATURE).log_softmax(-1)
+    gap = (ours.view(3, 6, 4) - exact.gather(-1, rollout.candidate_ids.long())).abs().max()
+    assert (gap < 1e-4) == in_float32
+
+
 def test_a_model_that_embeds_elsewhere_is_told_so() -> None:
     model = make_model()
     add_fused_lm_head(model)

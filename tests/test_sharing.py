@@ -109,6 +109,35 @@ def test_prompts_that_differ_are_not_shared() -> None:
     assert share(make_model(), inputs, 8) is None
 
 
+def test_masks_tell_prompts_apart_and_what_they_hide_does_not() -> None:
+    ids = torch.tensor([[0, 0, 5, 6, 7], [0, 0, 5, 6, 7]])
+    mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
+    other_padding = torch.tensor([[0, 0, 5, 6, 7], [9, 9, 5, 6, 7]])
+
+    assert share(make_model(), {"input_ids": ids, "attention_mask": mask}, 1) is None
+    assert share(make_model(), {"input_ids": other_padding, "attention_mask": mask[[0, 0]]}, 1) is not None
+
+
+def test_a_routers_loss_and_recurrent_layers_are_not_shared() -> None:
+    inputs, _ = batch()
+    routed, recurrent = make_model(), make_model(model_type="lfm2", layer_types=["conv", "full_attention"])
+    routed.config.output_router_logits = True
+
+    assert share(make_model(), inputs, 8) is not None
+    assert share(routed, inputs, 8) is None
+    assert share(recurrent, inputs, 8) is None
+
+
+def test_a_batch_of_padding_alone_is_left_as_it_is() -> None:
+    inputs, _ = batch()
+    inputs["attention_mask"][:] = 0
+
+    trimmed, length = trim(inputs, 8)
+
+    assert length == 8
+    assert trimmed["input_ids"].shape == (6, 17)
+
+
 def test_trimming_keeps_the_last_prompt_token_and_one_completion_column() -> None:
     inputs, _ = batch()
     inputs["attention_mask"][:, 9:] = 0

@@ -3,6 +3,7 @@
 import copy
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from transformers import AutoConfig, AutoModelForSeq2SeqLM, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from mot_trl import MoTGRPOConfig, MoTGRPOTrainer, Rollout
+from mot_trl.phases import BudgetRule, ColdStopRule, TextRule
 from mot_trl.strategies.one_token import OneToken
 
 
@@ -115,6 +117,7 @@ def watch_gradients(trainer: GRPOTrainer) -> list[dict[str, torch.Tensor]]:
         {"top_entropy_quantile": 0.5},
         {"mask_truncated_completions": True},
         {"pad_to_multiple_of": 8},
+        {"cast_lm_head_to_fp32": True},
         {"scale_rewards": "batch", "generation_kwargs": {"repetition_penalty": 1.1}},
         {"max_mixture_tokens": 3},
         {"mixture_score": "expected"},
@@ -241,6 +244,92 @@ def test_old_log_probs_are_not_computed_where_generation_has_paid_for_them(
     assert calls[True] < calls[False]
     for with_pass, without in zip(old_logps[False], old_logps[True], strict=True):
         assert torch.allclose(with_pass, without, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"top_p": 0.9},
+        {"top_k": 5},
+        {"min_p": 0.1},
+        {"repetition_penalty": 1.1},
+        {"generation_kwargs": {"suppress_tokens": [2]}},
+        {"bf16": True},
+        {"beta": 0.1, "peft_config": LoraConfig(target_modules=["q_proj"])},
+    ],
+    ids=str,
+)
+def test_old_log_probs_are_computed_where_generation_drew_from_something_else(
+    overrides: dict[str, Any], tmp_path: Path, prompts: Dataset
+) -> None:
+    assert make_trainer(tmp_path, prompts)._replay_is_redundant
+    assert not make_trainer(tmp_path, prompts, **overrides)._replay_is_redundant
+
+
+@pytest.mark.parametrize("peft_config", [None, LoraConfig(target_modules=["q_proj", "v_proj"])], ids=["full", "lora"])
+def test_reading_each_prompt_once_changes_no_number_of_a_run(
+    peft_config: LoraConfig | None, tmp_path: Path, prompts: Dataset
+) -> None:
+    make_model().save_pretrained(tmp_path / "model")
+    tokens = {True: 0, False: 0}
+    logs = {}
+
+    for share_prompts in (True, False):
+        trainer = make_trainer(
+            tmp_path,
+            prompts,
+            model=str(tmp_path / "model"),
+            peft_config=peft_config,
+            strategy="dirichlet",
+            beta=0.1,
+            num_iterations=2,
+            max_steps=4,
+            share_prompts=share_prompts,
+        )
+        policy = trainer.model if peft_config is None else trainer.model.get_base_model()
+        policy.base_model.register_forward_pre_hook(
+            lambda module, args, kwargs, at=share_prompts: tokens.__setitem__(
+                at, tokens[at] + kwargs["input_ids"].numel() * torch.is_grad_enabled()
+            ),
+            with_kwargs=True,
+        )
+        torch.manual_seed(0)
+        trainer.train()
+        logs[share_prompts] = {name: logged(trainer, name) for name in ("loss", "grad_norm", "entropy", "kl")}
+
+    assert 0 < tokens[True] < 0.7 * tokens[False]
+    for name, numbers in logs[False].items():
+        assert logs[True][name] == pytest.approx(numbers, abs=1e-5, rel=1e-4), name
+    assert max(logs[False]["kl"]) > 0
+
+
+def test_phases_are_those_of_the_settings(tmp_path: Path, prompts: Dataset) -> None:
+    trainer = make_trainer(
+        tmp_path,
+        prompts,
+        start_text="<think>",
+        stop_text="!",
+        max_mixture_tokens=7,
+        cold_stop_threshold=0.2,
+        cold_stop_patience=3,
+    )
+
+    phases = trainer.decoder.phases
+
+    assert isinstance(phases.start, TextRule)
+    assert phases.rules[1:] == (BudgetRule(7), ColdStopRule(0.2, 3))
+    assert phases.closing_ids == tuple(make_tokenizer().encode("!"))
+
+
+def test_the_models_own_generate_is_left_as_it_was(tmp_path: Path, prompts: Dataset) -> None:
+    plain, patched = make_model(), make_model()
+    patched.generate = own = partial(patched.generate, use_cache=True)
+
+    for model in (plain, patched):
+        make_trainer(tmp_path, prompts, model=model, max_steps=1).train()
+
+    assert "generate" not in vars(plain)
+    assert vars(patched)["generate"] is own
 
 
 def test_forced_tokens_carry_no_loss(tmp_path: Path, prompts: Dataset) -> None:

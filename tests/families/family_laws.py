@@ -23,7 +23,8 @@ from mot_trl.strategies.score import score
 
 TOLERANCE = 1e-5
 TEMPERATURE = 0.7
-STRATEGY = build_strategy("dirichlet", k=3)
+# A low floor, so that the surest of the tiny models mix, too.
+STRATEGY = build_strategy("dirichlet", k=3, min_share=0.02)
 # With forced tokens and an answer behind the thoughts.
 PHASES = Phases(rules=(BudgetRule(6),), closing_ids=(3, 4))
 NEW_TOKENS = 12
