@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from mot_trl.sandbox import codec, layers
+from mot_trl.sandbox import codec, confinement
 from mot_trl.sandbox.channel import Channel, ClosedError, Deadline, DeadlineError
 from mot_trl.sandbox.job import Job, Result, Score
 from mot_trl.sandbox.stopwatch import PATIENCE
@@ -82,7 +82,7 @@ class _Slot:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,  # Ctrl-C is for the trainer, which then ends the zygote
             )
-        self._channel = Channel(ours, limit=2 * codec.MAX_BYTES)
+        self._channel = Channel(ours.detach(), limit=2 * codec.MAX_BYTES)
         try:
             hello = self._channel.receive(Deadline(_START_SECONDS))
         except (OSError, codec.CodecError) as error:
@@ -145,7 +145,7 @@ class ProgramRunner:
         preload: Modules to import once, before any program: for programs that import them (NumPy), or for `Score`.
         allow_weak_isolation: Run even where "auto" has too little, for instance on macOS. A hostile program can then
             do what you can.
-        layers: Use only these, out of `mot_trl.sandbox.layers.ALL`. For tests and for measuring.
+        layers: Use only these, out of `mot_trl.sandbox.confinement.ALL`. For tests and for measuring.
 
     Raises:
         ValueError: At once, on arguments out of range.
@@ -161,7 +161,7 @@ class ProgramRunner:
         isolation: Isolation = "auto",
         preload: Sequence[str] = (),
         allow_weak_isolation: bool = False,
-        layers: Collection[str] = layers.ALL,
+        layers: Collection[str] = confinement.ALL,
     ) -> None:
         """Keep the settings; no process starts yet."""
         if isolation not in ("auto", "strict"):
@@ -221,7 +221,7 @@ class ProgramRunner:
         """Each layer's name, and why it is missing, or ""; raises RuntimeError where too many are."""
         self._check()
         hello = next(slot.layers for slot in self._slots if slot.layers)
-        return {name: hello["missing"].get(name, "") for name in layers.ALL}
+        return {name: hello["missing"].get(name, "") for name in confinement.ALL}
 
     def run(self, job: Job | Score) -> Result:
         """Run one job."""
@@ -262,7 +262,7 @@ class ProgramRunner:
 
     def _judge_layers(self, active: set[str], missing: dict[str, str]) -> None:
         reasons = "; ".join(f"{layer} ({reason})" for layer, reason in sorted(missing.items())) or "nothing"
-        needed = set(layers.ALL) - (set() if os.geteuid() == 0 else {"uid"})
+        needed = set(confinement.ALL) - (set() if os.geteuid() == 0 else {"uid"})
         enough = {"landlock", "seccomp", "no_new_privs", "rlimits"} <= active or {
             "namespaces",
             "pids",

@@ -14,7 +14,7 @@ class Stopwatch:
     """The program's own time: that in which an answer is awaited, less what it waited for a processor."""
 
     def __init__(self, limit: float, parent: int, proc: int) -> None:
-        """Count for the only child of the process `parent`.
+        """Count for the youngest child of the process `parent`.
 
         Args:
             limit: Seconds.
@@ -59,7 +59,7 @@ class Stopwatch:
         """Seconds the process has had a processor, and seconds it has waited for one; zeros where that is unknown."""
         with contextlib.suppress(OSError, ValueError):
             # Looked up, as the zygote may know its child by a number of its own process list.
-            (child,) = self._read(f"{self._parent}/task/{self._parent}/children").split()
+            *_, child = self._read(f"{self._parent}/task/{self._parent}/children").split()
             computed, queued, _ = map(int, self._read(f"{child}/schedstat").split())
             return computed / 1e9, queued / 1e9
         return 0.0, 0.0

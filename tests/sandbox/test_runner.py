@@ -292,6 +292,37 @@ def test_a_killed_process_loses_nothing(victim):
     assert wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in (supervisor, zygote, program)))
 
 
+def test_a_process_that_dies_before_it_has_a_program_loses_nothing():
+    with ProgramRunner(workers=1) as runner:
+        assert runner.layers()
+        zygote = children_of(runner.processes()[0])[0]
+        assert wait_until(lambda: children_of(zygote))
+        waiting = children_of(zygote)[0]
+        time.sleep(0.1)
+        os.kill(waiting, signal.SIGKILL)
+        assert wait_until(lambda: ") Z " in Path(f"/proc/{waiting}/stat").read_text())
+
+        assert [run_add(runner, ADD).status for _ in range(3)] == ["passed"] * 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give programs another user's id")
+def test_a_program_shares_no_user_with_the_one_that_may_still_be_dying():
+    jobs = [Job("import os\n\ndef f():\n    raise OSError(os.getuid())", ("f()",), (("f", "f"),))] * 3
+
+    with ProgramRunner(workers=1) as runner:
+        users = {result.detail for result in runner.run_many(jobs)}
+
+    assert len(users) == 3
+
+
+def test_programs_draw_different_random_numbers(runner):
+    jobs = [
+        Job("import random\nx = random.random()\n\ndef f():\n    raise ValueError(x)", ("f()",), (("f", "f"),))
+    ] * 4
+
+    assert len({result.detail for result in runner.run_many(jobs)}) == 4
+
+
 SCRIPT = """
 import os, sys, time
 from mot_trl.sandbox import Job, ProgramRunner
