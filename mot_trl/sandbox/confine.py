@@ -95,17 +95,13 @@ def for_program(confinement: Confinement, number: int) -> Steps:
             ("", kernel.ready_prctl(kernel.PR_SET_DUMPABLE, 0)),
             ("landlock", landlock.ready_restrict(_RULESET_FD)),
             ("landlock", partial(os.close, _RULESET_FD)),
-            ("seccomp", confinement.filter.install if confinement.filter else _filter_by_own_id),
+            ("seccomp", confinement.filter or (lambda: seccomp.ready_filter(os.getpid())())),
         ]
     return _active(wanted, confinement)
 
 
 def _active(wanted: Steps, confinement: Confinement) -> Steps:
     return [(layer, step) for layer, step in wanted if not layer or layer in confinement.active]
-
-
-def _filter_by_own_id() -> None:
-    seccomp.Filter(os.getpid()).install()
 
 
 def put_on(steps: Steps) -> None:

@@ -1,8 +1,7 @@
 """What is put around a program, as data: which layers there are, and what each needs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-
-from mot_trl.sandbox.seccomp import Filter
 
 ALL = ("rlimits", "no_new_privs", "uid", "landlock", "seccomp", "namespaces", "pids", "root")
 
@@ -30,7 +29,7 @@ class Confinement:
         active: Names out of `ALL`.
         missing: For each other name, the reason.
         ruleset: Landlock's file descriptor, or -1.
-        filter: The system call filter, where it can be assembled before the process is there.
+        filter: The call that puts on the filter of system calls, where that can be made before the process is there.
         memory_bytes: Address space of a program's process, with what it was forked with.
         max_processes: Of this user, with threads; -1 sets no bound.
         first_user: Root only: the first of the USERS_PER_ZYGOTE ids that a zygote's programs take in turn.
@@ -42,7 +41,7 @@ class Confinement:
     active: frozenset[str]
     missing: dict[str, str] = field(default_factory=dict)
     ruleset: int = -1
-    filter: Filter | None = None
+    filter: Callable[[], object] | None = None
     memory_bytes: int = 1 << 29
     max_processes: int = -1
     first_user: int = FIRST_UID

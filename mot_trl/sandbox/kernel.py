@@ -58,9 +58,10 @@ def ready_syscall(number: int, *arguments: object) -> Callable[[], int]:
     return _ready("syscall", *(ctypes.c_long(a) if isinstance(a, int) else a for a in (number, *arguments)))
 
 
-def ready_prctl(option: int, *arguments: int) -> Callable[[], int]:
+def ready_prctl(option: int, *arguments: object) -> Callable[[], int]:
     """A call of prctl; see `ready_syscall`."""
-    return _ready("prctl", option, *map(ctypes.c_ulong, [*arguments, 0, 0, 0, 0][:4]))
+    padded = [*arguments, 0, 0, 0, 0][:4]
+    return _ready("prctl", option, *(ctypes.c_ulong(a) if isinstance(a, int) else a for a in padded))
 
 
 def fork() -> int:

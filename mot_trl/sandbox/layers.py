@@ -91,7 +91,7 @@ def _prepare_filters(confinement: Confinement, allowed: list[str]) -> Confinemen
     if "seccomp" in confinement.active and not seccomp.supported():
         confinement = confinement.without("seccomp", f"no table of system calls for {kernel.MACHINE}")
     if {"seccomp", "pids"} <= confinement.active:
-        confinement = replace(confinement, filter=seccomp.Filter(1))  # the first process of its own list
+        confinement = replace(confinement, filter=seccomp.ready_filter(1))  # the first process of its own list
     if "landlock" in confinement.active:
         if not landlock.version():
             return confinement.without("landlock", "not in this kernel")

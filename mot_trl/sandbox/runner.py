@@ -139,6 +139,7 @@ class ProgramRunner:
     Args:
         workers: Programs run at a time; by default one for each processor this process may use.
         timeout: Seconds of a program's own time, for all its tests together.
+        test_timeout: Seconds of it for any one test, or for loading; by default, as many as for all.
         memory_mb: MiB of address space a program may add to that of a Python with `preload` imported.
         isolation: "strict" demands every layer that this user can have; "auto" takes seccomp with Landlock, or
             namespaces with a private root.
@@ -157,6 +158,7 @@ class ProgramRunner:
         *,
         workers: int | None = None,
         timeout: float = 5.0,
+        test_timeout: float | None = None,
         memory_mb: int = 512,
         isolation: Isolation = "auto",
         preload: Sequence[str] = (),
@@ -166,15 +168,18 @@ class ProgramRunner:
         """Keep the settings; no process starts yet."""
         if isolation not in ("auto", "strict"):
             raise ValueError(f"Unknown isolation {isolation!r}; choose 'auto' or 'strict'.")
-        if timeout <= 0 or memory_mb <= 0 or (workers is not None and workers <= 0):
+        test_timeout = timeout if test_timeout is None else test_timeout
+        if min(timeout, test_timeout, memory_mb, 1 if workers is None else workers) <= 0:
             raise ValueError(
-                f"workers={workers}, timeout={timeout} and memory_mb={memory_mb} must be greater than zero."
+                f"workers={workers}, timeout={timeout}, test_timeout={test_timeout} and memory_mb={memory_mb} must be "
+                "greater than zero."
             )
         self.workers = workers or _processors()
         self._isolation = isolation
         self._allow_weak = allow_weak_isolation
         self._settings = {
             "timeout": timeout,
+            "test_timeout": test_timeout,
             "memory_mb": memory_mb,
             "preload": list(preload),
             "layers": sorted(layers),

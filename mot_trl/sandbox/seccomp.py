@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import struct
+from collections.abc import Callable
 
 from mot_trl.sandbox import kernel
 
@@ -178,18 +179,14 @@ def instructions(pid: int) -> list[Instruction]:
 
 
 class _Program(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
-class Filter:
-    """The filter, assembled for a process that knows itself as `pid`."""
+def ready_filter(pid: int) -> Callable[[], int]:
+    """A call that filters the system calls of a process, which knows itself as `pid`, for good.
 
-    def __init__(self, pid: int) -> None:
-        """Assemble it: worth doing once, before forking."""
-        steps = instructions(pid)
-        self._code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
-        self._program = _Program(len(steps), ctypes.addressof(self._code))
-
-        address = ctypes.addressof(self._program)
-        # Filters this process's system calls for good; needs PR_SET_NO_NEW_PRIVS before. Raises OSError.
-        self.install = kernel.ready_prctl(kernel.PR_SET_SECCOMP, kernel.SECCOMP_MODE_FILTER, address)
+    It needs PR_SET_NO_NEW_PRIVS before. Raises OSError when called. Making it is worth doing once, before forking.
+    """
+    steps = instructions(pid)
+    program = _Program(len(steps), b"".join(struct.pack("HBBI", *step) for step in steps))
+    return kernel.ready_prctl(kernel.PR_SET_SECCOMP, kernel.SECCOMP_MODE_FILTER, ctypes.byref(program))

@@ -57,7 +57,7 @@ def main() -> None:
     sys.setrecursionlimit(_RECURSION)
     signal.signal(signal.SIGALRM, _time_is_up)
     while _trainer_lives(runner, trainer):
-        result = _judge(zygote, confinement, runner, proc)
+        result = _judge(zygote, confinement, runner, proc, settings["test_timeout"])
         runner.send(result.__dict__)
 
 
@@ -75,14 +75,14 @@ def _trainer_lives(runner: Channel, trainer: int) -> bool:
     return True
 
 
-def _judge(zygote: Zygote, confinement: Confinement, runner: Channel, proc: int) -> Result:
+def _judge(zygote: Zygote, confinement: Confinement, runner: Channel, proc: int, test_timeout: float) -> Result:
     message: dict[str, Any] = runner.receive(Deadline(START_SECONDS))
     # A runner that hangs up does not want the answer any more: the program ends with this process.
     channel = Channel(zygote.start(), watch=runner.end)
     # The stopwatch does not run while this process looks at what the program sent, and that can be made slow.
     signal.setitimer(signal.ITIMER_REAL, PATIENCE * confinement.timeout + _COMPARING_SECONDS)
     try:
-        stopwatch = Stopwatch(confinement.timeout, zygote.pid, proc)
+        stopwatch = Stopwatch(confinement.timeout, test_timeout, zygote.pid, proc)
         return Judge(Program(channel, stopwatch), message).result()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -14,6 +14,7 @@ import hostile_suite
 import pytest
 
 from mot_trl.sandbox import Job, ProgramRunner, Score
+from mot_trl.sandbox.confinement import ALL
 
 ADD = "def add(a, b):\n    return a + b\n"
 ADD_TESTS = ("assert add(1, 2) == 3", "assert add('x', 'y') == 'xy'")
@@ -249,6 +250,16 @@ def test_time_in_the_queue_does_not_count(runner):
     assert all(0.1 < result.seconds < 2 for result in results)
 
 
+@pytest.mark.parametrize(("naps", "status"), [(0.4, "passed"), (4.0, "timeout")])
+def test_one_test_may_have_less_time_than_all_of_them(naps, status):
+    program = f"import time\n\ndef f():\n    time.sleep({naps})\n    return 1"
+
+    with ProgramRunner(workers=1, timeout=30.0, test_timeout=1.0) as runner:
+        result = runner.run(Job(program, ("assert f() == 1",) * 4, (("f", "f"),)))
+
+    assert (result.status, result.passed) == (status, all(result.verdicts))
+
+
 @pytest.mark.slow
 def test_two_thousand_jobs_at_once_keep_their_order(runner):
     jobs = [Job(f"def f():\n    return {n}", (f"assert f() == {n - n % 2}",), (("f", "f"),)) for n in range(2_000)]
@@ -422,6 +433,19 @@ def test_trusted_functions_score_untrusted_data(runner):
     assert not unsendable.judged
 
 
+@pytest.mark.parametrize("layer", ALL)
+def test_any_layer_may_be_missing(runner, layer):
+    lacks = {name for name, reason in runner.layers().items() if reason}
+    need_it = {"namespaces": {"pids", "root"}, "no_new_privs": {"landlock", "seccomp"}}.get(layer, set())
+
+    with ProgramRunner(workers=1, layers=set(ALL) - {layer}, allow_weak_isolation=True) as weaker:
+        missing = {name for name, reason in weaker.layers().items() if reason}
+        status = run_add(weaker, ADD).status
+
+    assert status == "passed"
+    assert missing == {layer, *need_it, *lacks}
+
+
 def test_strict_isolation_refuses_to_run_with_less():
     with pytest.raises(RuntimeError, match="seccomp"):
         ProgramRunner(workers=1, isolation="strict", layers=["rlimits", "landlock", "no_new_privs"]).run(
@@ -439,7 +463,9 @@ def test_weak_isolation_must_be_asked_for():
         assert run_add(weak, ADD).passed
 
 
-@pytest.mark.parametrize("options", [{"workers": 0}, {"timeout": 0}, {"memory_mb": -1}, {"isolation": "none"}])
+@pytest.mark.parametrize(
+    "options", [{"workers": 0}, {"timeout": 0}, {"test_timeout": -1}, {"memory_mb": -1}, {"isolation": "none"}]
+)
 def test_nonsense_options_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         ProgramRunner(**options)
