@@ -8,24 +8,24 @@ import sys
 import types
 from typing import Any, NoReturn
 
-from mot_trl.sandbox import codec, layers
+from mot_trl.sandbox import codec, confine
 from mot_trl.sandbox.channel import Channel, ClosedError
+from mot_trl.sandbox.confinement import LayerError
 
 _MAX_KEPT = 10_000
 _ENCODING_DEPTH = 5_000
 _REHEARSALS = 10
 
 
-def run(confinement: layers.Confinement, end: int) -> NoReturn:
-    """Confine this process, then serve one supervisor at the other end until it hangs up."""
+def run(steps: confine.Steps) -> NoReturn:
+    """Confine this process, then serve the supervisor at the other end of CHANNEL_FD until it hangs up."""
     # Whatever happens here, from a bug to a program that closes the channel, is seen by the supervisor as an answer
     # that is wrong or never comes.
     with contextlib.suppress(BaseException):
-        layers.arrange_files(confinement, end)
-        channel = Channel(socket.socket(fileno=layers.CHANNEL_FD))
+        channel = Channel(confine.CHANNEL_FD)
         try:
-            layers.confine(confinement)
-        except layers.LayerError as error:
+            confine.put_on(steps)
+        except LayerError as error:
             channel.send({"failed": str(error)})
             raise
         channel.send({"ready": True})
@@ -38,14 +38,14 @@ def rehearse() -> None:
     for _ in range(_REHEARSALS):
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            supervisor = Channel(ours)
+            supervisor = Channel(ours.fileno())
             program = "def add(a, b):\n    return a + b\n"
             supervisor.send({"program": program, "prelude": "", "entry_points": [["add", "add"]]})
             for arguments in ([1, 2], [[1], [2]], ["a", "b"], [1.5, 2.5]):
                 supervisor.send({"do": "call", "target": "add", "inputs": [arguments, {"dict": []}]})
             ours.shutdown(socket.SHUT_WR)
             with contextlib.suppress(ClosedError):
-                _Candidate(Channel(theirs)).serve()
+                _Candidate(Channel(theirs.fileno())).serve()
     sys.modules.pop("program", None)
 
 
@@ -73,7 +73,8 @@ class _Candidate:
         sys.modules["program"] = module
         names = module.__dict__
         try:
-            exec(compile(message["prelude"], "<prelude>", "exec"), names)
+            if message["prelude"]:
+                exec(compile(message["prelude"], "<prelude>", "exec"), names)
             code = compile(message["program"], "<program>", "exec", dont_inherit=True)
         except BaseException as error:
             self._channel.send({"invalid": _words(error)})
@@ -92,6 +93,8 @@ class _Candidate:
 
     @staticmethod
     def _resolve(path: str, names: dict[str, Any]) -> Any:
+        if path in names:
+            return names[path]
         module, colon, name = path.partition(":")
         return getattr(importlib.import_module(module), name) if colon else eval(path, names)
 

@@ -2,7 +2,6 @@
 
 import os
 import select
-import socket
 import struct
 import time
 from typing import Any, Protocol
@@ -48,17 +47,17 @@ class Deadline:
 class Channel:
     """One end of a socket pair, read and written against a clock; without one it waits for ever."""
 
-    def __init__(self, end: socket.socket, *, limit: int = codec.MAX_BYTES, watch: int = -1) -> None:
+    def __init__(self, end: int, *, limit: int = codec.MAX_BYTES, watch: int = -1) -> None:
         """Take the socket over.
 
         Args:
-            end: The socket.
+            end: The socket's file descriptor.
             limit: Bytes of the longest message to receive.
-            watch: Another socket; when that one is hung up, waiting ends with AbandonedError.
+            watch: Another socket's; when that one is hung up, waiting ends with AbandonedError.
         """
-        end.setblocking(False)
+        os.set_blocking(end, False)
         self._watch = watch
-        self.socket = end
+        self.end = end
         self._limit = limit
 
     def send(self, message: object, clock: Clock | None = None) -> None:
@@ -73,15 +72,21 @@ class Channel:
             raise codec.TooLargeError(f"A message of {length:,} bytes is over the limit of {self._limit:,}.")
         return codec.loads(self._read(length, clock))
 
+    def hung_up(self) -> bool:
+        """Whether the other end is gone."""
+        poller = select.poll()
+        poller.register(self.end, 0)
+        return bool(poller.poll(0))
+
     def close(self) -> None:
         """Close this end."""
-        self.socket.close()
+        os.close(self.end)
 
     def _write(self, data: bytes, clock: Clock | None) -> None:
         view = memoryview(data)
         while view:
             try:
-                view = view[os.write(self.socket.fileno(), view) :]
+                view = view[os.write(self.end, view) :]
             except BlockingIOError:
                 self._wait(select.POLLOUT, clock)
             except OSError as error:
@@ -91,7 +96,7 @@ class Channel:
         parts = bytearray()
         while len(parts) < size:
             try:
-                part = os.read(self.socket.fileno(), min(size - len(parts), _CHUNK))
+                part = os.read(self.end, min(size - len(parts), _CHUNK))
             except BlockingIOError:
                 self._wait(select.POLLIN, clock)
                 continue
@@ -104,7 +109,7 @@ class Channel:
 
     def _wait(self, event: int, clock: Clock | None) -> None:
         poller = select.poll()
-        poller.register(self.socket.fileno(), event)
+        poller.register(self.end, event)
         remaining = None if clock is None else clock.remaining()
         if remaining is not None and remaining <= 0:
             raise DeadlineError

@@ -70,6 +70,7 @@ class Judge:
         self._load(job["program"], job["prelude"], job["entry_points"])
         names.update({name: Remote(self._program, name) for name, _ in job["entry_points"]})
         for number, code in enumerate([setup, *tests]):
+            self._program.stopwatch.lap()
             held = self._holds(code, names)
             if held is None:
                 return self._finish("unsupported", self._first_failure)

@@ -3,6 +3,9 @@
 import ctypes
 import os
 import platform
+import sys
+from collections.abc import Callable
+from functools import partial
 
 MACHINE = platform.machine()
 
@@ -25,6 +28,8 @@ SYS_MOUNT_SETATTR = 442
 SYS_CAPSET, SYS_PIVOT_ROOT = {"x86_64": (126, 155), "aarch64": (91, 41)}.get(MACHINE, (-1, -1))
 
 _libc = ctypes.CDLL(None, use_errno=True)
+# Keeps Python's global lock over a call: its one thread goes on in the child as it was.
+_python_libc = ctypes.PyDLL(None, use_errno=True)
 
 
 def _checked(name: str, status: int) -> int:
@@ -32,6 +37,40 @@ def _checked(name: str, status: int) -> int:
         code = ctypes.get_errno()
         raise OSError(code, f"{name}: {os.strerror(code)}")
     return status
+
+
+def _raised(status: int) -> int:
+    return _checked("system call", status)
+
+
+def _ready(name: str, *arguments: object) -> Callable[[], int]:
+    function = _libc[name]
+    function.restype = _raised
+    return partial(function, *arguments)
+
+
+def ready_syscall(number: int, *arguments: object) -> Callable[[], int]:
+    """A raw system call for a process to make that has just been forked; it raises OSError.
+
+    Whatever such a process writes to, be it the count of references to a name, costs the copy of a page. So arguments
+    are made before it is forked, and it looks nothing up.
+    """
+    return _ready("syscall", *(ctypes.c_long(a) if isinstance(a, int) else a for a in (number, *arguments)))
+
+
+def ready_prctl(option: int, *arguments: object) -> Callable[[], int]:
+    """A call of prctl; see `ready_syscall`."""
+    padded = [*arguments, 0, 0, 0, 0][:4]
+    return _ready("prctl", option, *(ctypes.c_ulong(a) if isinstance(a, int) else a for a in padded))
+
+
+def fork() -> int:
+    """Fork without Python's hooks, for a process that has only ever had one thread; raises OSError.
+
+    The hooks make the locks and names of threads anew, and write to so many pages in doing so that it costs the child
+    more than all else between its fork and its first instruction.
+    """
+    return _checked("fork", _python_libc.fork()) if sys.platform == "linux" else os.fork()
 
 
 def syscall(name: str, number: int, *arguments: object) -> int:
@@ -43,13 +82,7 @@ def syscall(name: str, number: int, *arguments: object) -> int:
 
 def prctl(option: int, *arguments: int) -> int:
     """Call prctl with unsigned long arguments; raises OSError."""
-    padded = [*arguments, 0, 0, 0, 0][:4]
-    return _checked(f"prctl({option})", _libc.prctl(option, *map(ctypes.c_ulong, padded)))
-
-
-def prctl_pointer(option: int, value: int, pointer: object) -> int:
-    """Call prctl with a value and a pointer to a structure; raises OSError."""
-    return _checked(f"prctl({option})", _libc.prctl(option, ctypes.c_ulong(value), pointer))
+    return ready_prctl(option, *arguments)()
 
 
 def unshare(flags: int) -> None:
@@ -111,14 +144,11 @@ class _CapabilityData(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint32) for name in ("effective", "permitted", "inheritable")]
 
 
-_capability_header = _CapabilityHeader(version=0x20080522, pid=0)
-_capability_sets = (_CapabilityData * 2)()
-
-
-def keep_capabilities(mask: int) -> None:
-    """Give up every capability whose bit is not in `mask` (below bit 32); raises OSError."""
-    _capability_sets[0].effective = _capability_sets[0].permitted = mask
-    syscall("capset", SYS_CAPSET, ctypes.byref(_capability_header), ctypes.byref(_capability_sets))
+def ready_capset(mask: int) -> Callable[[], int]:
+    """A call that gives up every capability whose bit is not in `mask` (below bit 32); see `ready_syscall`."""
+    header = _CapabilityHeader(version=0x20080522, pid=0)
+    sets = (_CapabilityData * 2)(_CapabilityData(effective=mask, permitted=mask))
+    return ready_syscall(SYS_CAPSET, ctypes.byref(header), ctypes.byref(sets))
 
 
 def drop_bounding_set() -> None:

@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from mot_trl.sandbox import kernel
 
@@ -61,6 +61,6 @@ def _allow_reading(ruleset: int, path: str) -> None:
         os.close(opened)
 
 
-def restrict(ruleset: int) -> None:
-    """Put this process under the ruleset for good; needs PR_SET_NO_NEW_PRIVS before. Raises OSError."""
-    kernel.syscall("landlock", kernel.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0)
+def ready_restrict(ruleset: int) -> Callable[[], int]:
+    """A call that puts a process under the ruleset for good; needs PR_SET_NO_NEW_PRIVS before. Raises OSError."""
+    return kernel.ready_syscall(kernel.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0)

@@ -1,69 +1,19 @@
-"""The layers around a program: prepared once in the zygote, put on in each program's process."""
+"""Which layers this machine gives: the zygote is put into its namespaces, and a child tries all the rest on."""
 
 import contextlib
-import fcntl
-import math
 import os
 import resource
-import signal
 import socket
 import sys
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import replace
 from typing import NoReturn
 
-from mot_trl.sandbox import kernel, landlock, namespaces, paths, seccomp
+from mot_trl.sandbox import confine, kernel, landlock, namespaces, paths, seccomp
+from mot_trl.sandbox.confinement import ALL, FIRST_UID, MAX_THREADS, UIDS, USERS_PER_ZYGOTE, Confinement, LayerError
 
-ALL = ("rlimits", "no_new_privs", "uid", "landlock", "seccomp", "namespaces", "pids", "root")
-CHANNEL_FD = 3
-_RULESET_FD = 4
-
-# systemd hands out ids of this range for a service's lifetime, so nobody's files have them.
-_FIRST_UID, _UIDS = 64_000, 1_000
-_MAX_THREADS = 64
-_STACK_BYTES = 64 << 20
-_MAX_FILES = 64
 # What an ordinary user's other programs may start before a program's threads are refused.
 _SPARE_TASKS = 1_000
-
-
-class LayerError(Exception):
-    """A layer that this machine does not give."""
-
-    def __init__(self, layer: str, reason: object) -> None:
-        """Name the layer, out of `ALL`, and say why."""
-        super().__init__(f"{layer}: {reason}")
-        self.layer, self.reason = layer, str(reason)
-
-
-@dataclass(frozen=True)
-class Confinement:
-    """What each program's process puts on.
-
-    Args:
-        active: Names out of `ALL`.
-        missing: For each other name, the reason.
-        ruleset: Landlock's file descriptor, or -1.
-        filter: The system call filter, where it can be assembled before the process is there.
-        memory_bytes: Address space of a program's process, with what it was forked with.
-        max_processes: Of this user, with threads; -1 sets no bound.
-        timeout: Seconds; a program may use no more processor time than twice this.
-        read_any: Keep the capability to read what Landlock allows, though its owner does not. Root only, for a Python
-            that lies in a directory closed to others.
-    """
-
-    active: frozenset[str]
-    missing: dict[str, str] = field(default_factory=dict)
-    ruleset: int = -1
-    filter: seccomp.Filter | None = None
-    memory_bytes: int = 1 << 29
-    max_processes: int = -1
-    timeout: float = 5.0
-    read_any: bool = False
-
-    def without(self, layer: str, reason: str) -> "Confinement":
-        """The same, less one layer."""
-        return replace(self, active=self.active - {layer}, missing={**self.missing, layer: reason})
 
 
 def prepare(wanted: Collection[str], *, memory_bytes: int, timeout: float) -> Confinement:
@@ -84,7 +34,7 @@ def prepare(wanted: Collection[str], *, memory_bytes: int, timeout: float) -> Co
         return confinement
     if os.geteuid() != 0:
         confinement = confinement.without("uid", "only root can give programs another user's id")
-    confinement = replace(confinement, max_processes=_max_processes(confinement))
+    confinement = replace(confinement, max_processes=_max_processes(confinement), first_user=_first_user())
     allowed = paths.readable()
     paths.keep_readable_imports(allowed)
     confinement = _enter_namespaces(confinement, allowed)
@@ -103,16 +53,21 @@ def _address_space() -> int:
         return 1 << 30
 
 
+def _first_user() -> int:
+    groups = UIDS // USERS_PER_ZYGOTE
+    return FIRST_UID + os.getpid() % groups * USERS_PER_ZYGOTE
+
+
 def _max_processes(confinement: Confinement) -> int:
     """RLIMIT_NPROC counts all of a user's tasks: a bound for one program needs a user of its own, or a head count."""
     if os.geteuid() == 0:
-        return _MAX_THREADS if "uid" in confinement.active else -1
+        return MAX_THREADS if "uid" in confinement.active else -1
     tasks = 0
     for entry in os.scandir("/proc"):
         with contextlib.suppress(OSError):
             if entry.name.isdigit() and entry.stat().st_uid == os.geteuid():
                 tasks += len(os.listdir(f"/proc/{entry.name}/task"))
-    return tasks + _SPARE_TASKS + _MAX_THREADS
+    return tasks + _SPARE_TASKS + MAX_THREADS
 
 
 def _enter_namespaces(confinement: Confinement, allowed: list[str]) -> Confinement:
@@ -136,7 +91,7 @@ def _prepare_filters(confinement: Confinement, allowed: list[str]) -> Confinemen
     if "seccomp" in confinement.active and not seccomp.supported():
         confinement = confinement.without("seccomp", f"no table of system calls for {kernel.MACHINE}")
     if {"seccomp", "pids"} <= confinement.active:
-        confinement = replace(confinement, filter=seccomp.Filter(1))  # the first process of its own list
+        confinement = replace(confinement, filter=seccomp.ready_filter(1))  # the first process of its own list
     if "landlock" in confinement.active:
         if not landlock.version():
             return confinement.without("landlock", "not in this kernel")
@@ -180,9 +135,10 @@ def _put_on_and_tell(confinement: Confinement, channel: int) -> NoReturn:
                 _continue_in_child()  # as the zygote
                 enter_private_pids(os.pidfd_open(os.getpid()))
                 _continue_in_child()  # as a program's process
-            confine_zygote(confinement)
-            channel = arrange_files(confinement, channel)
-            confine(confinement)
+            confine.put_on(confine.for_zygote(confinement))
+            (channel,) = confine.arrange_files(confinement, channel)
+            channel = os.dup2(channel, confine.CHANNEL_FD)
+            confine.put_on(confine.for_program(confinement, 0))
             _check_reading()
             os.write(channel, b"ok")
         except LayerError as error:
@@ -212,86 +168,3 @@ def enter_private_pids(own: int = -1) -> None:
         namespaces.enter_private_pids(own)
     except OSError as error:
         raise LayerError("pids", error) from None
-
-
-def die_with_parent() -> None:
-    """Have the kernel end this process when its parent ends."""
-    if sys.platform == "linux":
-        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def arrange_files(confinement: Confinement, channel: int) -> int:
-    """Close every file but `channel`, which becomes CHANNEL_FD, and point 0 to 2 at /dev/null."""
-    high = [fcntl.fcntl(file, fcntl.F_DUPFD, _MAX_FILES // 2) for file in (channel, confinement.ruleset) if file >= 0]
-    null = os.open("/dev/null", os.O_RDWR)
-    for file in range(3):
-        os.dup2(null, file)
-    for file, source in zip((CHANNEL_FD, _RULESET_FD), high, strict=False):
-        os.dup2(source, file, inheritable=False)
-    os.closerange(CHANNEL_FD + len(high), 1 << 16)
-    return CHANNEL_FD
-
-
-def confine_zygote(confinement: Confinement) -> None:
-    """Put on the zygote what each program's process can inherit: cheaper than once for each. Raises LayerError."""
-    if "rlimits" in confinement.active:
-        _tried_layer("rlimits", lambda: _limit_resources(confinement))
-    if "no_new_privs" in confinement.active:
-        _tried_layer("no_new_privs", lambda: kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1))
-
-
-def confine(confinement: Confinement) -> None:
-    """Put the rest on this process, a child of the zygote, after `arrange_files`. Raises LayerError."""
-    os.setpgid(0, 0)
-    if "rlimits" in confinement.active:
-        # Not the zygote's: its own time would count against it.
-        seconds = math.ceil(2 * confinement.timeout) + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    if sys.platform != "linux":
-        return
-    if "uid" in confinement.active:
-        _tried_layer("uid", lambda: _become_nobody(confinement.read_any))
-    kernel.keep_capabilities((1 << kernel.CAP_DAC_READ_SEARCH) if confinement.read_any else 0)
-    # A change of user id clears this, so it comes after. The supervisor waits for a sign of life, then it holds.
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-    if "landlock" in confinement.active:
-        _tried_layer("landlock", lambda: landlock.restrict(_RULESET_FD))
-        os.close(_RULESET_FD)
-    if "seccomp" in confinement.active:
-        _tried_layer("seccomp", lambda: (confinement.filter or seccomp.Filter(os.getpid())).install())
-
-
-def _tried_layer(layer: str, put_on: Callable[[], object]) -> None:
-    try:
-        put_on()
-    except (OSError, ValueError) as error:
-        raise LayerError(layer, error) from None
-
-
-def _limit_resources(confinement: Confinement) -> None:
-    limits = {
-        "AS": confinement.memory_bytes,
-        "FSIZE": 0,
-        "NOFILE": _MAX_FILES,
-        "CORE": 0,
-        "STACK": _STACK_BYTES,
-        "MEMLOCK": 0,
-        "MSGQUEUE": 0,
-        "NPROC": confinement.max_processes,
-    }
-    for name, limit in limits.items():
-        kind = getattr(resource, f"RLIMIT_{name}", None)
-        if kind is not None and limit >= 0:
-            hard = resource.getrlimit(kind)[1]
-            bound = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-            resource.setrlimit(kind, (bound, bound))
-
-
-def _become_nobody(read_any: bool) -> None:
-    nobody = _FIRST_UID + os.getppid() % _UIDS if os.getppid() else _FIRST_UID
-    if read_any:
-        kernel.prctl(kernel.PR_SET_KEEPCAPS, 1)
-    os.setgroups([])
-    os.setresgid(nobody, nobody, nobody)
-    os.setresuid(nobody, nobody, nobody)

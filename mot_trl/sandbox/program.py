@@ -34,10 +34,12 @@ class Program:
         self.classes: dict[str, Any] = {}
 
     def await_start(self) -> None:
-        """Wait until the process is confined. Raises RuntimeError if it could not be."""
+        """Wait until the process is confined. Raises RuntimeError if it could not be, or has died in waiting since."""
         answer = self._channel.receive(Deadline(START_SECONDS))
         if answer != {"ready": True}:
             raise RuntimeError(f"The program's process was not confined: {str(answer)[:500]}")
+        if self._channel.hung_up():
+            raise RuntimeError("The program's process died before it had a program.")
 
     def ask(self, message: object | None) -> dict[str, Any]:
         """Send `message`, if any, and return the answer. Raises EndedError when there is none worth reading."""

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from mot_trl.sandbox import codec, layers
+from mot_trl.sandbox import codec, confinement
 from mot_trl.sandbox.channel import Channel, ClosedError, Deadline, DeadlineError
 from mot_trl.sandbox.job import Job, Result, Score
 from mot_trl.sandbox.stopwatch import PATIENCE
@@ -82,7 +82,7 @@ class _Slot:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,  # Ctrl-C is for the trainer, which then ends the zygote
             )
-        self._channel = Channel(ours, limit=2 * codec.MAX_BYTES)
+        self._channel = Channel(ours.detach(), limit=2 * codec.MAX_BYTES)
         try:
             hello = self._channel.receive(Deadline(_START_SECONDS))
         except (OSError, codec.CodecError) as error:
@@ -139,13 +139,14 @@ class ProgramRunner:
     Args:
         workers: Programs run at a time; by default one for each processor this process may use.
         timeout: Seconds of a program's own time, for all its tests together.
+        test_timeout: Seconds of it for any one test, or for loading; by default, as many as for all.
         memory_mb: MiB of address space a program may add to that of a Python with `preload` imported.
         isolation: "strict" demands every layer that this user can have; "auto" takes seccomp with Landlock, or
             namespaces with a private root.
         preload: Modules to import once, before any program: for programs that import them (NumPy), or for `Score`.
         allow_weak_isolation: Run even where "auto" has too little, for instance on macOS. A hostile program can then
             do what you can.
-        layers: Use only these, out of `mot_trl.sandbox.layers.ALL`. For tests and for measuring.
+        layers: Use only these, out of `mot_trl.sandbox.confinement.ALL`. For tests and for measuring.
 
     Raises:
         ValueError: At once, on arguments out of range.
@@ -157,24 +158,28 @@ class ProgramRunner:
         *,
         workers: int | None = None,
         timeout: float = 5.0,
+        test_timeout: float | None = None,
         memory_mb: int = 512,
         isolation: Isolation = "auto",
         preload: Sequence[str] = (),
         allow_weak_isolation: bool = False,
-        layers: Collection[str] = layers.ALL,
+        layers: Collection[str] = confinement.ALL,
     ) -> None:
         """Keep the settings; no process starts yet."""
         if isolation not in ("auto", "strict"):
             raise ValueError(f"Unknown isolation {isolation!r}; choose 'auto' or 'strict'.")
-        if timeout <= 0 or memory_mb <= 0 or (workers is not None and workers <= 0):
+        test_timeout = timeout if test_timeout is None else test_timeout
+        if min(timeout, test_timeout, memory_mb, 1 if workers is None else workers) <= 0:
             raise ValueError(
-                f"workers={workers}, timeout={timeout} and memory_mb={memory_mb} must be greater than zero."
+                f"workers={workers}, timeout={timeout}, test_timeout={test_timeout} and memory_mb={memory_mb} must be "
+                "greater than zero."
             )
         self.workers = workers or _processors()
         self._isolation = isolation
         self._allow_weak = allow_weak_isolation
         self._settings = {
             "timeout": timeout,
+            "test_timeout": test_timeout,
             "memory_mb": memory_mb,
             "preload": list(preload),
             "layers": sorted(layers),
@@ -221,7 +226,7 @@ class ProgramRunner:
         """Each layer's name, and why it is missing, or ""; raises RuntimeError where too many are."""
         self._check()
         hello = next(slot.layers for slot in self._slots if slot.layers)
-        return {name: hello["missing"].get(name, "") for name in layers.ALL}
+        return {name: hello["missing"].get(name, "") for name in confinement.ALL}
 
     def run(self, job: Job | Score) -> Result:
         """Run one job."""
@@ -262,7 +267,7 @@ class ProgramRunner:
 
     def _judge_layers(self, active: set[str], missing: dict[str, str]) -> None:
         reasons = "; ".join(f"{layer} ({reason})" for layer, reason in sorted(missing.items())) or "nothing"
-        needed = set(layers.ALL) - (set() if os.geteuid() == 0 else {"uid"})
+        needed = set(confinement.ALL) - (set() if os.geteuid() == 0 else {"uid"})
         enough = {"landlock", "seccomp", "no_new_privs", "rlimits"} <= active or {
             "namespaces",
             "pids",

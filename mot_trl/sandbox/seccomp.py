@@ -3,11 +3,12 @@
 import ctypes
 import errno
 import struct
+from collections.abc import Callable
 
 from mot_trl.sandbox import kernel
 
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _RETURN = 0x20, 0x15, 0x35, 0x06
+_LOAD, _JUMP, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x06
 _NUMBER, _ARCHITECTURE = 0, 4
 _X32_BIT = 0x40000000
 _NEWEST_KNOWN = 434
@@ -166,9 +167,10 @@ def instructions(pid: int) -> list[Instruction]:
     ]
     if kernel.MACHINE == "x86_64":
         program += [(_JUMP_GREATER_EQUAL, 0, 1, _X32_BIT), (_RETURN, 0, 0, _KILL)]
-    for numbers in _PLAIN.values():
-        if (number := numbers[machine]) is not None:
-            program += _only_for(number, [(_RETURN, 0, 0, _ALLOW)])
+    plain = [number for numbers in _PLAIN.values() if (number := numbers[machine]) is not None]
+    # All jump to one return: every program's process has the filter compiled for it anew, so it had better be short.
+    program += [(_JUMP_EQUAL, left, 0, number) for left, number in zip(range(len(plain), 0, -1), plain, strict=True)]
+    program += [(_JUMP, 0, 0, 1), (_RETURN, 0, 0, _ALLOW)]
     for name, body in bodies.items():
         program += _only_for(checked[name], body)
     # Libraries probe for new system calls and expect ENOSYS where there are none.
@@ -177,18 +179,14 @@ def instructions(pid: int) -> list[Instruction]:
 
 
 class _Program(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
-class Filter:
-    """The filter, assembled for a process that knows itself as `pid`."""
+def ready_filter(pid: int) -> Callable[[], int]:
+    """A call that filters the system calls of a process, which knows itself as `pid`, for good.
 
-    def __init__(self, pid: int) -> None:
-        """Assemble it: worth doing once, before forking."""
-        steps = instructions(pid)
-        self._code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
-        self._program = _Program(len(steps), ctypes.addressof(self._code))
-
-    def install(self) -> None:
-        """Filter this process's system calls for good; needs PR_SET_NO_NEW_PRIVS before. Raises OSError."""
-        kernel.prctl_pointer(kernel.PR_SET_SECCOMP, kernel.SECCOMP_MODE_FILTER, ctypes.byref(self._program))
+    It needs PR_SET_NO_NEW_PRIVS before. Raises OSError when called. Making it is worth doing once, before forking.
+    """
+    steps = instructions(pid)
+    program = _Program(len(steps), b"".join(struct.pack("HBBI", *step) for step in steps))
+    return kernel.ready_prctl(kernel.PR_SET_SECCOMP, kernel.SECCOMP_MODE_FILTER, ctypes.byref(program))

@@ -13,15 +13,18 @@ _WORTH_A_LOOK = 0.05
 class Stopwatch:
     """The program's own time: that in which an answer is awaited, less what it waited for a processor."""
 
-    def __init__(self, limit: float, parent: int, proc: int) -> None:
-        """Count for the only child of the process `parent`.
+    def __init__(self, limit: float, lap_limit: float, parent: int, proc: int) -> None:
+        """Count for the youngest child of the process `parent`.
 
         Args:
-            limit: Seconds.
+            limit: Seconds in all.
+            lap_limit: Seconds of any one lap.
             parent: Its zygote.
             proc: An open /proc, or -1: then nothing is known of waiting for processors.
         """
         self._limit = limit
+        self._lap_limit = lap_limit
+        self._lap_wall = self._lap_seconds = 0.0
         self._parent = parent
         self._proc = proc
         self._waited = 0.0
@@ -36,6 +39,10 @@ class Stopwatch:
         self._waited = self._wall()
         self._started = None
 
+    def lap(self) -> None:
+        """Begin another lap."""
+        self._lap_wall, self._lap_seconds = self._wall(), self.seconds()
+
     def seconds(self) -> float:
         """The program's own time so far."""
         wall = self._wall()
@@ -48,9 +55,16 @@ class Stopwatch:
     def remaining(self) -> float:
         """Seconds left; 0 or less when time is up."""
         wall = self._wall()
-        if wall < self._limit:
-            return self._limit - wall
-        return min(self._limit - self.seconds(), PATIENCE * self._limit - wall)
+        lap_wall = wall - self._lap_wall
+        if wall < self._limit and lap_wall < self._lap_limit:
+            return min(self._limit - wall, self._lap_limit - lap_wall)
+        seconds = self.seconds()
+        return min(
+            self._limit - seconds,
+            self._lap_limit - (seconds - self._lap_seconds),
+            PATIENCE * self._limit - wall,
+            PATIENCE * self._lap_limit - lap_wall,
+        )
 
     def _wall(self) -> float:
         return self._waited + (0.0 if self._started is None else time.monotonic() - self._started)
@@ -59,7 +73,7 @@ class Stopwatch:
         """Seconds the process has had a processor, and seconds it has waited for one; zeros where that is unknown."""
         with contextlib.suppress(OSError, ValueError):
             # Looked up, as the zygote may know its child by a number of its own process list.
-            (child,) = self._read(f"{self._parent}/task/{self._parent}/children").split()
+            *_, child = self._read(f"{self._parent}/task/{self._parent}/children").split()
             computed, queued, _ = map(int, self._read(f"{child}/schedstat").split())
             return computed / 1e9, queued / 1e9
         return 0.0, 0.0

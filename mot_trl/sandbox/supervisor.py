@@ -6,12 +6,12 @@ import os
 import resource
 import select
 import signal
-import socket
 import sys
 from typing import Any, NoReturn
 
 from mot_trl.sandbox import layers
 from mot_trl.sandbox.channel import Channel, Deadline
+from mot_trl.sandbox.confinement import Confinement
 from mot_trl.sandbox.job import Result
 from mot_trl.sandbox.judge import Judge
 from mot_trl.sandbox.program import START_SECONDS, EndedError, Program
@@ -34,7 +34,7 @@ _RECURSION = 20_000
 def main() -> None:
     """Read the settings from the command line, say which layers there are, and serve until the runner is gone."""
     settings = json.loads(sys.argv[2])
-    runner = Channel(socket.socket(fileno=int(sys.argv[1])))
+    runner = Channel(int(sys.argv[1]))
     trainer = os.getppid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -57,7 +57,7 @@ def main() -> None:
     sys.setrecursionlimit(_RECURSION)
     signal.signal(signal.SIGALRM, _time_is_up)
     while _trainer_lives(runner, trainer):
-        result = _judge(zygote, confinement, runner, proc)
+        result = _judge(zygote, confinement, runner, proc, settings["test_timeout"])
         runner.send(result.__dict__)
 
 
@@ -68,24 +68,23 @@ def _time_is_up(*_: object) -> NoReturn:
 def _trainer_lives(runner: Channel, trainer: int) -> bool:
     """Wait for the next job. The socket closes with the trainer, unless a child of it holds a copy."""
     poller = select.poll()
-    poller.register(runner.socket.fileno(), select.POLLIN)
+    poller.register(runner.end, select.POLLIN)
     while not poller.poll(_ORPHAN_CHECK_MILLISECONDS):
         if os.getppid() != trainer:
             return False
     return True
 
 
-def _judge(zygote: Zygote, confinement: layers.Confinement, runner: Channel, proc: int) -> Result:
+def _judge(zygote: Zygote, confinement: Confinement, runner: Channel, proc: int, test_timeout: float) -> Result:
     message: dict[str, Any] = runner.receive(Deadline(START_SECONDS))
-    end = zygote.start()
+    # A runner that hangs up does not want the answer any more: the program ends with this process.
+    channel = Channel(zygote.start(), watch=runner.end)
     # The stopwatch does not run while this process looks at what the program sent, and that can be made slow.
     signal.setitimer(signal.ITIMER_REAL, PATIENCE * confinement.timeout + _COMPARING_SECONDS)
     try:
-        stopwatch = Stopwatch(confinement.timeout, zygote.pid, proc)
-        # A runner that hangs up does not want the answer any more: the program ends with this process.
-        program = Program(Channel(end, watch=runner.socket.fileno()), stopwatch)
-        return Judge(program, message).result()
+        stopwatch = Stopwatch(confinement.timeout, test_timeout, zygote.pid, proc)
+        return Judge(Program(channel, stopwatch), message).result()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        end.close()
+        channel.close()
         zygote.end()

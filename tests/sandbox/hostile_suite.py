@@ -114,6 +114,14 @@ def processes_with(mark: str) -> list[int]:
     return found
 
 
+def left_of(mark: str, expected: int) -> int:
+    """How many processes there are over those expected, once those that have been killed have had time to die."""
+    end = time.monotonic() + 10
+    while (left := len(processes_with(mark)) - expected) > 0 and time.monotonic() < end:
+        time.sleep(0.02)
+    return left
+
+
 def run_sandboxed(layers: list[str], names: list[str]) -> dict:
     """All programs through one runner; the results, and any harm."""
     sys.path.insert(0, str(HERE.parents[1]))
@@ -129,8 +137,8 @@ def run_sandboxed(layers: list[str], names: list[str]) -> dict:
         jobs = [Job(targets.fill_in(PROGRAMS[name]), TESTS, (("add", "add"),)) for name in names]
         honest = Job("def add(a, b):\n    return a + b\n", TESTS, (("add", "add"),))
         results = runner.run_many([*jobs, *[honest] * 8])
-        left = len(processes_with(f'"timeout": {timeout}')) - 4
-    time.sleep(0.1)
+        # Two workers, each with its zygote and a process for its next program.
+        left = left_of(f'"timeout": {timeout}', 6)
     report = {
         "programs": {
             name: {"status": r.status, "detail": r.detail, "seconds": r.seconds}
@@ -140,7 +148,7 @@ def run_sandboxed(layers: list[str], names: list[str]) -> dict:
         "harmed": targets.harmed(),
         "missing": missing,
         "left_while_open": left,
-        "left_after_close": len(processes_with(f'"timeout": {timeout}')),
+        "left_after_close": left_of(f'"timeout": {timeout}', 0),
         "seconds": round(time.monotonic() - started, 1),
     }
     targets.close()

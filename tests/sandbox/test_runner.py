@@ -14,6 +14,7 @@ import hostile_suite
 import pytest
 
 from mot_trl.sandbox import Job, ProgramRunner, Score
+from mot_trl.sandbox.confinement import ALL
 
 ADD = "def add(a, b):\n    return a + b\n"
 ADD_TESTS = ("assert add(1, 2) == 3", "assert add('x', 'y') == 'xy'")
@@ -249,6 +250,16 @@ def test_time_in_the_queue_does_not_count(runner):
     assert all(0.1 < result.seconds < 2 for result in results)
 
 
+@pytest.mark.parametrize(("naps", "status"), [(0.4, "passed"), (4.0, "timeout")])
+def test_one_test_may_have_less_time_than_all_of_them(naps, status):
+    program = f"import time\n\ndef f():\n    time.sleep({naps})\n    return 1"
+
+    with ProgramRunner(workers=1, timeout=30.0, test_timeout=1.0) as runner:
+        result = runner.run(Job(program, ("assert f() == 1",) * 4, (("f", "f"),)))
+
+    assert (result.status, result.passed) == (status, all(result.verdicts))
+
+
 @pytest.mark.slow
 def test_two_thousand_jobs_at_once_keep_their_order(runner):
     jobs = [Job(f"def f():\n    return {n}", (f"assert f() == {n - n % 2}",), (("f", "f"),)) for n in range(2_000)]
@@ -290,6 +301,37 @@ def test_a_killed_process_loses_nothing(victim):
         assert [result.status for result in results] == expected
         assert run_add(runner, ADD).passed
     assert wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in (supervisor, zygote, program)))
+
+
+def test_a_process_that_dies_before_it_has_a_program_loses_nothing():
+    with ProgramRunner(workers=1) as runner:
+        assert runner.layers()
+        zygote = children_of(runner.processes()[0])[0]
+        assert wait_until(lambda: children_of(zygote))
+        waiting = children_of(zygote)[0]
+        time.sleep(0.1)
+        os.kill(waiting, signal.SIGKILL)
+        assert wait_until(lambda: ") Z " in Path(f"/proc/{waiting}/stat").read_text())
+
+        assert [run_add(runner, ADD).status for _ in range(3)] == ["passed"] * 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give programs another user's id")
+def test_a_program_shares_no_user_with_the_one_that_may_still_be_dying():
+    jobs = [Job("import os\n\ndef f():\n    raise OSError(os.getuid())", ("f()",), (("f", "f"),))] * 3
+
+    with ProgramRunner(workers=1) as runner:
+        users = {result.detail for result in runner.run_many(jobs)}
+
+    assert len(users) == 3
+
+
+def test_programs_draw_different_random_numbers(runner):
+    jobs = [
+        Job("import random\nx = random.random()\n\ndef f():\n    raise ValueError(x)", ("f()",), (("f", "f"),))
+    ] * 4
+
+    assert len({result.detail for result in runner.run_many(jobs)}) == 4
 
 
 SCRIPT = """
@@ -391,6 +433,19 @@ def test_trusted_functions_score_untrusted_data(runner):
     assert not unsendable.judged
 
 
+@pytest.mark.parametrize("layer", ALL)
+def test_any_layer_may_be_missing(runner, layer):
+    lacks = {name for name, reason in runner.layers().items() if reason}
+    need_it = {"namespaces": {"pids", "root"}, "no_new_privs": {"landlock", "seccomp"}}.get(layer, set())
+
+    with ProgramRunner(workers=1, layers=set(ALL) - {layer}, allow_weak_isolation=True) as weaker:
+        missing = {name for name, reason in weaker.layers().items() if reason}
+        status = run_add(weaker, ADD).status
+
+    assert status == "passed"
+    assert missing == {layer, *need_it, *lacks}
+
+
 def test_strict_isolation_refuses_to_run_with_less():
     with pytest.raises(RuntimeError, match="seccomp"):
         ProgramRunner(workers=1, isolation="strict", layers=["rlimits", "landlock", "no_new_privs"]).run(
@@ -408,7 +463,9 @@ def test_weak_isolation_must_be_asked_for():
         assert run_add(weak, ADD).passed
 
 
-@pytest.mark.parametrize("options", [{"workers": 0}, {"timeout": 0}, {"memory_mb": -1}, {"isolation": "none"}])
+@pytest.mark.parametrize(
+    "options", [{"workers": 0}, {"timeout": 0}, {"test_timeout": -1}, {"memory_mb": -1}, {"isolation": "none"}]
+)
 def test_nonsense_options_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         ProgramRunner(**options)

@@ -112,7 +112,7 @@ def test_a_quarter_of_the_test_sets_own_solutions_pass():
     solutions = [json.loads(line)["completion"] for line in path.read_text().splitlines()]
     jobs = [programs.job(solution, row) for solution, row in zip(solutions, rows, strict=True)][::4]
 
-    with ProgramRunner(timeout=60.0, memory_mb=1024) as runner:
+    with ProgramRunner(timeout=60.0, test_timeout=10.0, memory_mb=1024) as runner:
         results = runner.run_many(jobs)
 
     assert len(results) == 57
