@@ -1,0 +1,102 @@
+"""Supervised training of the embedded model, from nothing, on pairs of question and completion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+IGNORED = -100
+"""The label of what is not learnt: questions and padding."""
+
+BATCHES_AT_ONCE = 32
+"""So many batches are drawn together and sorted by length, so that rows of a batch are hardly padded."""
+
+
+class Batch(NamedTuple):
+    """Rows padded on the right, which causal attention never looks at."""
+
+    input_ids: Int[Tensor, "B S"]
+    labels: Int[Tensor, "B S"]
+
+
+def batches(
+    pairs: Iterator[tuple[str, str]], tokenizer: PreTrainedTokenizerBase, *, batch_size: int
+) -> Iterator[Batch]:
+    """Batches of rows of a similar length, in random order."""
+    while True:
+        rows = _encode(list(islice(pairs, BATCHES_AT_ONCE * batch_size)), tokenizer)
+        rows.sort(key=lambda row: len(row[0]))
+        for index in torch.randperm(BATCHES_AT_ONCE).tolist():
+            yield _pad(rows[index * batch_size : (index + 1) * batch_size], int(tokenizer.pad_token_id or 0))
+
+
+def pretrain(
+    model: PreTrainedModel,
+    stream: Iterator[Batch],
+    *,
+    steps: int,
+    learning_rate: float,
+    warmup: float = 0.05,
+    weight_decay: float = 0.05,
+    log_every: int = 50,
+) -> PreTrainedModel:
+    """Learn from `steps` batches with AdamW: a linear warm-up, then a cosine down to a hundredth of the rate.
+
+    Prints the mean loss of a token (nats) and of a question every `log_every` steps.
+    """
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps, warmup))
+    model.train()
+    total = 0.0
+    for step, batch in enumerate(islice(stream, steps), start=1):
+        loss = _loss(model, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        total += loss.item()
+        if step % log_every == 0:
+            print(f"step {step} of {steps}: loss {total / log_every:.3f} nats a token", flush=True)
+            total = 0.0
+    return model.eval()
+
+
+def _encode(pairs: list[tuple[str, str]], tokenizer: PreTrainedTokenizerBase) -> list[tuple[list[int], int]]:
+    """Each pair's token ids, and how many of them are the prompt's."""
+    chats = [[{"role": "user", "content": question}] for question, _ in pairs]
+    prompts: Any = tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
+    completions = [completion + str(tokenizer.eos_token) for _, completion in pairs]
+    encoded = [tokenizer(texts, add_special_tokens=False)["input_ids"] for texts in (prompts, completions)]
+    return [(prompt + completion, len(prompt)) for prompt, completion in zip(*encoded, strict=True)]
+
+
+def _pad(rows: list[tuple[list[int], int]], pad_token_id: int) -> Batch:
+    longest = max(len(ids) for ids, _ in rows)
+    input_ids = torch.full((len(rows), longest), pad_token_id)
+    labels = torch.full((len(rows), longest), IGNORED)
+    for number, (ids, prompt) in enumerate(rows):
+        input_ids[number, : len(ids)] = torch.tensor(ids)
+        labels[number, prompt : len(ids)] = torch.tensor(ids[prompt:])
+    return Batch(input_ids, labels)
+
+
+def _loss(model: PreTrainedModel, batch: Batch) -> Tensor:
+    logits = model(input_ids=batch.input_ids, use_cache=False).logits
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), batch.labels[:, 1:].flatten(), ignore_index=IGNORED)
+
+
+def _rate(progress: float, warmup: float) -> float:
+    if progress < warmup:
+        return progress / warmup
+    return 0.01 + 0.99 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
