@@ -1,9 +1,16 @@
 """Models to begin with, where no download is possible."""
 
+from pathlib import Path
+
+import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
+from mot_trl.checksums import verify
 from mot_trl.grading.extract import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
+
+NANO = Path(__file__).parent / "nano"
+"""Folder of the embedded model, made by `recipes/pretrain_nano.py`."""
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -60,6 +67,20 @@ def puzzle_tokenizer() -> PreTrainedTokenizerFast:
     # Not special: TRL and graders read completions without special tokens.
     tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in tags])
     return tokenizer
+
+
+def load_nano() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The embedded model in float32, which thinks about the puzzles of `mot_trl.tasks.nano`, and its tokenizer.
+
+    `NANO` is a checkpoint like any other, in bfloat16: `AutoModelForCausalLM.from_pretrained(NANO)`. See its model card.
+
+    Raises:
+        FileNotFoundError: One of its files is missing.
+        ValueError: One of them is damaged.
+    """
+    verify(NANO, remedy="reinstall mot-trl, or make it again with `python recipes/pretrain_nano.py`.")
+    model = LlamaForCausalLM.from_pretrained(NANO, dtype=torch.float32)
+    return model, PreTrainedTokenizerFast.from_pretrained(NANO)
 
 
 def new_nano() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:

@@ -6,7 +6,7 @@ that even a careful way has many wordings.
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from mot_trl.grading.extract import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
@@ -14,6 +14,9 @@ from mot_trl.tasks.nano import LARGEST_TERM, TASKS, Question, questions
 
 WAYS = {0.0: 0.35, 0.5: 0.25, 1.0: 0.4}
 """How often each way comes: for a chance to leave out a step, its share of the demonstrations."""
+
+CAREFUL = {0.0: 1.0}
+"""The careful way alone, from which there is most to learn."""
 
 
 class Demonstration(NamedTuple):
@@ -30,8 +33,10 @@ class Thought(NamedTuple):
     answer: str
 
 
-def demonstrations(*, seed: int = 0, pool: int = 20_000, tasks: Sequence[str] = tuple(TASKS)) -> Iterator[Demonstration]:
-    """Demonstrations on the train split, without end: the families by turns, each question again after `pool` others."""
+def demonstrations(
+    *, seed: int = 0, ways: Mapping[float, float] = WAYS, pool: int = 10_000, tasks: Sequence[str] = tuple(TASKS)
+) -> Iterator[Demonstration]:
+    """Demonstrations on the train split, without end: the families by turns, a question again after `pool` others."""
     sources = {name: questions(name, seed=seed) for name in tasks}
     pools: dict[str, list[Question]] = {name: [] for name in tasks}
     generator = random.Random(f"demonstrations {seed}")
@@ -41,7 +46,7 @@ def demonstrations(*, seed: int = 0, pool: int = 20_000, tasks: Sequence[str] = 
             if len(pools[name]) < pool:
                 pools[name].append(next(sources[name]))
             question = pools[name][position % pool]
-            (skip,) = generator.choices(list(WAYS), weights=list(WAYS.values()))
+            (skip,) = generator.choices(list(ways), weights=list(ways.values()))
             yield Demonstration(question.text, demonstrate(name, question.text, skip=skip, generator=generator))
         position += 1
 
@@ -66,7 +71,7 @@ def think_sum(words: list[str], skip: float, generator: random.Random) -> Though
 
 
 def think_gcd(words: list[str], skip: float, generator: random.Random) -> Thought:
-    """Replace the larger number by the difference or the remainder, until one divides the other: `18 10 10 8 2 8 0 2`."""
+    """Replace the larger number by the difference or the remainder, as far as it goes: `18 10 10 8 2 8 0 2`."""
     small, large = sorted(map(int, words))
     steps: list[str] = []
     while small not in (0, large) and generator.random() >= skip:
