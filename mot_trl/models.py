@@ -40,7 +40,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def puzzle_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer for little text: a byte a token, but numbers to 99, signed digits and the tags are one token each."""
+    """A byte a token, but numbers to 99, signed digits, spaced letters and the tags are one token each."""
     space = "Ġ"  # ByteLevel's
     digits = [str(digit) for digit in range(10)]
     numbers = [tens + ones for tens in digits[1:] for ones in digits]
@@ -72,7 +72,7 @@ def puzzle_tokenizer() -> PreTrainedTokenizerFast:
 def load_nano() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """The embedded model in float32, which thinks about the puzzles of `mot_trl.tasks.nano`, and its tokenizer.
 
-    `NANO` is a checkpoint like any other, in bfloat16: `AutoModelForCausalLM.from_pretrained(NANO)`. See its model card.
+    `NANO` is a checkpoint like any other, in bfloat16: `AutoModelForCausalLM.from_pretrained(NANO)`; see its card.
 
     Raises:
         FileNotFoundError: One of its files is missing.

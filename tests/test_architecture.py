@@ -25,7 +25,7 @@ FLOORS = [
         "evaluation_models",
         "evaluation_report",
     },
-    {"config", "card", "nano_card", "evaluation_sampling", "harness"},
+    {"config", "card", "nano_card", "callbacks", "evaluation_sampling", "harness"},
     {"evaluation", "export"},
     {"trainer", "generate"},
     {"training"},
