@@ -9,16 +9,17 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mot_trl"
 
 # From the ground up: a module may import those on floors below its own, or beside it where they stand together.
 FLOORS = [
-    {"mixture"},
+    {"mixture", "blame", "checkpoints", "space"},
     {"strategies"},
     {"presets", "rollout", "phases", "models"},
-    {"embedding", "cache", "metrics", "sharing", "families", "streaming", "batching"},
+    {"embedding", "cache", "metrics", "dropping", "sharing", "families", "streaming", "batching"},
     {"decoding"},
     {"generation", "logps"},
     {"settings", "show", "traces", "plots"},
     {"carried", "flatten", "evaluation_records", "evaluation_statistics", "evaluation_models", "evaluation_report"},
     {"config", "card", "evaluation_sampling", "harness"},
     {"evaluation", "export"},
+    {"resuming"},
     {"trainer", "generate"},
     {"training"},
 ]
