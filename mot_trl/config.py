@@ -74,6 +74,10 @@ class MoTGRPOConfig(GRPOConfig):
         metadata={"help": "Steps from one trace of what was mixed to the next, in `output_dir`/traces; 0 for none."},
     )
     trace_samples: int = field(default=16, metadata={"help": "Completions in a trace."})
+    resume_with_changes: bool = field(
+        default=False,
+        metadata={"help": "Go on from a checkpoint whose strategy, k, score or phases were others than these."},
+    )
 
     def __post_init__(self) -> None:
         """Resolve the preset and check everything that needs no model."""

@@ -1,5 +1,6 @@
 """The decoding loop: which rows are still running, what each step draws, and what is recorded of it."""
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -98,6 +99,7 @@ class Decoding:
         self.logits_processor, self.stopping_criteria = logits_processor, stopping_criteria
         self.greedy = not generation_config.do_sample
         self.pad_token_id = generation_config.pad_token_id or 0
+        self.end_token_id = _first(generation_config.eos_token_id, default=self.pad_token_id)
         self.synced = (is_deepspeed_zero3_enabled() or is_fsdp_managed_module(model)) and _world_size() > 1
         self.steps_between_checks = steps_between_checks(device)
 
@@ -155,19 +157,21 @@ class Decoding:
         if self.length == self.completion_ids.size(1):
             return  # only the other processes are still at work
         scores = self.logits_processor(self.input_ids, logits.float())  # ty: ignore[invalid-argument-type]
-        logps = scores.log_softmax(dim=-1)
-        thinking_mask = self.phase.thinking
+        logps, broken = _repaired(scores.log_softmax(dim=-1))
+        broken &= ~self.finished
+        thinking_mask = self.phase.thinking & ~broken
         mixture, token_ids = self._draw(logps)
         visible_ids, forced_mask, phase = self.phases.force(
             self.phase, torch.where(thinking_mask, mixture.visible_ids, token_ids)
         )
         visible_ids = visible_ids.masked_fill(self.finished, self.pad_token_id)
+        visible_ids, forced_mask = visible_ids.masked_fill(broken, self.end_token_id), forced_mask | broken
         silent = self.finished | forced_mask
         draw_logps = self._logps_of(logps, mixture, visible_ids, thinking_mask).masked_fill(silent, 0.0)
 
         self.lengths[self.rows] += ~self.finished
         self.input_ids = torch.cat([self.input_ids, visible_ids.unsqueeze(-1)], dim=-1)
-        finished = self.finished | self.stopping_criteria(self.input_ids, None)
+        finished = self.finished | broken | self.stopping_criteria(self.input_ids, None)
         self.phase = self.phases.advance(phase, visible_ids, logps, finished)
         self.finished = finished
 
@@ -175,13 +179,18 @@ class Decoding:
         closes = thinking_mask & ~self.phase.thinking & (self.phase.forced < 0)
         mixture_mask = thinking_mask & ~closes & is_mixed(mixture.log_weights)
         self.last = Step(mixture, thinking_mask, mixture_mask)
-        self._record(self.last, visible_ids, forced_mask, draw_logps)
+        self._record(self.last, visible_ids, forced_mask, draw_logps, broken)
 
     def result(self) -> tuple[Int[Tensor, "B C"], Rollout]:
         """The completions, cut to the longest, and their record."""
         if self.rollout is None:
             raise ValueError("Nothing was decoded: `max_new_tokens` must be at least 1.")
         length = int(self.lengths.max())
+        if self.rollout.broken.any():
+            logger.warning_once(
+                f"{type(self.model).__name__} gave NaN or infinite logits in some rows, which end there. Half "
+                "precision overflows: try bfloat16 or float32. If it happens in all rows, the weights are not finite."
+            )
         return self.completion_ids[:, :length], self.rollout.resize(length)
 
     def _draw(self, logps: Float[Tensor, "N V"]) -> tuple[Mixture, Int[Tensor, " N"]]:
@@ -217,6 +226,7 @@ class Decoding:
         visible_ids: Int[Tensor, " N"],
         forced_mask: Bool[Tensor, " N"],
         draw_logps: Float[Tensor, " N"],
+        broken: Bool[Tensor, " N"],
     ) -> None:
         mixture, thinking_mask, mixture_mask = step
         slots = mixture.candidate_ids.size(-1)
@@ -234,6 +244,7 @@ class Decoding:
         record.forced_mask[rows, column] = forced_mask
         record.logps[rows, column] = draw_logps
         record.closed_by[rows] = self.phase.closed_by.to(torch.int8)
+        record.broken[rows] |= broken
         self.length += 1
 
     def _prefill(self) -> Float[Tensor, "N V"]:
@@ -306,6 +317,20 @@ class Decoding:
         flag = torch.tensor(float(running), device=self.input_ids.device)
         dist.all_reduce(flag, op=dist.ReduceOp.MAX)
         return bool(flag)
+
+
+def _repaired(logps: Float[Tensor, "N V"]) -> tuple[Float[Tensor, "N V"], Bool[Tensor, " N"]]:
+    """Log-probabilities that one can draw from in every row, in place; the rows where they had been NaN."""
+    # The sum over a row that holds NaN or infinity is NaN, and so is each of its log-probabilities.
+    broken = logps[:, 0].isnan()
+    return logps.masked_fill_(broken.unsqueeze(-1), -math.log(logps.size(-1))), broken
+
+
+def _first(token_ids: int | list[int] | None, *, default: int) -> int:
+    """The first of the ids that end a completion."""
+    if token_ids is None or token_ids == []:
+        return default
+    return token_ids[0] if isinstance(token_ids, list) else token_ids
 
 
 def _world_size() -> int:

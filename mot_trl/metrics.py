@@ -16,6 +16,7 @@ TOTALS = (
     "effective_candidates",
     "entropy",
     "visible_weight",
+    "broken",
 )
 
 
@@ -29,7 +30,7 @@ def rollout_totals(
     visible = weights.masked_fill(mixtures.candidate_ids != mixtures.visible_ids.unsqueeze(-1), 0.0)
     entropies = -(weights * log_weights.masked_fill(weights == 0, 0.0)).sum(dim=-1)
     totals = {
-        "completions": torch.tensor(len(completion_mask)),
+        "completions": (~rollout.broken).sum(),
         "tokens": completion_mask.sum(),
         "mixtures": rollout.mixture_mask.sum(),
         "thinking_tokens": rollout.thinking_mask.sum(),
@@ -38,6 +39,7 @@ def rollout_totals(
         "effective_candidates": (1 / weights.square().sum(dim=-1)).sum(),
         "entropy": entropies.sum(),
         "visible_weight": visible.sum(),
+        "broken": rollout.broken.sum(),
     }
     return torch.stack([totals[name].to(rollout.logps) for name in TOTALS])
 
@@ -46,7 +48,8 @@ def summarize(totals: Float[Tensor, " T"]) -> dict[str, float]:
     """The metrics of TRL's log, from sums over all processes.
 
     `mixture/share` is of completion tokens, `mixture/closed_ratio` of completions; lengths are in tokens, entropies
-    (of the weights) in nats; `mixture/effective_candidates` is the mean of 1 / sum w^2.
+    (of the weights) in nats; `mixture/effective_candidates` is the mean of 1 / sum w^2; `mixture/broken_rows` counts
+    completions whose logits were NaN or infinite, which are out of all the others.
     """
     total = dict(zip(TOTALS, totals.tolist(), strict=True))
     completions, draws = max(total["completions"], 1.0), max(total["draws"], 1.0)
@@ -57,6 +60,7 @@ def summarize(totals: Float[Tensor, " T"]) -> dict[str, float]:
         "mixture/effective_candidates": total["effective_candidates"] / draws,
         "mixture/entropy": total["entropy"] / draws,
         "mixture/visible_weight": total["visible_weight"] / draws,
+        "mixture/broken_rows": total["broken"],
     }
 
 

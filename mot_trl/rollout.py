@@ -11,6 +11,9 @@ from mot_trl.mixture import Columns, Mixture
 
 PREFIX = "rollout_"
 
+# The fields that have one value a row; the others have one a column.
+PER_ROW = ("closed_by", "broken")
+
 
 @dataclass(frozen=True)
 class Rollout:
@@ -28,6 +31,7 @@ class Rollout:
         forced_mask: The token was not drawn at all but put there to close the thinking; it carries no loss.
         logps: Log-probability of each draw (nats) at generation time, 0 where forced or padding.
         closed_by: Index of the rule that ended the thinking, in the order of `Phases.rules`; -1 if none did.
+        broken: The model's logits were NaN or infinite: the row ends there, and is not to be learnt from.
     """
 
     candidate_ids: Int[Tensor, "B C K"]
@@ -37,6 +41,7 @@ class Rollout:
     forced_mask: Bool[Tensor, "B C"]
     logps: Float[Tensor, "B C"]
     closed_by: Int[Tensor, " B"]
+    broken: Bool[Tensor, " B"]
 
     @classmethod
     def empty(cls, rows: int, length: int, *, slots: int, device: torch.device | str) -> "Rollout":
@@ -52,6 +57,7 @@ class Rollout:
             forced_mask=nothing.clone(),
             logps=torch.zeros(rows, length, device=device),
             closed_by=torch.full((rows,), -1, dtype=torch.int8, device=device),
+            broken=torch.zeros(rows, dtype=torch.bool, device=device),
         )
 
     @property
@@ -80,7 +86,7 @@ class Rollout:
         """Cut or pad the record to `length` columns; nothing is drawn in those added."""
         rows, columns, slots = self.candidate_ids.shape
         kept = {
-            field.name: getattr(self, field.name)[:, :length] for field in fields(self) if field.name != "closed_by"
+            field.name: getattr(self, field.name)[:, :length] for field in fields(self) if field.name not in PER_ROW
         }
         if length <= columns:
             return replace(self, **kept)

@@ -9,18 +9,22 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from accelerate.utils import gather_object
+from peft.utils import TrainableTokensWrapper
 from torch import Tensor
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
+from mot_trl.blame import named
 from mot_trl.config import MoTGRPOConfig
+from mot_trl.dropping import drop_broken, without_rewards
 from mot_trl.export import carry_trained, describe_trained
 from mot_trl.families import refuse_unfaithful
 from mot_trl.generation import MixtureDecoder
 from mot_trl.logps import add_candidate_head
 from mot_trl.metrics import log_prob_gap, rollout_totals, summarize
 from mot_trl.phases import build_phases
+from mot_trl.resuming import Resuming
 from mot_trl.rollout import Rollout
 from mot_trl.strategies import Strategy, build_strategy
 from mot_trl.strategies.score import MixtureScore, score
@@ -28,7 +32,7 @@ from mot_trl.traces.callback import TraceCallback, own_rows
 from mot_trl.traces.console import COLUMN, widest_mixtures
 
 
-class MoTGRPOTrainer(GRPOTrainer):
+class MoTGRPOTrainer(Resuming, GRPOTrainer):
     """TRL's `GRPOTrainer`, whose model thinks in mixtures of tokens (MoT-G, arXiv 2509.21482).
 
     Takes every argument of `GRPOTrainer`, and one more. The generation step is a `MixtureDecoder`, and the loss's
@@ -75,6 +79,7 @@ class MoTGRPOTrainer(GRPOTrainer):
         super().__init__(model, reward_funcs, args, *trl_args, **trl_kwargs)
         policy: Any = self.model
         _refuse_encoder_decoder(policy)
+        _refuse_wrapped_head(_base_model(policy))
         self.strategy = strategy or build_strategy(str(args.strategy), **args.strategy_options)
         self.mixture_score: MixtureScore = args.mixture_score or "density"
         vocabulary = policy.config.get_text_config().vocab_size
@@ -122,21 +127,43 @@ class MoTGRPOTrainer(GRPOTrainer):
         completion_mask = output["completion_mask"]
         rollout = self._rollout.resize(completion_mask.size(1))
         self._rollout = None
-        if self.decoder.phases.can_force:
-            # Nobody drew the forced tokens: TRL's mask for tokens that are not the model's own keeps them out.
-            output["tool_mask"] = (~rollout.forced_mask).to(completion_mask.dtype)
-            tokens = (completion_mask * output["tool_mask"]).sum()
-            output["num_items_in_batch"] = self.accelerator.gather(tokens).sum()
+        trace_column = self._trace({**output, **rollout.to_batch()})
+        output, rollout = drop_broken(output, rollout, pad_token_id=self._tokenizer.pad_token_id)
+        completion_mask = output["completion_mask"]
         totals = self.accelerator.reduce(
             rollout_totals(rollout, output["completion_ids"], completion_mask), reduction="sum"
         )
-        for name, value in summarize(totals).items():
+        metrics = summarize(totals)
+        for name, value in metrics.items():
             self._metrics[self._mode][name].append(value)
+        if self.decoder.phases.can_force:
+            # Nobody drew the forced tokens: TRL's mask for tokens that are not the model's own keeps them out.
+            output["tool_mask"] = (~rollout.forced_mask).to(completion_mask.dtype)
+        if self.decoder.phases.can_force or metrics["mixture/broken_rows"]:
+            tokens = (completion_mask * output.get("tool_mask", 1)).sum()
+            output["num_items_in_batch"] = self.accelerator.gather(tokens).sum()
         if self.log_completions:
             column: Any = self._logs["extra"][COLUMN]  # ty: ignore[invalid-argument-type]
             column.extend(gather_object(widest_mixtures(rollout, self._tokenizer)))
-        batch = {**output, **rollout.to_batch()}
-        return {**batch, **self._trace(batch)}
+        return {**output, **rollout.to_batch(), **trace_column}
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Say which reward function raised, if one does; and leave rows that the model broke down on unjudged."""
+        own = self.reward_funcs
+        self.reward_funcs = [named(function, name) for function, name in zip(own, self.reward_func_names, strict=True)]
+        try:
+            rewards = super()._calculate_rewards(*args, **kwargs)
+        finally:
+            self.reward_funcs = own
+        if self._rollout is None:
+            return rewards
+        broken = self.accelerator.gather(self._rollout.broken.int()).bool()
+        if broken.all():
+            raise RuntimeError(
+                "The model's logits were NaN or infinite for every completion of the batch, so its weights are "
+                "probably not finite. Resume from the last checkpoint, with a lower learning rate or in another dtype."
+            )
+        return without_rewards(rewards, broken)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         """Score the batch's completions with the mixtures that belong to them."""
@@ -282,6 +309,14 @@ def _refuse_tokens_from_elsewhere(*args: Any, **kwargs: Any) -> None:
                 f"`{name}` brings tokens into a completion that no mixture was drawn for; leave it out, or set "
                 "`normal_generation=True` to train without mixtures."
             )
+
+
+def _refuse_wrapped_head(model: Any) -> None:
+    if isinstance(model.get_output_embeddings(), TrainableTokensWrapper):
+        raise ValueError(
+            f"The head of {type(model).__name__} is tied to its embeddings, so `trainable_token_indices` trains its "
+            'rows too, where TRL\'s loss reads only its weight. Use `modules_to_save=["embed_tokens"]` instead.'
+        )
 
 
 def _refuse_encoder_decoder(model: Any) -> None:

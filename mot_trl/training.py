@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset, IterableDataset
 from transformers import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
@@ -52,6 +53,11 @@ def train(
     **trainer_kwargs: Any,
 ) -> MoTGRPOTrainer:
     """Train the model that `model` names, with LoRA if it says so, and save it to `config.output_dir`."""
+    if (model.load_in_4bit or model.load_in_8bit) and not torch.cuda.is_available():
+        raise ValueError(
+            "`load_in_4bit` and `load_in_8bit` need bitsandbytes and a CUDA GPU, and this machine shows none; leave "
+            "them out to train an adapter on the whole weights."
+        )
     given: Any = config.model_init_kwargs
     config.model_init_kwargs = {
         "revision": model.model_revision,

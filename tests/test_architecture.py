@@ -9,10 +9,21 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mot_trl"
 
 # From the ground up: a module may import those on floors below its own, or beside it where they stand together.
 FLOORS = [
-    {"mixture"},
+    {"mixture", "blame", "checkpoints", "space"},
     {"strategies"},
     {"presets", "rollout", "phases", "checksums"},
-    {"embedding", "cache", "metrics", "sharing", "families", "streaming", "batching", "models", "pretraining"},
+    {
+        "embedding",
+        "cache",
+        "metrics",
+        "dropping",
+        "sharing",
+        "families",
+        "streaming",
+        "batching",
+        "models",
+        "pretraining",
+    },
     {"decoding"},
     {"generation", "logps"},
     {"settings", "show", "traces", "plots"},
@@ -27,6 +38,7 @@ FLOORS = [
     },
     {"config", "card", "nano_card", "callbacks", "evaluation_sampling", "harness"},
     {"evaluation", "export"},
+    {"resuming"},
     {"trainer", "generate"},
     {"training"},
 ]

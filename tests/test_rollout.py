@@ -18,6 +18,7 @@ def random_rollout(rows: int = 6, length: int = 5, slots: int = 3) -> Rollout:
         forced_mask=~mask,
         logps=torch.arange(rows).float().unsqueeze(1).expand(rows, length),
         closed_by=torch.arange(rows, dtype=torch.int8),
+        broken=torch.arange(rows) % 2 == 0,
     )
 
 

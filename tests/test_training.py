@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import make_model, make_tokenizer, shared
+from datasets import Dataset
 
-from mot_trl import training
+from mot_trl import MoTGRPOTrainer, training
+from mot_trl.tasks import gsm8k
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 ON_CPU = ["--use_cpu", "--bf16", "false", "--report_to", "none"]
@@ -102,3 +105,36 @@ def test_a_data_path_that_does_not_exist_is_refused_at_once(tmp_path: Path, monk
 
     with pytest.raises(FileNotFoundError, match="nowhere"):
         recipe.main(*parse("gsm8k", "--data_path", str(tmp_path / "nowhere"), monkeypatch=monkeypatch))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="quantises where there is a GPU")
+def test_quantised_training_is_refused_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, model, _ = parse("gsm8k", "--load_in_4bit", "--output_dir", str(tmp_path), monkeypatch=monkeypatch)
+
+    with pytest.raises(ValueError, match=r"need bitsandbytes and a CUDA GPU.*leave them out"):
+        training.train(config, model, train_dataset=Dataset.from_dict({"prompt": ["a"]}), reward_funcs=[])
+
+
+def test_a_recipe_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_model().save_pretrained(tmp_path / "model")
+    make_tokenizer().save_pretrained(tmp_path / "model")
+    flags = [
+        *("--model_name_or_path", str(tmp_path / "model"), "--data_path", str(gsm8k.FIXTURE)),
+        *("--output_dir", str(tmp_path / "run"), "--num_generations", "4", "--per_device_train_batch_size", "4"),
+        *("--gradient_accumulation_steps", "1", "--max_completion_length", "8", "--log_completions", "false"),
+        *("--save_steps", "1", "--resume_from_checkpoint"),
+    ]
+    recipe, resumed = load_recipe("gsm8k"), []
+    inner_training_loop = MoTGRPOTrainer._inner_training_loop
+
+    def watched(self: Any, *args: Any, resume_from_checkpoint: str | None, **kwargs: Any) -> Any:
+        resumed.append(resume_from_checkpoint)
+        return inner_training_loop(self, *args, resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    monkeypatch.setattr(MoTGRPOTrainer, "_inner_training_loop", watched)
+
+    for word, steps in (("latest", "1"), ("latest", "2"), ("True", "3")):
+        recipe.main(*parse("gsm8k", *flags, word, "--max_steps", steps, monkeypatch=monkeypatch))
+
+    checkpoints = [str(tmp_path / "run" / f"checkpoint-{step}") for step in (1, 2)]
+    assert resumed == [None, *checkpoints]

@@ -9,13 +9,16 @@ import pyarrow as pa
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerState
+from transformers.utils import logging
 
 from mot_trl.phases import BudgetRule, ColdStopRule, Phases, Rule, TextRule
 from mot_trl.rollout import Rollout
 from mot_trl.strategies import Strategy
 from mot_trl.traces.files import FOLDER, write_trace
 from mot_trl.traces.table import Sampled, to_table
+
+logger = logging.get_logger(__name__)
 
 TRACE_ROW = "trace_row"
 
@@ -145,6 +148,10 @@ class TraceCallback(TrainerCallback):
         if split == "train" and not any(sampled.entropies.isnan().all(dim=1).any() for sampled in pending):
             self._write("train")
 
+    def on_train_begin(self, args: Any, state: TrainerState, *rest: Any, **kwargs: Any) -> None:
+        """Keep to the same steps where a run is resumed."""
+        self.next_step = math.ceil(state.global_step / self.steps) * self.steps
+
     def on_evaluate(self, *args: Any, **kwargs: Any) -> None:
         """Write the evaluation's trace."""
         self._write("eval")
@@ -166,7 +173,10 @@ class TraceCallback(TrainerCallback):
             name += f"_{seen}" if seen else ""
         end_ids = frozenset((self.tokenizer.eos_token_id, self.tokenizer.pad_token_id))
         tables = [to_table(part, self.tokenizer, causes=self.causes, end_ids=end_ids) for part in pending]
-        write_trace(pa.concat_tables(tables), self.folder / f"{name}.parquet", self.metadata)
+        try:
+            write_trace(pa.concat_tables(tables), self.folder / f"{name}.parquet", self.metadata)
+        except OSError as error:
+            logger.warning(f"The trace {name} could not be written, and training goes on without it: {error}")
 
 
 def _sample(
