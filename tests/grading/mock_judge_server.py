@@ -23,6 +23,8 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
     content_type: str = "application/json"
     delay: float = 0.0
+    gate: asyncio.Event | None = None
+    """Held back until it is set."""
     drip: float | None = None
     """Seconds between single bytes of the body."""
     cut: int | None = None
@@ -112,6 +114,8 @@ class MockJudge:
 async def _send(reply: Reply, writer: asyncio.StreamWriter) -> bool:
     """Write a reply; False where the connection was reset on purpose."""
     await asyncio.sleep(reply.delay)
+    if reply.gate is not None:
+        await reply.gate.wait()
     extra = "".join(f"{name}: {value}\r\n" for name, value in reply.headers)
     head = (
         f"HTTP/1.1 {reply.status} Mock\r\ncontent-type: {reply.content_type}\r\n"

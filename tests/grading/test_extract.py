@@ -82,7 +82,7 @@ def test_the_last_marked_answer_is_final(text, answer):
 def test_hostile_texts_take_linear_time(piece):
     text = piece * 200_000
 
-    start = time.perf_counter()
+    start = time.thread_time()  # of this thread alone: a busy machine does not count
     final_answer(text)
 
-    assert time.perf_counter() - start < 2
+    assert time.thread_time() - start < 2

@@ -45,8 +45,8 @@ def test_messages_are_read_as_strings_are():
 
 @pytest.mark.parametrize("piece", [*TAGS, "</think><answer>", "\n", "<think>\n"])
 def test_hostile_texts_take_linear_time_and_stay_in_range(piece):
-    start = time.perf_counter()
+    start = time.thread_time()  # of this thread alone: a busy machine does not count
     rewards = scores(piece * 100_000)
 
-    assert time.perf_counter() - start < 2
+    assert time.thread_time() - start < 2
     assert all(0 <= reward <= 1 for reward in rewards)
