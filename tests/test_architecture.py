@@ -20,7 +20,7 @@ FLOORS = [
     {"config", "card", "evaluation_sampling", "harness"},
     {"evaluation", "export"},
     {"trainer", "generate"},
-    {"training"},
+    {"training", "study"},
 ]
 GRADING_SIDE = {"tasks": {"grading", "sandbox"}, "grading": set(), "sandbox": set()}
 MAY_IMPORT_TRL = {"trainer", "config", "logps", "training"}

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -67,7 +69,8 @@ class Arm:
     learning_rate: float | None = None
 
 
-def study_arms() -> list[Arm]:
+@cache
+def study_arms() -> tuple[Arm, ...]:
     """All arms of the comparison, the most telling first: mixtures, each after its control; then the other scores."""
     named = {name: named_settings(name) for name in dict.fromkeys([*FIRST, *PRESETS])}
     arms = {arm.name: arm for name in named for arm in _with_control(name, named)}
@@ -75,7 +78,7 @@ def study_arms() -> list[Arm]:
         for other in other_scores(settings):
             scored = replace(settings, mixture_score=other)
             arms[f"{name}, {other}"] = Arm(f"{name}, {other}", "score", scored, arms[name].control)
-    return list(arms.values())
+    return tuple(arms.values())
 
 
 def tuning_arms() -> list[Arm]:
@@ -89,13 +92,14 @@ def untrained_arm() -> Arm:
     return Arm(UNTRAINED, "untrained", named_settings(PLAIN), PLAIN)
 
 
-def laws() -> dict[str, DecoderSettings]:
+@cache
+def laws() -> MappingProxyType[str, DecoderSettings]:
     """The distinct ways of drawing among the arms, by the name of the first arm that draws so."""
     found: dict[str, DecoderSettings] = {}
     for arm in study_arms():
         if as_law(arm.settings) not in found.values():
             found[arm.name] = as_law(arm.settings)
-    return found
+    return MappingProxyType(found)
 
 
 def law_of(settings: DecoderSettings) -> str:
@@ -153,7 +157,9 @@ def _with_control(name: str, named: dict[str, DecoderSettings]) -> Iterator[Arm]
     settings = named[name]
     plain = control_settings(settings)
     same = [each for each, other in named.items() if as_law(other) == plain]
-    control = same[0] if same else "plain " + " ".join(f"{key}={value}" for key, value in plain.strategy_kwargs.items())
+    control = (
+        same[0] if same else "plain " + " ".join(f"{key}={value}" for key, value in plain.strategy_kwargs.items())
+    )
     yield Arm(control, "control", plain, control)
     if name != control:
         yield Arm(name, "mixture", settings, control)

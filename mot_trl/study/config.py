@@ -18,7 +18,9 @@ class StudyConfig:
 
     lines: str = field(default="outputs/study/runs.jsonl", metadata={"help": "File of results, one JSON line a run."})
     model: str | None = field(default=None, metadata={"help": "Folder of the model; by default the embedded one."})
-    tasks: list[str] = field(default_factory=lambda: list(nano.TASKS), metadata={"help": "Families of nano's puzzles."})
+    tasks: list[str] = field(
+        default_factory=lambda: list(nano.TASKS), metadata={"help": "Families of nano's puzzles."}
+    )
     arms: list[str] = field(default_factory=list, metadata={"help": "Only these arms; by default all."})
     seeds: int = field(default=5, metadata={"help": "Seeds of each arm, from 0."})
     steps: int = field(default=80, metadata={"help": "Optimiser steps of a run."})
@@ -72,7 +74,11 @@ class Job:
 def jobs(config: StudyConfig) -> list[Job]:
     """All runs, in order: every arm with the first seed, then every arm with the next."""
     chosen = [arm for arm in config.all_arms if not config.arms or arm.name in config.arms]
-    once = [Job(arm, 0 if arm.kind == "untrained" else TUNING_SEED) for arm in chosen if arm.kind in ("untrained", "tuning")]
+    once = [
+        Job(arm, 0 if arm.kind == "untrained" else TUNING_SEED)
+        for arm in chosen
+        if arm.kind in ("untrained", "tuning")
+    ]
     compared = [arm for arm in chosen if arm.kind not in ("untrained", "tuning")]
     return [*once, *(Job(arm, seed) for seed in range(config.seeds) for arm in compared)]
 

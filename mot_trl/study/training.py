@@ -67,7 +67,9 @@ def _run(job: Job, config: StudyConfig) -> Line:
     rows = held_out(config)
     loaded.model.eval()
     # The start of every law is measured as well as every end.
-    names = laws() if job.arm.kind == "untrained" else dict.fromkeys([law_of(job.arm.settings), PLAIN, job.arm.control])
+    names = (
+        laws() if job.arm.kind == "untrained" else dict.fromkeys([law_of(job.arm.settings), PLAIN, job.arm.control])
+    )
     found = {name: evaluate(loaded, rows, laws()[name], config, samples=config.samples) for name in names}
     crossed: Line = {}
     if job.seed < config.cross_seeds and config.cross_items:
