@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, IterableDataset
+from transformers import PrinterCallback
+from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
+from mot_trl.callbacks import ProgressLines, SaveOnInterrupt
 from mot_trl.config import MoTGRPOConfig
 from mot_trl.trainer import MoTGRPOTrainer
 
@@ -70,3 +74,20 @@ def train(
     trainer.accelerator.print(f"Saved to {config.output_dir}.")
     trainer.end()
     return trainer
+
+
+def train_to_end(trainer: MoTGRPOTrainer) -> None:
+    """Train, from the last checkpoint if the run has one, and save to its `output_dir`, with a line of progress a log.
+
+    Raises:
+        SystemExit: After Ctrl-C, with a checkpoint from which the same call goes on.
+    """
+    folder = Path(str(trainer.args.output_dir))
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(ProgressLines())
+    trainer.add_callback(SaveOnInterrupt())
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(folder) if folder.is_dir() else None)
+    if trainer.state.global_step < trainer.state.max_steps:
+        raise SystemExit(f"Stopped after step {trainer.state.global_step}; the same command goes on from there.")
+    trainer.save_model(str(folder))
+    trainer.save_state()
