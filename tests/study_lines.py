@@ -28,7 +28,9 @@ def line(job: Job, config: StudyConfig, *, failing: tuple[str, ...] = ()) -> dic
         shares = [0.4 + gain * step / config.steps + chance.gauss(0, 0.02) for step in range(config.steps)]
         made["correct"] = [round(rollouts * min(1, share)) for share in shares]
         made |= {"seconds": [0.5 * (step + 1) for step in range(config.steps)], "candidates": [1.4, 1.2]}
-    names = laws() if job.arm.kind == "untrained" else dict.fromkeys([law_of(job.arm.settings), PLAIN, job.arm.control])
+    names = (
+        laws() if job.arm.kind == "untrained" else dict.fromkeys([law_of(job.arm.settings), PLAIN, job.arm.control])
+    )
     made["evaluations"] = {name: evaluation(job.arm, config, chance, 0.4 + gain) for name in names}
     if job.seed < config.cross_seeds:
         made["cross"] = {name: round(chance.random(), 4) for name in laws()}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 LEVEL, POWER = 0.05, 0.8
-_POINTS = 4_001
+_POINTS = 40_001
 
 
 class Difference(NamedTuple):

@@ -4,7 +4,7 @@ from math import inf, isfinite, isnan, sqrt
 
 from mot_trl.evaluation_report import cell, table
 from mot_trl.evaluation_statistics import Estimate
-from mot_trl.study.arms import PLAIN, Arm, law_of, laws
+from mot_trl.study.arms import PLAIN, Arm, law_of, laws, untrained_arm
 from mot_trl.study.results import Results
 from mot_trl.study.statistics import Difference, detectable
 
@@ -139,7 +139,7 @@ def cross_shares(results: Results) -> tuple[dict[str, tuple[str, dict[str, float
     """For each arm with such a trial its own law, and the mean accuracy under each law; and the laws."""
     names = list(laws())
     rows = {}
-    for arm in results.arms:
+    for arm in [*(arm for arm in [untrained_arm()] if arm.name in results.runs), *results.arms]:
         tried = [run["cross"] for run in results.runs[arm.name].values() if "cross" in run]
         if tried:
             shares = {law: sum(each[law] for each in tried) / len(tried) for law in names if law in tried[0]}
