@@ -16,6 +16,9 @@ IGNORED = -100
 """The label of what is not learnt: questions and padding."""
 
 WARMUP_STEPS = 40
+TOKENS_A_ROW = 12
+"""About as many are learnt."""
+
 BATCHES_AT_ONCE = 32
 """So many batches are drawn together and sorted by length, so that rows of a batch are hardly padded."""
 
@@ -43,8 +46,8 @@ def pretrain(
 ) -> PreTrainedModel:
     """Learn from `steps` batches: a linear warm-up, a constant rate, and a linear cooling over the last third.
 
-    Matrices learn by Muon (its updates as large as AdamW's), embeddings and norms by AdamW. Prints the mean loss of a
-    token (nats) every `log_every` steps.
+    Matrices learn by Muon (its updates as large as AdamW's), embeddings and norms by AdamW. Prints the mean loss, in
+    nats a token or so, every `log_every` steps.
     """
     optimizers = _optimizers(model, learning_rate)
     schedules = [torch.optim.lr_scheduler.LambdaLR(each, lambda step: _rate(step, steps)) for each in optimizers]
@@ -95,7 +98,10 @@ def _pad(rows: list[tuple[list[int], int]], pad_token_id: int) -> Batch:
 
 def _loss(model: PreTrainedModel, batch: Batch) -> Tensor:
     logits = model(input_ids=batch.input_ids, use_cache=False).logits
-    return F.cross_entropy(logits[:, :-1].flatten(0, 1), batch.labels[:, 1:].flatten(), ignore_index=IGNORED)
+    labels = batch.labels[:, 1:].flatten()
+    total = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels, ignore_index=IGNORED, reduction="sum")
+    # Not over the batch's own tokens: rows of a batch are of one length, and a token of a short row is no weightier.
+    return total / (TOKENS_A_ROW * len(batch.labels))
 
 
 def _rate(step: int, steps: int) -> float:

@@ -76,8 +76,8 @@ def train(
     return trainer
 
 
-def train_to_end(trainer: MoTGRPOTrainer) -> None:
-    """Train, from the last checkpoint if the run has one, and save to its `output_dir`, with a line of progress a log.
+def train_to_end(trainer: MoTGRPOTrainer) -> Path:
+    """Train, from the last checkpoint if the run has one, with a line of progress a log; save to the folder returned.
 
     Raises:
         SystemExit: After Ctrl-C, with a checkpoint from which the same call goes on.
@@ -91,3 +91,4 @@ def train_to_end(trainer: MoTGRPOTrainer) -> None:
         raise SystemExit(f"Stopped after step {trainer.state.global_step}; the same command goes on from there.")
     trainer.save_model(str(folder))
     trainer.save_state()
+    return folder

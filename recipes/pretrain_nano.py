@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python recipes/pretrain_nano.py            # writes mot_trl/nano
     OMP_NUM_THREADS=1 python recipes/pretrain_nano.py /tmp/nano  # elsewhere
 
-It learns the careful ways first, and in the last third their mixture with the careless ones. One core is faster than
+It learns the careful ways first, and at last their mixture with the careless ones. One core is faster than
 two with so small a model. The same bytes each time on one machine.
 """
 
@@ -20,11 +20,11 @@ from mot_trl.models import NANO, new_nano
 from mot_trl.tasks import nano
 from mot_trl.tasks.nano_demonstrations import CAREFUL, demonstrations
 
-SEED, BATCH_SIZE, STEPS, CAREFUL_STEPS = 0, 128, 2_200, 1_500
+SEED, BATCH_SIZE, STEPS, CAREFUL_STEPS = 0, 128, 1_700, 1_300
 HELD_OUT = 900
 
 
-def main(folder: Path = NANO, steps: int = STEPS, careful_steps: int = CAREFUL_STEPS) -> None:
+def main(folder: Path = NANO, *, steps: int = STEPS, careful_steps: int = CAREFUL_STEPS) -> None:
     """Train, measure, and write the checkpoint with its card."""
     torch.manual_seed(SEED)
     model, tokenizer = new_nano()
@@ -47,4 +47,4 @@ def main(folder: Path = NANO, steps: int = STEPS, careful_steps: int = CAREFUL_S
 
 
 if __name__ == "__main__":
-    main(*(kind(word) for kind, word in zip((Path, int, int), sys.argv[1:], strict=False)))
+    main(*map(Path, sys.argv[1:]))

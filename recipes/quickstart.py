@@ -47,17 +47,17 @@ DEFAULTS = {
 def main(config: MoTGRPOConfig, _model: ModelConfig, _data: training.DataConfig) -> None:
     """Measure, train, measure again, and show what came of it."""
     model, tokenizer = load_nano()
-    train, held_out = nano.load(size=6_000), nano.load(size=360, split="test")
-    few = held_out.select(range(96))
-    trainer = MoTGRPOTrainer(model, nano.correct_answer, config, train, few, tokenizer)
+    held_out = nano.load(size=360, split="test")
+    data = (nano.load(size=6_000), held_out.select(range(96)))
+    trainer = MoTGRPOTrainer(model, nano.correct_answer, config, *data, tokenizer)
     examine = partial(measure, model, tokenizer, list(held_out), nano.correct_answer, strategy=trainer.strategy)
     before = examine()
-    training.train_to_end(trainer)
+    folder = training.train_to_end(trainer)
     print(f"\nAccuracy on {len(held_out)} held-out questions:\n\n{table({'before': before, 'after': examine()})}\n")
-    print("One of them:", question := held_out[0]["prompt"][0]["content"])
-    print(show(generate(model, tokenizer, [held_out[0]["prompt"]], strategy=trainer.strategy), tokenizer))
-    print(f"\nReward and accuracy over the steps: {plots.plot_runs([config.output_dir])[-2]}")
-    print(f'The model is in {config.output_dir}: python -m mot_trl.generate {config.output_dir} "{question}"')
+    prompt = held_out[0]["prompt"]
+    print(prompt[0]["content"], show(generate(model, tokenizer, [prompt], strategy=trainer.strategy), tokenizer))
+    print(f"\nReward and accuracy over the steps: {plots.plot_runs([folder])[-2]}")
+    print(f'The model is in {folder}; ask it: python -m mot_trl.generate {folder} "{prompt[0]["content"]}"')
 
 
 if __name__ == "__main__":

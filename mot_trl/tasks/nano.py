@@ -47,8 +47,8 @@ Family = Callable[[int], Iterator[Question]]
 
 
 def sums(seed: int) -> Iterator[Question]:
-    """`sum +4 -1 +7 +7`: four to six terms of one digit; the sum is not negative."""
-    for entry in _reasoning_gym("chain_sum", seed, min_terms=4, max_terms=6, min_digits=1, max_digits=1):
+    """`sum +4 -1 +7 +7`: four or five terms of one digit; the sum is not negative."""
+    for entry in _reasoning_gym("chain_sum", seed, min_terms=4, max_terms=5, min_digits=1, max_digits=1):
         if int(entry["answer"]) >= 0:
             terms = entry["metadata"]["expression"].replace("+ ", "+").replace("- ", "-")
             yield Question(f"sum +{terms}", entry["answer"])

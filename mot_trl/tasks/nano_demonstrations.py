@@ -12,7 +12,7 @@ from typing import NamedTuple
 from mot_trl.grading.extract import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
 from mot_trl.tasks.nano import LARGEST_TERM, TASKS, Question, questions
 
-WAYS = {0.0: 0.35, 0.5: 0.25, 1.0: 0.4}
+WAYS = {0.0: 0.45, 0.5: 0.25, 1.0: 0.3}
 """How often each way comes: for a chance to leave out a step, its share of the demonstrations."""
 
 CAREFUL = {0.0: 1.0}
