@@ -45,7 +45,7 @@ FIRST = (
 DRAWN_FROM_ALL = ("without_replacement", "multiplex", "mixture_of_inputs")
 """Laws that draw from the whole vocabulary, whose control is plain GRPO itself."""
 
-LEARNING_RATES = (5e-5, 1e-4, 2e-4, 4e-4)
+LEARNING_RATES = (1e-4, 2e-4, 4e-4, 8e-4)
 """What the learning rate of plain GRPO was chosen from; nobody else's was tuned."""
 
 
