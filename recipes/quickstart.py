@@ -1,7 +1,4 @@
-"""See a model learn to think in mixtures, in minutes, on a CPU and without any download.
-
-    make quickstart
-    python recipes/quickstart.py --max_steps 40 --output_dir outputs/short
+"""See a model learn to think in mixtures, in minutes, on a CPU and without any download: `make quickstart`.
 
 `nano`, which comes with the package, knows careful and careless ways to solve six families of small puzzles; GRPO lets
 it find out which of them pay. Ctrl-C saves; the same command goes on, and once all is learnt shows the results again.
@@ -25,19 +22,17 @@ DEFAULTS = {
     "mixture_score": "visible",
     "max_completion_length": 64,
     "num_generations": 8,
+    "num_generations_eval": 1,
     "per_device_train_batch_size": 128,
     "per_device_eval_batch_size": 96,
-    "num_generations_eval": 1,
     "max_steps": 150,
     "learning_rate": 1e-4,
-    "lr_scheduler_type": "constant",
     "logging_steps": 5,
     "eval_strategy": "steps",
     "eval_steps": 25,
     "save_steps": 25,
     "save_total_limit": 1,
     "gradient_checkpointing": False,
-    "use_cpu": True,
     "bf16": False,
     "report_to": "none",
     "disable_tqdm": True,
