@@ -12,7 +12,7 @@ from typing import Any
 from mot_trl.study.config import StudyConfig, parse
 from mot_trl.study.running import run_study
 
-DEFAULTS: dict[str, Any] = {"lines": "outputs/study/runs.jsonl", "seeds": 5, "steps": 80, "learning_rate": 1e-4}
+DEFAULTS: dict[str, Any] = {"lines": "outputs/study/runs.jsonl", "seeds": 5, "steps": 60, "learning_rate": 2e-4}
 
 
 def main(config: StudyConfig) -> None:

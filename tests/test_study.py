@@ -271,7 +271,7 @@ def test_differences_are_paired_by_seed(written: Path) -> None:
     theirs = results.accuracies(plain)
 
     assert results.accuracies(arm) == pytest.approx(ours)
-    assert results.paired(arm, PLAIN) == pytest.approx([ours[seed] - theirs[seed] for seed in (0, 1)])
+    assert results.paired(arm, PLAIN) == pytest.approx({seed: ours[seed] - theirs[seed] for seed in (0, 1)})
     assert results.end(arm).mean == pytest.approx(sum(ours.values()) / 2)
 
 

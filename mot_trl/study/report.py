@@ -1,11 +1,12 @@
 """The page of a study, from its lines alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from math import nan
 
 from mot_trl.study import prose, tables
 from mot_trl.study.arms import PLAIN, Arm
 from mot_trl.study.results import WINDOW, Results
-from mot_trl.study.statistics import LEVEL, Difference
+from mot_trl.study.statistics import LEVEL
 
 
 def page(results: Results, *, figures: str) -> str:
@@ -50,10 +51,9 @@ def summary(results: Results) -> str:
     lines = [
         f"Plain GRPO went from {tables.number(results.start(plain))} to {ended:.3f} (seeds: {seeds}).",
         "Truncation alone, plain tokens on a law's support, against plain GRPO: "
-        + verdict(truncated, results.against(truncated, lambda _: PLAIN)),
-        "Mixtures against plain GRPO: " + verdict(mixtures, results.against(mixtures, lambda _: PLAIN)),
-        "Mixtures against plain tokens on the same support: "
-        + verdict(mixtures, results.against(mixtures, lambda arm: arm.control)),
+        + verdict(results, truncated, lambda _: PLAIN),
+        "Mixtures against plain GRPO: " + verdict(results, mixtures, lambda _: PLAIN),
+        "Mixtures against plain tokens on the same support: " + verdict(results, mixtures, lambda arm: arm.control),
         f"Half of plain GRPO's trajectories to its last level, or fewer: {soon(results, mixtures)} mixtures, "
         f"{soon(results, truncated)} truncated controls.",
     ]
@@ -66,17 +66,19 @@ def summary(results: Results) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def verdict(arms: Sequence[Arm], compared: Mapping[str, tuple[Difference, float]]) -> str:
-    """How many arms are above or below at an adjusted p-value below 5 %, and the extremes."""
+def verdict(results: Results, arms: Sequence[Arm], other: Callable[[Arm], str]) -> str:
+    """How many arms are above or below at an adjusted p-value below 5 %, the extremes, and the average."""
     if not arms:
         return "no runs yet."
-    sure = [compared[arm.name][0].mean for arm in arms if compared[arm.name][1] < LEVEL]
+    compared = results.against(arms, other)
+    sure = [found.mean for found, adjusted in compared.values() if adjusted < LEVEL]
     above, below = sum(mean > 0 for mean in sure), sum(mean < 0 for mean in sure)
     ranked = sorted(arms, key=lambda arm: compared[arm.name][0].mean)
-    best, worst = (f"`{arm.name}` ({tables.signed(compared[arm.name])[0]})" for arm in (ranked[-1], ranked[0]))
+    worst, best = (f"`{arm.name}` ({tables.signed(compared[arm.name])[0]})" for arm in (ranked[0], ranked[-1]))
+    average = tables.signed((results.average(arms, other), nan))[0]
     return (
-        f"of {len(arms)}, {above} above and {below} below at an adjusted p < {LEVEL:g}; from {worst} to {best}, on "
-        f"average {sum(compared[arm.name][0].mean for arm in arms) / len(arms):+.3f}."
+        f"of {len(arms)}, {above} above and {below} below at an adjusted p < {LEVEL:g}; from {worst} to {best}; on "
+        f"average {average}."
     )
 
 

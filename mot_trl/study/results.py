@@ -1,6 +1,6 @@
 """What the lines say, arm by arm: accuracies, differences over seeds, and how soon a level is reached."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf, nan
@@ -84,14 +84,20 @@ class Results:
 
     def minus(self, arm: Arm, other: str) -> Difference:
         """Accuracy, each under its own law, less another arm's, on the seeds that both have."""
-        return difference(self.paired(arm, other))
+        return difference(list(self.paired(arm, other).values()))
 
-    def paired(self, arm: Arm, other: str) -> list[float]:
-        """The differences of `minus`, a value a seed."""
+    def paired(self, arm: Arm, other: str) -> dict[int, float]:
+        """The differences of `minus`, by seed."""
         own, others = self.accuracies(arm), self.accuracies(self.named(other))
-        return [own[seed] - others[seed] for seed in own if seed in others]
+        return {seed: own[seed] - others[seed] for seed in own if seed in others}
 
-    def against(self, arms: list[Arm], other: Callable[[Arm], str]) -> dict[str, tuple[Difference, float]]:
+    def average(self, arms: Sequence[Arm], other: Callable[[Arm], str]) -> Difference:
+        """The mean difference of several arms from their others, on the seeds that all of them have."""
+        by_arm = [self.paired(arm, other(arm)) for arm in arms]
+        shared = set.intersection(*map(set, by_arm)) if by_arm else set()
+        return difference([_mean([each[seed] for each in by_arm]) for seed in sorted(shared)])
+
+    def against(self, arms: Sequence[Arm], other: Callable[[Arm], str]) -> dict[str, tuple[Difference, float]]:
         """Each arm's difference from another, with its p-value adjusted for the number of these arms."""
         found = [self.minus(arm, other(arm)) for arm in arms]
         adjusted = holm([each.p_value for each in found])
@@ -128,7 +134,7 @@ class Results:
         """Standard deviations over seeds, pooled: of paired differences from plain GRPO, and of accuracies."""
         others = [arm for arm in self.arms if arm.name != PLAIN]
         alone = [list(self.accuracies(arm).values()) for arm in self.arms]
-        return pooled_deviation([self.paired(arm, PLAIN) for arm in others]), pooled_deviation(alone)
+        return pooled_deviation([list(self.paired(arm, PLAIN).values()) for arm in others]), pooled_deviation(alone)
 
     def deviation(self, arm: Arm) -> float:
         """Standard deviation of the accuracy over seeds."""
