@@ -99,17 +99,17 @@ def to_tables(found: dict[str, Any]) -> str:
     figures = [name for name in arms[0] if isinstance(arms[0][name], Estimate)]
     header = ["model", "strategy", "items", *figures]
     rows = [
-        [arm["model"], arm["strategy"], str(arm["items"]), *(_cell(arm.get(name)) for name in figures)] for arm in arms
+        [arm["model"], arm["strategy"], str(arm["items"]), *(cell(arm.get(name)) for name in figures)] for arm in arms
     ]
-    tables = [_table(header, rows)]
+    tables = [table(header, rows)]
     if len({arm["model"] for arm in arms}) > 1:
         tables.append("Accuracy, models in rows, strategies at inference in columns:\n\n" + _cross(arms))
     if comparisons:
         rows = [
-            [each["second"], _cell(each["difference"], signed=True), f"{each['p_value']:.3g}", str(each["items"])]
+            [each["second"], cell(each["difference"], signed=True), f"{each['p_value']:.3g}", str(each["items"])]
             for each in comparisons
         ]
-        tables.append(_table([f"against {comparisons[0]['first']}", "accuracy", "p", "items"], rows))
+        tables.append(table([f"against {comparisons[0]['first']}", "accuracy", "p", "items"], rows))
     return "\n\n".join(tables) + "\n"
 
 
@@ -139,19 +139,21 @@ def _cross(arms: list[dict[str, Any]]) -> str:
     strategies = list(dict.fromkeys(arm["strategy"] for arm in arms))
     cells: defaultdict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for arm in arms:
-        cells[arm["model"], arm["trained"] or "-"][arm["strategy"]] = _cell(arm["accuracy"])
+        cells[arm["model"], arm["trained"] or "-"][arm["strategy"]] = cell(arm["accuracy"])
     rows = [[*row, *(found.get(strategy, "-") for strategy in strategies)] for row, found in cells.items()]
-    return _table(["model", "trained with", *strategies], rows)
+    return table(["model", "trained with", *strategies], rows)
 
 
-def _cell(value: Estimate | None, *, signed: bool = False) -> str:
+def cell(value: Estimate | None, *, signed: bool = False) -> str:
+    """An estimate with its interval, `-` where there is none."""
     if value is None or isnan(value.mean):
         return "-"
     form = "+.3f" if signed else ".1f" if abs(value.mean) >= 10 else ".3f"
     return f"{value.mean:{form}} [{value.low:{form}}, {value.high:{form}}]"
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -40,7 +40,7 @@ FLOORS = [
     {"evaluation", "export"},
     {"resuming"},
     {"trainer", "generate"},
-    {"training"},
+    {"training", "study"},
 ]
 GRADING_SIDE = {"tasks": {"grading", "sandbox"}, "grading": set(), "sandbox": set()}
 MAY_IMPORT_TRL = {"trainer", "config", "logps", "training"}

@@ -17,28 +17,31 @@ class OneToken:
     """One draw, with all the weight: ordinary GRPO.
 
     Without options the draw is from p. With `k` it is from q, p renormalised on the support that the mixtures with the
-    same `k` and `min_share` have, and is scored by log q: much of what looks like a gain of mixing is this truncation,
-    so it is the fair control of every mixture.
+    same `k`, `min_share` and `nucleus` have, and is scored by log q: much of what looks like a gain of mixing is this
+    truncation, so it is the fair control of every mixture.
     """
 
     k: int | None = None
     min_share: float = 0.0
+    nucleus: float = 1.0
 
     exact: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        """Refuse a floor without candidates, and what no support allows."""
+        """Refuse a limit without candidates, and what no support allows."""
         if self.k is None and self.min_share != 0:
             raise ValueError("`min_share` is a share of `k` candidates: give one_token a `k` too, or leave it out.")
+        if self.k is None and self.nucleus != 1:
+            raise ValueError("`nucleus` picks among `k` candidates: give one_token a `k` too, or leave it out.")
         if self.k is not None:
-            check_support(k=self.k, min_share=self.min_share)
+            check_support(k=self.k, min_share=self.min_share, nucleus=self.nucleus)
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Draw one token a row; without `k`, as transformers' `generate` does and with its random numbers."""
         if self.k is None:
             token_ids = torch.multinomial(logps.float().exp(), 1)
             return Mixture(token_ids, torch.zeros_like(token_ids, dtype=torch.float32), token_ids.squeeze(-1))
-        candidate_ids, log_shares = likeliest(logps, k=self.k, min_share=self.min_share)
+        candidate_ids, log_shares = likeliest(logps, k=self.k, min_share=self.min_share, nucleus=self.nucleus)
         visible_ids = draw_visible(candidate_ids, log_shares)
         # The other candidates are recorded without weight: `log_prob` needs the support that the token was drawn from.
         others = log_shares.masked_fill(log_shares > -torch.inf, WEIGHTLESS)

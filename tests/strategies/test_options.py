@@ -12,6 +12,7 @@ from mot_trl.strategies import STRATEGIES, BlendingStrategy, build_strategy
         ("top_k", "min_share", 1.0),
         ("top_k", "min_share", -0.1),
         ("one_token", "min_share", 0.15),
+        ("one_token", "nucleus", 0.9),
         ("nucleus", "nucleus", 0.0),
         ("nucleus", "nucleus", 1.5),
         ("min_p", "min_p", 2.0),
