@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--group", type=int, default=8)
     parser.add_argument("--prompts", type=int, default=2)
     args = parser.parse_args()
-    seconds: dict[tuple[Any, ...], dict[int, float]] = {}
+    seconds: dict[str, dict[int, float]] = {}
     cases = itertools.product(args.prompt_tokens, args.lengths, args.strategies, args.k, args.new_tokens)
     for prompt_tokens, lengths, strategy, k, longest in cases:
         runs = []
