@@ -22,6 +22,7 @@ from mot_trl.batching import by_length, gather_rows
 from mot_trl.decoding import Decoding
 from mot_trl.embedding import blend_of, mixing
 from mot_trl.grading.extract import THINK_OPEN, final_answer
+from mot_trl.kernels import onednn_linears
 from mot_trl.phases import Phases, build_phases
 from mot_trl.rollout import Rollout
 from mot_trl.strategies import Strategy, build_strategy
@@ -98,7 +99,7 @@ class MixtureDecoder:
             generation_config=generation_config,
             model_kwargs=model_kwargs,
         )
-        with mixing(model, blend_of(self.strategy)) as feed:
+        with onednn_linears(model), mixing(model, blend_of(self.strategy)) as feed:
             while decoding.goes_on():
                 decoding.advance(decoding.forward(feed))
                 if token_streamer is not None:
