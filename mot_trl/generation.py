@@ -39,9 +39,9 @@ class MixtureDecoder:
     temperature, every mixture is its likeliest token alone.
 
     Equal prompts that follow one another are read once. Rows that have ended leave the batch, and the cache grows in
-    place. One host synchronisation a step decides when to stop; on accelerators one in eight steps. With a logits
-    processor or stopping criterion of your own, rows leave only if it says `rowwise = True`: that it keeps no state
-    of single rows.
+    place. One host synchronisation a step decides when to stop; on accelerators two in eight steps, beside the one a
+    step with which transformers asks whether its mask hides anything. With a logits processor or stopping criterion of
+    your own, rows leave only if it says `rowwise = True`: that it keeps no state of single rows.
 
     Attributes:
         strategy: Draws the mixtures.
