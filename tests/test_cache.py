@@ -62,12 +62,11 @@ def test_a_cache_that_is_offloaded_in_use_or_of_ones_own_is_left_as_it_is() -> N
     class Own(DynamicCache):
         pass
 
-    used, static_layers = DynamicCache(), DynamicCache()
+    used, offloaded, static, to_be_static = (DynamicCache() for _ in range(4))
     used.update(torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 1, 2), 0)
-    static_layers.layer_class_to_replicate = StaticLayer
-
-    offloaded = DynamicCache()
     offloaded.offloading = True
+    static.layers = [StaticLayer(max_cache_len=8)]
+    to_be_static.layer_class_to_replicate = StaticLayer
 
-    assert not any(make_growing(cache) for cache in (Own(), used, static_layers, offloaded))
+    assert not any(make_growing(cache) for cache in (Own(), used, offloaded, static, to_be_static))
     assert not isinstance(used.layers[0], GrowingLayer)
