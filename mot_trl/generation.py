@@ -22,6 +22,7 @@ from mot_trl.batching import by_length, gather_rows
 from mot_trl.decoding import Decoding
 from mot_trl.embedding import blend_of, mixing
 from mot_trl.grading.extract import THINK_OPEN, final_answer
+from mot_trl.kernels import onednn_linears
 from mot_trl.phases import Phases, build_phases
 from mot_trl.rollout import Rollout
 from mot_trl.strategies import Strategy, build_strategy
@@ -38,9 +39,9 @@ class MixtureDecoder:
     temperature, every mixture is its likeliest token alone.
 
     Equal prompts that follow one another are read once. Rows that have ended leave the batch, and the cache grows in
-    place. One host synchronisation a step decides when to stop; on accelerators one in eight steps. With a logits
-    processor or stopping criterion of your own, rows leave only if it says `rowwise = True`: that it keeps no state
-    of single rows.
+    place. One host synchronisation a step decides when to stop; on accelerators two in eight steps, beside the one a
+    step with which transformers asks whether its mask hides anything. With a logits processor or stopping criterion of
+    your own, rows leave only if it says `rowwise = True`: that it keeps no state of single rows.
 
     Attributes:
         strategy: Draws the mixtures.
@@ -98,7 +99,7 @@ class MixtureDecoder:
             generation_config=generation_config,
             model_kwargs=model_kwargs,
         )
-        with mixing(model, blend_of(self.strategy)) as feed:
+        with onednn_linears(model), mixing(model, blend_of(self.strategy)) as feed:
             while decoding.goes_on():
                 decoding.advance(decoding.forward(feed))
                 if token_streamer is not None:

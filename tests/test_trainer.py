@@ -257,7 +257,7 @@ def test_old_log_probs_are_not_computed_where_generation_has_paid_for_them(
         {"bf16": True},
         {"beta": 0.1, "peft_config": LoraConfig(target_modules=["q_proj"])},
     ],
-    ids=str,
+    ids=lambda overrides: ",".join(overrides),
 )
 def test_old_log_probs_are_computed_where_generation_drew_from_something_else(
     overrides: dict[str, Any], tmp_path: Path, prompts: Dataset
