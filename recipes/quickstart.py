@@ -25,15 +25,16 @@ DEFAULTS = {
     "num_generations_eval": 1,
     "per_device_train_batch_size": 128,
     "per_device_eval_batch_size": 96,
-    "max_steps": 150,
-    "learning_rate": 1e-4,
+    "max_steps": 100,
+    "learning_rate": 2e-4,
     "logging_steps": 5,
     "eval_strategy": "steps",
-    "eval_steps": 25,
-    "save_steps": 25,
+    "eval_steps": 20,
+    "save_steps": 20,
     "save_total_limit": 1,
     "gradient_checkpointing": False,
     "bf16": False,
+    "dataloader_pin_memory": False,
     "report_to": "none",
     "disable_tqdm": True,
 }
@@ -50,7 +51,9 @@ def main(config: MoTGRPOConfig, _model: ModelConfig, _data: training.DataConfig)
     folder = training.train_to_end(trainer)
     print(f"\nAccuracy on {len(held_out)} held-out questions:\n\n{table({'before': before, 'after': examine()})}\n")
     prompt = held_out[0]["prompt"]
-    print(prompt[0]["content"], show(generate(model, tokenizer, [prompt], strategy=trainer.strategy), tokenizer))
+    print(
+        f"{prompt[0]['content']}\n{show(generate(model, tokenizer, [prompt], strategy=trainer.strategy), tokenizer)}"
+    )
     print(f"\nReward and accuracy over the steps: {plots.plot_runs([folder])[-2]}")
     print(f'The model is in {folder}; ask it: python -m mot_trl.generate {folder} "{prompt[0]["content"]}"')
 
