@@ -12,9 +12,10 @@ from mot_trl.measuring import measure
 from mot_trl.models import load_nano
 from mot_trl.tasks import nano
 
-FAMILIES = ["gcd", "sort", "count"]
-MARGIN = 0.25
-"""The whole gradient gains about 0.4 here, what is left of it without the mixtures' records about 0.1."""
+# A guess cannot learn to be right on these: only thinking can.
+FAMILIES = ["sum", "gcd", "count"]
+MARGIN = 0.12
+"""In three seeds the whole gradient gained 0.25 to 0.41 here, and no broken one more than 0.03."""
 
 Break = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -42,7 +43,7 @@ def drop_the_mixtures(batch: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def gain(folder: Path, planted: Break) -> float:
+def gain(folder: Path, planted: Break, *, seed: int = 0) -> float:
     """By how much forty steps raise the accuracy on held-out questions."""
 
     class Trainer(MoTGRPOTrainer):
@@ -56,7 +57,7 @@ def gain(folder: Path, planted: Break) -> float:
         strategy="dirichlet",
         mixture_k=3,
         max_steps=40,
-        learning_rate=2e-4,
+        learning_rate=3e-4,
         lr_scheduler_type="constant",
         num_generations=8,
         per_device_train_batch_size=64,
@@ -67,8 +68,9 @@ def gain(folder: Path, planted: Break) -> float:
         bf16=False,
         gradient_checkpointing=False,
         disable_tqdm=True,
+        seed=seed,
     )
-    rows, held_out = nano.load(FAMILIES, size=400), list(nano.load(FAMILIES, size=240, split="test"))
+    rows, held_out = nano.load(FAMILIES, size=400), list(nano.load(FAMILIES, size=360, split="test"))
     trainer = Trainer(model, nano.correct_answer, config, train_dataset=rows, processing_class=tokenizer)
 
     def accuracy() -> float:
