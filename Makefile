@@ -15,7 +15,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 quickstart: $(VENV)/.installed
-	HF_HUB_OFFLINE=1 $(BIN)/python recipes/quickstart.py
+	HF_HUB_OFFLINE=1 $(BIN)/python -W ignore recipes/quickstart.py
 
 test: $(VENV)/.installed
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST_FLAGS)

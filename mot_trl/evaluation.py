@@ -151,7 +151,7 @@ def load_task(config: EvaluationConfig) -> tuple[Sequence[Mapping[str, Any]], Re
     if not callable(reward):
         names = sorted(each for each, value in vars(task).items() if callable(value) and not each.startswith("_"))
         raise ValueError(f"The task {config.task!r} has no reward {config.reward!r}; its functions are {names}.")
-    rows = task.load(config.split, config.data_path) if config.data_path else task.load(config.split)
+    rows = task.load(config.split, config.data_path) if config.data_path else task.load(split=config.split)
     rows = list(rows)
     return rows[: config.limit], reward
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset, IterableDataset
-from transformers import PrinterCallback
+from transformers import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
@@ -89,7 +89,8 @@ def train_to_end(trainer: MoTGRPOTrainer) -> Path:
         SystemExit: After Ctrl-C, with a checkpoint from which the same call goes on.
     """
     folder = Path(str(trainer.args.output_dir))
-    trainer.remove_callback(PrinterCallback)
+    for other in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(other)
     trainer.add_callback(ProgressLines())
     trainer.add_callback(SaveOnInterrupt())
     trainer.train(resume_from_checkpoint=get_last_checkpoint(folder) if folder.is_dir() else None)

@@ -25,33 +25,33 @@ DEFAULTS = {
     "num_generations_eval": 1,
     "per_device_train_batch_size": 128,
     "per_device_eval_batch_size": 96,
-    "max_steps": 150,
-    "learning_rate": 1e-4,
+    "max_steps": 100,
+    "learning_rate": 2e-4,
     "logging_steps": 5,
     "eval_strategy": "steps",
-    "eval_steps": 25,
-    "save_steps": 25,
+    "eval_on_start": True,
+    "eval_steps": 20,
+    "save_steps": 20,
     "save_total_limit": 1,
     "gradient_checkpointing": False,
     "bf16": False,
     "report_to": "none",
-    "disable_tqdm": True,
 }
 
 
 def main(config: MoTGRPOConfig, _model: ModelConfig, _data: training.DataConfig) -> None:
     """Measure, train, measure again, and show what came of it."""
     model, tokenizer = load_nano()
-    held_out = nano.load(size=360, split="test")
-    data = (nano.load(size=6_000), held_out.select(range(96)))
-    trainer = MoTGRPOTrainer(model, nano.correct_answer, config, *data, tokenizer)
+    train, held_out = nano.load(size=6_000), nano.load(size=360, split="test")
+    trainer = MoTGRPOTrainer(model, nano.correct_answer, config, train, held_out.select(range(96)), tokenizer)
     examine = partial(measure, model, tokenizer, list(held_out), nano.correct_answer, strategy=trainer.strategy)
     before = examine()
     folder = training.train_to_end(trainer)
     print(f"\nAccuracy on {len(held_out)} held-out questions:\n\n{table({'before': before, 'after': examine()})}\n")
     prompt = held_out[0]["prompt"]
-    print(prompt[0]["content"], show(generate(model, tokenizer, [prompt], strategy=trainer.strategy), tokenizer))
-    print(f"\nReward and accuracy over the steps: {plots.plot_runs([folder])[-2]}")
+    trace = show(generate(model, tokenizer, [prompt], strategy=trainer.strategy), tokenizer)
+    print(f"{prompt[0]['content']}\n{trace}")
+    print(f"\nReward and accuracy over the steps: {plots.plot_runs([folder], window=3)[-2]}")
     print(f'The model is in {folder}; ask it: python -m mot_trl.generate {folder} "{prompt[0]["content"]}"')
 
 

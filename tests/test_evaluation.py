@@ -16,13 +16,13 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from mot_trl import evaluation
-from mot_trl.evaluation import EvaluationConfig
+from mot_trl.evaluation import EvaluationConfig, load_task
 from mot_trl.evaluation_models import fingerprint, load
 from mot_trl.evaluation_records import Records, Sample
 from mot_trl.evaluation_sampling import Plan, sample_arm, settings_of
 from mot_trl.export import carry_decoder
 from mot_trl.settings import DecoderSettings
-from mot_trl.tasks import gsm8k
+from mot_trl.tasks import gsm8k, nano
 
 TASK = """
 from mot_trl.tasks.gsm8k import load
@@ -363,3 +363,12 @@ def test_a_run_killed_in_the_middle_and_one_of_two_processes_end_as_an_uninterru
 
     assert killed
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
+
+
+def test_tasks_without_a_data_path_are_loaded_by_split_alone() -> None:
+    config = EvaluationConfig(models=["any"], task="nano", split="test", limit=6)
+
+    rows, reward = load_task(config)
+
+    assert [row["task"] for row in rows] == list(nano.TASKS)
+    assert reward is nano.correct_answer
