@@ -63,16 +63,20 @@ def compare(name: str, program: str, *, preload: tuple[str, ...], rounds: int, c
 
 
 def memory_mib(pid: int) -> float:
-    """Proportional set size of a process and its descendants, in MiB."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    """Proportional set size of a process and its descendants, in MiB; 0 for one that has just ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
     own = next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return own / 1024 + sum(memory_mib(int(child)) for child in children)
 
 
 def watch_memory(programs: int) -> None:
     """Judge many programs, and print the memory of the sandbox's processes, and of this one, in MiB."""
     with ProgramRunner(workers=WORKERS) as runner:
+        in_sandbox(runner, [PLAIN] * 2 * WORKERS)  # start the processes
         for done in range(0, programs + 1, programs // 10):
             held = sum(memory_mib(pid) for pid in runner.processes())
             own = int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20

@@ -287,13 +287,12 @@ def test_a_killed_process_loses_nothing(victim):
         assert run_add(runner, ADD).passed
         supervisor = runner.processes()[0]
         zygote = children_of(supervisor)[0]
-        slow = Job("import time\n\ndef f():\n    time.sleep(0.5)\n    return 1", ("assert f() == 1",), (("f", "f"),))
+        slow = Job("import time\n\ndef f():\n    time.sleep(1)\n    return 1", ("assert f() == 1",), (("f", "f"),))
         results = []
         thread = threading.Thread(target=lambda: results.extend(runner.run_many([slow] * 3)))
         thread.start()
-        assert wait_until(lambda: children_of(zygote))
-        time.sleep(0.1)
-        program = children_of(zygote)[0]
+        time.sleep(0.5)
+        program = children_of(zygote)[-1]
         os.kill({"supervisor": supervisor, "zygote": zygote, "program": program}[victim], signal.SIGKILL)
         thread.join()
 
