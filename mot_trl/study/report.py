@@ -57,7 +57,9 @@ def summary(results: Results) -> str:
         f"Half of plain GRPO's trajectories to its last level, or fewer: {soon(results, mixtures)} mixtures, "
         f"{soon(results, truncated)} truncated controls.",
     ]
-    if results.seeds > 1:
+    if results.seeds == 1:
+        lines.append("One seed cannot say how sure any of this is.")
+    else:
         least = tables.least(results, results.seeds, paired=True)
         lines.append(
             f"With {results.seeds} seeds a true difference of {least} is seen four times in five, smaller ones less "
