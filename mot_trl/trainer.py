@@ -1,4 +1,4 @@
-"""GRPO with mixtures of tokens: overrides of TRL's trainer, four for training and two for saving."""
+"""GRPO with mixtures of tokens: overrides of TRL's trainer, for training, saving and the end."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from accelerate.utils import gather_object
 from torch import Tensor
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
@@ -178,6 +179,18 @@ class MoTGRPOTrainer(GRPOTrainer):
         super().create_model_card(*args, **kwargs)
         if self.decoder is not None and self.is_world_process_zero():
             describe_trained(self, str(self.args.output_dir))
+
+    def end(self) -> None:
+        """Finish as transformers does, and let the process group go without the interpreter's lock (GIL).
+
+        Gloo's threads take the lock to drop a tensor, and are joined when the group goes. Were DDP's reducer the last
+        to hold the group, they would be joined under the lock, and now and then a process would never end.
+        """
+        group = dist.group.WORLD
+        super().end()
+        self.model_wrapped = self.model
+        # The last reference but for DDP's, which is gone: torch drops Python's own without the lock.
+        del group
 
     @property
     def _replay_is_redundant(self) -> bool:

@@ -1,4 +1,4 @@
-"""Trains a tiny model for a few steps in however many processes it is launched, and prints what it logged."""
+"""Trains a tiny model for a few steps in so many processes, and prints what it logged and what it left behind."""
 
 import json
 import sys
@@ -72,14 +72,18 @@ def main(folder: str, processes: int, visible_only: bool) -> None:
         strategy=SeededByRow(config.process_index * ROWS // processes, visible_only),
     )
     trainer.train()
-    if config.process_index == 0:
-        names = ("loss", "grad_norm", "reward", "entropy", "mixture/share", "mixture/effective_candidates")
-        history: list[dict[str, Any]] = [
-            {name: entry[name] for name in names} for entry in trainer.state.log_history if "loss" in entry
-        ]
-        weight = next(iter(trainer.accelerator.unwrap_model(trainer.model).parameters()))
-        print("RESULT", json.dumps({"history": history, "weight": float(weight.double().abs().sum())}), flush=True)
+    names = ("loss", "grad_norm", "reward", "entropy", "mixture/share", "mixture/effective_candidates")
+    history: list[dict[str, Any]] = [
+        {name: entry[name] for name in names} for entry in trainer.state.log_history if "loss" in entry
+    ]
+    weight = next(iter(trainer.accelerator.unwrap_model(trainer.model).parameters())).detach()
     trainer.end()
+    result = {
+        "history": history,
+        "weight": float(weight.double().abs().sum()),
+        "gloo_threads": sum(path.read_text().startswith("pt_gloo") for path in Path("/proc/self/task").glob("*/comm")),
+    }
+    print("RESULT", json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":
