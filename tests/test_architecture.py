@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mot_trl"
 FLOORS = [
     {"mixture"},
     {"strategies"},
-    {"presets", "rollout", "phases", "models"},
+    {"presets", "rollout", "phases", "models", "sharding"},
     {"embedding", "cache", "metrics", "sharing", "families", "streaming", "batching"},
     {"decoding"},
     {"generation", "logps"},
