@@ -9,8 +9,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 from transformers.generation import logits_process, stopping_criteria
-from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
-from transformers.integrations.fsdp import is_fsdp_managed_module
 from transformers.utils import logging
 
 from mot_trl.cache import make_growing
@@ -18,6 +16,7 @@ from mot_trl.embedding import Feed
 from mot_trl.mixture import Columns, Mixture, is_mixed
 from mot_trl.phases import Phases
 from mot_trl.rollout import Rollout
+from mot_trl.sharding import is_sharded
 from mot_trl.strategies import Strategy
 from mot_trl.strategies.one_token import OneToken
 from mot_trl.strategies.score import MixtureScore, score
@@ -100,7 +99,7 @@ class Decoding:
         self.greedy = not generation_config.do_sample
         self.pad_token_id = generation_config.pad_token_id or 0
         self.end_token_id = _first(generation_config.eos_token_id, default=self.pad_token_id)
-        self.synced = (is_deepspeed_zero3_enabled() or is_fsdp_managed_module(model)) and _world_size() > 1
+        self.synced = _world_size() > 1 and is_sharded(model)
         self.steps_between_checks = steps_between_checks(device)
 
         self.length = 0

@@ -12,6 +12,8 @@ from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from mot_trl.sharding import is_sharded
+
 # A model that is given more (images, a request for router logits) reads each row by itself.
 TEXT_INPUTS = {"input_ids", "attention_mask", "labels", "fused_lm_head"}
 
@@ -125,6 +127,10 @@ def _can_share(model: Any) -> bool:
         return False
     if getattr(model.config.get_text_config(), "output_router_logits", False):
         return False  # the routers' loss counts the tokens of each row, prompts included
+    if is_sharded(model):
+        # The gradient of a prompt reaches a layer by its cache, where nothing gathers the layer's weights; and
+        # processes whose batches repeat no prompt would call fewer layers than the others.
+        return False
     if any(_checkpoint_options(layer).get("use_reentrant") for layer in _checkpointed_layers(model)):
         return False
     layers = DynamicCache(config=model.config).layers

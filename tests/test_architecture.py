@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mot_trl"
 FLOORS = [
     {"mixture", "blame", "checkpoints", "space"},
     {"strategies"},
-    {"presets", "rollout", "phases", "checksums", "kernels"},
+    {"presets", "rollout", "phases", "checksums", "kernels", "sharding"},
     {
         "embedding",
         "cache",
