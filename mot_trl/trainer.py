@@ -295,8 +295,8 @@ def _bound_generate(model: Any, decoder: MixtureDecoder) -> Generator[None]:
 def _refuse_wrapped_head(model: Any) -> None:
     if isinstance(model.get_output_embeddings(), TrainableTokensWrapper):
         raise ValueError(
-            f"The head of {type(model).__name__} is tied to its embeddings, so `trainable_token_indices` trains its rows "
-            'too, where TRL\'s loss reads only its weight. Use `modules_to_save=["embed_tokens"]` instead.'
+            f"The head of {type(model).__name__} is tied to its embeddings, so `trainable_token_indices` trains its "
+            'rows too, where TRL\'s loss reads only its weight. Use `modules_to_save=["embed_tokens"]` instead.'
         )
 
 

@@ -51,8 +51,8 @@ def train(
     """Train the model that `model` names, with LoRA if it says so, and save it to `config.output_dir`."""
     if (model.load_in_4bit or model.load_in_8bit) and not torch.cuda.is_available():
         raise ValueError(
-            "`load_in_4bit` and `load_in_8bit` need bitsandbytes and a CUDA GPU, and this machine shows none; leave them "
-            "out to train an adapter on the whole weights."
+            "`load_in_4bit` and `load_in_8bit` need bitsandbytes and a CUDA GPU, and there is none; leave them out "
+            "to train an adapter on the whole weights."
         )
     given: Any = config.model_init_kwargs
     config.model_init_kwargs = {
