@@ -1,4 +1,4 @@
-"""GRPO with mixtures of tokens: overrides of TRL's trainer, four for training and two for saving."""
+"""GRPO with mixtures of tokens: overrides of TRL's trainer, five for training and two for saving."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager

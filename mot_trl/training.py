@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 from datasets import Dataset, IterableDataset
+from transformers import AutoConfig
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
+from mot_trl.attention import choose_attention
 from mot_trl.config import MoTGRPOConfig
 from mot_trl.trainer import MoTGRPOTrainer
 
@@ -57,7 +59,7 @@ def train(
     given: Any = config.model_init_kwargs
     config.model_init_kwargs = {
         "revision": model.model_revision,
-        "attn_implementation": model.attn_implementation,
+        "attn_implementation": model.attn_implementation or _attention_for(model),
         "dtype": model.dtype,
         **(given or {}),
     }
@@ -76,3 +78,11 @@ def train(
     trainer.accelerator.print(f"Saved to {config.output_dir}.")
     trainer.end()
     return trainer
+
+
+def _attention_for(model: ModelConfig) -> str | None:
+    """The fastest attention on a GPU; elsewhere transformers' own choice."""
+    if not torch.cuda.is_available():
+        return None
+    config = AutoConfig.from_pretrained(str(model.model_name_or_path), revision=model.model_revision)
+    return choose_attention(config, dtype=model.dtype)

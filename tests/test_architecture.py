@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mot_trl"
 FLOORS = [
     {"mixture", "blame", "checkpoints", "space"},
     {"strategies"},
-    {"presets", "rollout", "phases", "models"},
+    {"presets", "rollout", "phases", "models", "attention"},
     {"embedding", "cache", "metrics", "dropping", "sharing", "families", "streaming", "batching"},
     {"decoding"},
     {"generation", "logps"},
