@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from datasets import Dataset, IterableDataset
-from transformers import PrinterCallback, ProgressCallback
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import AutoConfig, PrinterCallback, ProgressCallback
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
+from mot_trl.attention import choose_attention
 from mot_trl.callbacks import ProgressLines, SaveOnInterrupt
 from mot_trl.config import MoTGRPOConfig
 from mot_trl.trainer import MoTGRPOTrainer
@@ -55,13 +55,13 @@ def train(
     """Train the model that `model` names, with LoRA if it says so, and save it to `config.output_dir`."""
     if (model.load_in_4bit or model.load_in_8bit) and not torch.cuda.is_available():
         raise ValueError(
-            "`load_in_4bit` and `load_in_8bit` need bitsandbytes and a CUDA GPU, and this machine shows none; leave "
-            "them out to train an adapter on the whole weights."
+            "`load_in_4bit` and `load_in_8bit` need bitsandbytes and a CUDA GPU, and there is none; leave them out "
+            "to train an adapter on the whole weights."
         )
     given: Any = config.model_init_kwargs
     config.model_init_kwargs = {
         "revision": model.model_revision,
-        "attn_implementation": model.attn_implementation,
+        "attn_implementation": model.attn_implementation or _attention_for(model),
         "dtype": model.dtype,
         **(given or {}),
     }
@@ -93,9 +93,17 @@ def train_to_end(trainer: MoTGRPOTrainer) -> Path:
         trainer.remove_callback(other)
     trainer.add_callback(ProgressLines())
     trainer.add_callback(SaveOnInterrupt())
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(folder) if folder.is_dir() else None)
+    trainer.train(resume_from_checkpoint="latest")
     if trainer.state.global_step < trainer.state.max_steps:
         raise SystemExit(f"Stopped after step {trainer.state.global_step}; the same command goes on from there.")
     trainer.save_model(str(folder))
     trainer.save_state()
     return folder
+
+
+def _attention_for(model: ModelConfig) -> str | None:
+    """The fastest attention on a GPU; elsewhere transformers' own choice."""
+    if not torch.cuda.is_available():
+        return None
+    config = AutoConfig.from_pretrained(str(model.model_name_or_path), revision=model.model_revision)
+    return choose_attention(config, dtype=model.dtype)

@@ -37,7 +37,10 @@ def adapter(name: str) -> LoraConfig:
 @pytest.mark.parametrize(("name", "tied"), [case for case in TIED if case != REFUSED])
 def test_replay_equals_generation(name: str, tied: bool, tmp_path: Path, prompts: Dataset) -> None:
     model = make_model(tie_word_embeddings=tied)
-    trainer = make_trainer(tmp_path, prompts, model=model, peft_config=adapter(name), strategy="dirichlet")
+    quick = {"max_steps": 1, "gradient_accumulation_steps": 1, "gradient_checkpointing": False}
+    trainer = make_trainer(
+        tmp_path, prompts, model=model, peft_config=adapter(name), strategy="dirichlet", trace_steps=0, **quick
+    )
 
     trainer.train()
 

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mot_trl"
 FLOORS = [
     {"mixture", "blame", "checkpoints", "space"},
     {"strategies"},
-    {"presets", "rollout", "phases", "checksums", "kernels", "sharding"},
+    {"presets", "rollout", "phases", "checksums", "kernels", "attention", "sharding"},
     {
         "embedding",
         "cache",

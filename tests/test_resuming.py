@@ -1,6 +1,7 @@
 """A run that was killed goes on as if nothing had happened."""
 
 import json
+import runpy
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from killed_runs import DEADLY_STEP, MOMENTS, STEPS, make_trainer
 from mot_trl.checkpoints import newest_whole
 
 SCRIPT = Path(__file__).with_name("killed_runs.py")
+long_run = runpy.run_path(str(SCRIPT.parents[1] / "benchmarks" / "long_run.py"))["run"]
 CURVE = ("loss", "grad_norm", "reward", "entropy", "mixture/share", "learning_rate")
 
 
@@ -127,3 +129,13 @@ def test_the_list_of_files_is_of_what_is_there(uninterrupted: Any) -> None:
 
     assert manifest["mixtures"]["strategy"] == "dirichlet"
     assert {"model.safetensors", "optimizer.pt", "rng_state.pth", "rollouts_0.pt"} <= set(manifest["files"])
+
+
+@pytest.mark.slow
+def test_a_long_run_stays_as_it_began(tmp_path: Path) -> None:
+    # `benchmarks/long_run.py` does the same for 500 steps, and weighs the memory, too.
+    holdings = long_run(steps=60, every=20, folder=str(tmp_path))
+
+    first = holdings[0]
+    for later in holdings[1:]:
+        assert later[2:] == first[2:]

@@ -356,3 +356,27 @@ make_run(
     trackio_space_id=None, trackio_static_space_id=False, project="mot",
 ).train()
 """
+
+
+def test_a_trace_that_cannot_be_written_does_not_end_the_run(
+    tmp_path: Path, prompts: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    # A file where the folder should be.
+    (tmp_path / "traces").write_text("")
+    trainer = make_run(tmp_path, prompts, max_steps=2)
+
+    trainer.train()
+
+    assert trainer.state.global_step == 2
+    assert "The trace train_000001 could not be written" in caplog.text
+
+
+def test_a_resumed_run_traces_the_steps_that_it_would_have(tmp_path: Path, prompts: Dataset) -> None:
+    whole = make_run(tmp_path / "whole", prompts, max_steps=5, trace_steps=3, save_strategy="steps", save_steps=2)
+    whole.train()
+    resumed = make_run(tmp_path / "resumed", prompts, max_steps=5, trace_steps=3)
+
+    resumed.train(str(tmp_path / "whole" / "checkpoint-2"))
+
+    assert [path.name for path in trace_files(tmp_path / "whole")] == ["train_000001.parquet", "train_000004.parquet"]
+    assert [path.name for path in trace_files(tmp_path / "resumed")] == ["train_000004.parquet"]

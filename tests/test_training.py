@@ -111,7 +111,7 @@ def test_a_data_path_that_does_not_exist_is_refused_at_once(tmp_path: Path, monk
 def test_quantised_training_is_refused_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, model, _ = parse("gsm8k", "--load_in_4bit", "--output_dir", str(tmp_path), monkeypatch=monkeypatch)
 
-    with pytest.raises(ValueError, match=r"need bitsandbytes and a CUDA GPU.*leave them out"):
+    with pytest.raises(ValueError, match=r"need bitsandbytes and a CUDA GPU.*leave them out to"):
         training.train(config, model, train_dataset=Dataset.from_dict({"prompt": ["a"]}), reward_funcs=[])
 
 
@@ -122,7 +122,7 @@ def test_a_recipe_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pyte
         *("--model_name_or_path", str(tmp_path / "model"), "--data_path", str(gsm8k.FIXTURE)),
         *("--output_dir", str(tmp_path / "run"), "--num_generations", "4", "--per_device_train_batch_size", "4"),
         *("--gradient_accumulation_steps", "1", "--max_completion_length", "8", "--log_completions", "false"),
-        *("--save_steps", "1", "--resume_from_checkpoint"),
+        *("--save_steps", "1", "--resume_from_checkpoint", "latest"),
     ]
     recipe, resumed = load_recipe("gsm8k"), []
     inner_training_loop = MoTGRPOTrainer._inner_training_loop
@@ -133,8 +133,7 @@ def test_a_recipe_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(MoTGRPOTrainer, "_inner_training_loop", watched)
 
-    for word, steps in (("latest", "1"), ("latest", "2"), ("True", "3")):
-        recipe.main(*parse("gsm8k", *flags, word, "--max_steps", steps, monkeypatch=monkeypatch))
+    for steps in ("1", "2"):
+        recipe.main(*parse("gsm8k", *flags, "--max_steps", steps, monkeypatch=monkeypatch))
 
-    checkpoints = [str(tmp_path / "run" / f"checkpoint-{step}") for step in (1, 2)]
-    assert resumed == [None, *checkpoints]
+    assert resumed == [None, str(tmp_path / "run" / "checkpoint-1")]
