@@ -88,8 +88,5 @@ def _fastest(capability: tuple[int, int]) -> str | None:
 
 
 def _dtype(config: PretrainedConfig, dtype: str | torch.dtype | None) -> torch.dtype:
-    if isinstance(dtype, torch.dtype):
-        return dtype
-    if dtype in (None, "auto"):
-        return config.dtype or torch.float32
-    return getattr(torch, dtype)
+    chosen = config.dtype if dtype in (None, "auto") else dtype
+    return getattr(torch, chosen) if isinstance(chosen, str) else chosen or torch.float32
