@@ -12,13 +12,16 @@ from mot_trl import attention, build_strategy
 from mot_trl.attention import HUB_KERNEL, choose_attention, load_model
 
 
-@pytest.mark.parametrize("implementation", ["eager", "sdpa", pytest.param("flex_attention", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("implementation", ["eager", "sdpa", "flex_attention"])
+# On a CPU flex attention has no backward pass, and what PyTorch 2.13 generates for its forward does not compile.
+@torch.compiler.set_stance("force_eager")
 def test_padded_mixtures_replay_and_score_the_same_under_each(implementation: str, tmp_path: Path) -> None:
     strategy = build_strategy("dirichlet", k=3)
     make_model(hidden_size=64).save_pretrained(tmp_path)
     expected = decode(load_model(str(tmp_path), attn_implementation="eager"), strategy)
 
     model = with_heads(load_model(str(tmp_path), attn_implementation=implementation), strategy)
+    model.requires_grad_(False)
     own = decode(model, strategy)
 
     assert model.config._attn_implementation == implementation

@@ -72,6 +72,21 @@ def test_a_row_ends_where_its_logits_break_down(do_sample: bool) -> None:
     assert not generation.rollout.thinking_mask[:3, 3:].any()
 
 
+def test_it_ends_there_also_where_no_token_ends_completions() -> None:
+    model, calls = make_model(), iter(range(100))
+    model.generation_config.eos_token_id = None
+
+    def break_down(module: Any, inputs: Any, logits: torch.Tensor) -> torch.Tensor:
+        if next(calls) == 1:
+            logits[0, -1] = torch.nan
+        return logits
+
+    model.lm_head.register_forward_hook(break_down)
+    rollout = generate(model, make_tokenizer(), ["a", "b"], max_new_tokens=4).rollout
+
+    assert rollout.thinking_mask.tolist() == [[True, False, False, False], [True] * 4]
+
+
 def test_a_broken_row_is_blank_to_the_loss() -> None:
     rollout = Rollout.empty(3, 2, slots=2, device="cpu")
     rollout.broken[1] = True
