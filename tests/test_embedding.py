@@ -1,5 +1,7 @@
 """Mixtures enter at the embedding module, and nowhere else."""
 
+from functools import partial
+
 import pytest
 import torch
 from conftest import make_model
@@ -37,11 +39,23 @@ def test_other_calls_and_later_ones_are_left_alone(model: PreTrainedModel) -> No
     with mixing(model) as feed:
         feed.columns = Columns(CANDIDATES, LOG_WEIGHTS, MASK)
         one = module(torch.tensor([[5]]))
+        short = module(IDS[:, :1])
     after = module(IDS)
 
     assert torch.equal(one, module.weight[5].view(1, 1, -1))
+    assert torch.equal(short, module.weight[IDS[:, :1]])
     assert torch.equal(after, module.weight[IDS])
     assert "forward" not in vars(module)
+
+
+def test_a_forward_of_the_modules_own_is_put_back(model: PreTrainedModel) -> None:
+    module = model.get_input_embeddings()
+    module.forward = own = partial(type(module).forward, module)
+
+    with mixing(model):
+        assert module.forward is not own
+
+    assert vars(module)["forward"] is own
 
 
 def test_gradient_reaches_every_candidate_by_its_weight(model: PreTrainedModel) -> None:

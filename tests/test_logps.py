@@ -71,8 +71,11 @@ def test_positions_are_gathered_block_by_block(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("in_float32", [True, False])
-def test_a_head_in_float32_is_so_under_autocast(in_float32: bool) -> None:
-    model = make_model()
+@pytest.mark.parametrize("autocast", [True, False])
+def test_a_head_in_float32_is_so_on_states_in_bfloat16(in_float32: bool, autocast: bool) -> None:
+    model = make_model() if autocast else make_model().bfloat16()
+    if in_float32:
+        model.lm_head.float()  # as TRL's trainer does
     torch.manual_seed(0)
     ids = torch.randint(3, 259, (3, 10))
     rollout = Rollout.empty(3, 6, slots=4, device="cpu")
@@ -82,13 +85,13 @@ def test_a_head_in_float32_is_so_under_autocast(in_float32: bool) -> None:
     add_fused_lm_head(model, temperature=TEMPERATURE, cast_lm_head_to_fp32=in_float32)
     add_candidate_head(model, TopK(), temperature=TEMPERATURE, cast_lm_head_to_fp32=in_float32)
 
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         hidden = model.model(ids).last_hidden_state[:, 3:-1]
         ours = model(
             input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids, fused_lm_head=True, rollout=rollout
         ).candidate_logps
 
-    exact = (hidden.float() @ model.lm_head.weight.T / TEMPERATURE).log_softmax(-1)
+    exact = (hidden.float() @ model.lm_head.weight.float().T / TEMPERATURE).log_softmax(-1)
     gap = (ours.view(3, 6, 4) - exact.gather(-1, rollout.candidate_ids.long())).abs().max()
     assert (gap < 1e-4) == in_float32
 

@@ -128,6 +128,14 @@ def test_thinking_waits_for_the_start_text_and_does_not_resume(tokenizer: PreTra
     assert [bool(state.thinking) for state in states] == expected
 
 
+def test_only_thoughts_spend_the_budget(tokenizer: PreTrainedTokenizerBase) -> None:
+    phases = build_phases(tokenizer, start_text="!", max_mixture_tokens=3)
+
+    states = run(phases, tokenizer.encode("abcdef!ghij"))
+
+    assert [bool(state.thinking) for state in states] == [False] * 6 + [True] * 3 + [False] * 2
+
+
 def test_a_text_that_encodes_to_nothing_is_refused(tokenizer: PreTrainedTokenizerBase) -> None:
     with pytest.raises(ValueError, match="`stop_text=''` encodes to no token"):
         build_phases(tokenizer, stop_text="")

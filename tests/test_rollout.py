@@ -14,7 +14,7 @@ def random_rollout(rows: int = 6, length: int = 5, slots: int = 3) -> Rollout:
         candidate_ids=torch.randint(50, (rows, length, slots), generator=generator, dtype=torch.int32),
         log_weights=torch.randn(rows, length, slots, generator=generator).log_softmax(-1),
         thinking_mask=mask,
-        mixture_mask=mask,
+        mixture_mask=mask & (torch.arange(length) % 2 == 0),
         forced_mask=~mask,
         logps=torch.arange(rows).float().unsqueeze(1).expand(rows, length),
         closed_by=torch.arange(rows, dtype=torch.int8),
@@ -58,6 +58,30 @@ def test_resizing_keeps_what_fits_and_draws_nothing_else(length: int) -> None:
 def test_a_batch_without_record_is_a_key_error() -> None:
     with pytest.raises(KeyError, match="rollout_candidate_ids"):
         Rollout.from_batch({"prompt_ids": torch.zeros(1)})
+
+
+def test_nothing_is_drawn_or_closed_in_an_empty_record() -> None:
+    rollout = Rollout.empty(2, 3, slots=2, device="cpu")
+
+    assert not (rollout.thinking_mask | rollout.mixture_mask | rollout.forced_mask).any()
+    assert rollout.log_weights.exp().tolist() == [[[1.0, 0.0]] * 3] * 2
+    assert rollout.closed_by.tolist() == [-1, -1]
+
+
+def test_rows_are_those_asked_for() -> None:
+    rollout = random_rollout()
+
+    rows = rollout.rows(2, 5)
+
+    assert rows.closed_by.tolist() == [2, 3, 4]
+    assert torch.equal(rows.candidate_ids, rollout.candidate_ids[2:5])
+
+
+def test_the_model_is_fed_mixtures_and_not_all_that_was_drawn_while_thinking() -> None:
+    rollout = random_rollout()
+
+    assert not torch.equal(rollout.mixture_mask, rollout.thinking_mask)
+    assert torch.equal(rollout.columns.mixture_mask, rollout.mixture_mask)
 
 
 def test_mixtures_come_row_by_row() -> None:

@@ -24,7 +24,7 @@ from mot_trl.strategies.score import score
 TOLERANCE = 1e-5
 TEMPERATURE = 0.7
 # A low floor, so that the surest of the tiny models mix, too.
-STRATEGY = build_strategy("dirichlet", k=3, min_share=0.02)
+STRATEGY = build_strategy("dirichlet", k=3, min_share=0.03)
 # With forced tokens and an answer behind the thoughts.
 PHASES = Phases(rules=(BudgetRule(6),), closing_ids=(3, 4))
 NEW_TOKENS = 12
@@ -150,7 +150,7 @@ def gap_to_generation(model: PreTrainedModel, batch: Batch, **extra: Any) -> flo
     """How far replayed draws are from generated ones."""
     with torch.no_grad():
         logps, _ = replay(model, batch, **extra)
-    return _largest((logps - batch.rollout.logps)[batch.drawn])
+    return _largest(_apart(logps, batch.rollout.logps)[batch.drawn])
 
 
 def gap_to_alone(model: PreTrainedModel, batch: Batch) -> float:
@@ -163,7 +163,7 @@ def gap_to_alone(model: PreTrainedModel, batch: Batch) -> float:
 def _gap_of_row(model: PreTrainedModel, batch: Batch, together: Tensor, row: int) -> float:
     one = batch.alone(row)
     logps, _ = replay(model, one)
-    return _largest((logps - together[row, : logps.size(1)])[one.drawn])
+    return _largest(_apart(logps, together[row, : logps.size(1)])[one.drawn])
 
 
 def gap_to_full_logits(model: PreTrainedModel, batch: Batch, **extra: Any) -> tuple[float, float]:
@@ -248,6 +248,11 @@ def text_prompts() -> Dataset:
 def seldom(completions: list[Any], **_: Any) -> list[float]:
     """A reward that differs within each group."""
     return [float(index % 2) for index, _ in enumerate(completions)]
+
+
+def _apart(logps: Tensor, others: Tensor) -> Tensor:
+    """Differences in nats, as shares of what is larger than one nat: a density of 50 has no fifth digit in float32."""
+    return (logps - others) / others.abs().clamp(min=1.0)
 
 
 def _largest(tensor: Tensor) -> float:
