@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAX_REQUESTS = 5000
-MAX_SECONDS = 120.0
+MAX_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
