@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import time
 from collections import deque
 
 import pytest
@@ -14,6 +13,9 @@ from transformers import PreTrainedTokenizerFast, TrainerCallback
 from mot_trl.config import MoTGRPOConfig
 from mot_trl.grading.judge import JudgeReward, Limits
 from mot_trl.trainer import MoTGRPOTrainer
+
+# Imported now, for its seconds would count against the first batch's deadline.
+pytest.importorskip("openai")
 
 STEPS = 10
 BROKEN_STEPS = range(3, 6)
@@ -37,10 +39,10 @@ def test_a_grpo_run_survives_a_judge_that_fails_for_a_while(
 
     def behave(request):
         if clock.step in BROKEN_STEPS:
-            return error(503) if fault == "errors" else Reply(delay=30)
+            return error(503) if fault == "errors" else Reply(delay=300)
         return verdict(str(len(told(request)["text"]) % 11))
 
-    limits = Limits(deadline=1.5, try_seconds=0.5, retries=1, failures=3, rest=0.05)
+    limits = Limits(deadline=6, try_seconds=2, retries=1, failures=3, rest=0.05)
     arguments = MoTGRPOConfig(
         output_dir=str(tmp_path),
         max_steps=STEPS,
@@ -65,15 +67,12 @@ def test_a_grpo_run_survives_a_judge_that_fails_for_a_while(
             processing_class=tokenizer,
             callbacks=[clock],
         )
-        started = time.monotonic()
         trainer.train()
-        seconds = time.monotonic() - started
 
     steps = [entry for entry in trainer.state.log_history if "quality_judge/calls" in entry]
     broken = [entry for number, entry in enumerate(steps, start=1) if number in BROKEN_STEPS]
     sound = [entry for number, entry in enumerate(steps, start=1) if number not in BROKEN_STEPS]
     assert trainer.state.global_step == len(steps) == STEPS
-    assert seconds < 60
     assert all(math.isfinite(entry["loss"]) and math.isfinite(entry["grad_norm"]) for entry in steps)
     assert (
         sum(
@@ -83,6 +82,7 @@ def test_a_grpo_run_survives_a_judge_that_fails_for_a_while(
         > 0
     )
     assert any(entry["quality_judge/unjudged"] for entry in broken)
+    assert max(entry["quality_judge/seconds"] for entry in broken) < 60, "it waited for the server"
     # The circuit may stay open into the first sound step.
     assert [entry["quality_judge/unjudged"] for entry in (*sound[:2], *sound[-2:])] == [0] * 4
     assert all(0 <= entry["rewards/quality_judge/mean"] <= 1 for entry in (*sound[:2], *sound[-2:]))
