@@ -1,7 +1,7 @@
 """Make the embedded model from nothing: demonstrations of careful and careless thinking about small puzzles.
 
-    OMP_NUM_THREADS=1 python recipes/pretrain_nano.py            # writes mot_trl/nano
-    OMP_NUM_THREADS=1 python recipes/pretrain_nano.py /tmp/nano  # elsewhere
+    OMP_NUM_THREADS=1 python recipes/pretrain_nano.py               # writes mot_trl/nano
+    OMP_NUM_THREADS=1 python recipes/pretrain_nano.py outputs/nano  # elsewhere
 
 It learns the careful ways first, and at last their mixture with the careless ones. One core is faster than
 two with so small a model. The same bytes each time on one machine.

@@ -27,6 +27,16 @@ class CtrlC(TrainerCallback):
             signal.raise_signal(signal.SIGINT)
 
 
+class Steps(TrainerCallback):
+    """Which steps were trained, not read from a checkpoint."""
+
+    def __init__(self) -> None:
+        self.done: list[int] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.done.append(state.global_step)
+
+
 def vowels(completions: list[list[dict[str, str]]], **_: object) -> list[float]:
     return [float(sum(map(completion[0]["content"].count, "aeiou"))) for completion in completions]
 
@@ -65,10 +75,12 @@ def test_ctrl_c_loses_nothing(tmp_path: Path, prompts: Dataset) -> None:
 
     with pytest.raises(SystemExit, match="Stopped after step 2; the same command goes on"):
         train_to_end(make_trainer(tmp_path / "parts", prompts, CtrlC(2)))
-    resumed = make_trainer(tmp_path / "parts", prompts)
+    steps = Steps()
+    resumed = make_trainer(tmp_path / "parts", prompts, steps)
     train_to_end(resumed)
 
     assert signal.getsignal(signal.SIGINT) is handler
+    assert steps.done == [3, 4]
     assert [entry["step"] for entry in resumed.state.log_history if "reward" in entry] == [1, 2, 3, 4]
     assert (tmp_path / "parts" / "model.safetensors").is_file()
     for mine, theirs in zip(resumed.model.parameters(), uninterrupted.model.parameters(), strict=True):
@@ -84,10 +96,12 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path, prompts: Dataset) -> None
 
 def test_a_run_that_is_over_is_not_trained_again(tmp_path: Path, prompts: Dataset) -> None:
     train_to_end(make_trainer(tmp_path, prompts))
-    again = make_trainer(tmp_path, prompts)
+    steps = Steps()
+    again = make_trainer(tmp_path, prompts, steps)
 
     train_to_end(again)
 
+    assert steps.done == []
     assert [entry["step"] for entry in again.state.log_history if "reward" in entry] == [1, 2, 3, 4]
 
 
