@@ -258,6 +258,7 @@ def test_one_seed_is_compared_without_an_interval(tmp_path: Path) -> None:
 
     text = page(Results(read(path)), figures="study")
 
+    assert "One seed cannot say" in text
     assert "nothing can be said yet" in text
     assert "nan" not in text
 

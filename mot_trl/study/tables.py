@@ -16,12 +16,11 @@ def what_was_run(results: Results) -> str:
     given = results.settings
     done = sum(len(results.runs[arm.name]) for arm in results.arms)
     text = (
-        f"{len(results.arms)} of {len(study_arms())} arms, {done} runs so far. Each: "
-        f"{given['steps']} steps of {given['prompts']} prompts x "
-        f"{given['generations']} completions of at most {given['max_new_tokens']} tokens, each prompt new to the "
-        f"model; AdamW at a constant {given['learning_rate']:g}, all else as TRL's GRPO has it; temperature 1; one "
-        f"thread. Measured on {given['items']} held-out items x {given['samples']} completions, from the split that "
-        f"is not trained on; the families ({', '.join(given['tasks'])}) by turns."
+        f"{len(results.arms)} of {len(study_arms())} arms, {done} runs so far. Each: {given['steps']} steps of "
+        f"{given['prompts']} prompts x {given['generations']} completions of at most {given['max_new_tokens']} "
+        f"tokens, each prompt new to the model; AdamW at a constant {given['learning_rate']:g}, all else as TRL's "
+        f"GRPO has it; temperature 1; one thread. Measured on {given['items']} held-out items x {given['samples']} "
+        f"completions, from the split that is not trained on; the families ({', '.join(given['tasks'])}) by turns."
     )
     if not results.tuned:
         return text
