@@ -286,7 +286,22 @@ def test_an_arm_with_fewer_seeds_is_compared_on_those(written: Path) -> None:
     alone = results.minus(named("dirichlet"), PLAIN)
 
     assert alone.mean == pytest.approx(Results(found).paired(named("dirichlet"), PLAIN)[0])
-    assert alone.half > Results(found).minus(named("dirichlet"), PLAIN).half
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_where_items_are_alike_an_error_is_that_of_the_seeds(written: Path, seeds: int) -> None:
+    found = read(written)
+    lines = {key: line for key, line in found.lines.items() if key[0] != "dirichlet" or key[1] < seeds}
+    for (_, seed), line in lines.items():
+        for measured in line.get("evaluations", {}).values():
+            measured["correct"] = [(len(line["arm"]) + 2 * seed) % 9] * 12
+    results = Results(found._replace(lines=lines))
+
+    half = results.minus(named("dirichlet"), PLAIN).half
+
+    deviation, freedom = results.spread
+    assert freedom > 30
+    assert half == pytest.approx(t_quantile(0.975, freedom) * deviation * (2 / seeds) ** 0.5)
 
 
 def test_two_arms_that_differ_by_chance_alone_are_told_apart_one_time_in_twenty_at_most() -> None:
