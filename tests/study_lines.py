@@ -16,13 +16,15 @@ def write(path: Path, config: StudyConfig, *, failing: tuple[str, ...] = ()) -> 
     return path
 
 
-def line(job: Job, config: StudyConfig, *, failing: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A run that climbs, the further the longer the arm's name."""
+def line(
+    job: Job, config: StudyConfig, *, failing: tuple[str, ...] = (), gain: float | None = None, trial: int = 0
+) -> dict[str, Any]:
+    """A run that climbs by `gain`, or the further the longer the arm's name."""
     made: dict[str, Any] = {"arm": job.arm.name, "seed": job.seed}
     if job.arm.name in failing:
         return made | {"error": "RuntimeError: probability tensor contains nan"}
-    chance = random.Random(f"{job.key}")
-    gain = len(job.arm.name) / 100 + chance.gauss(0, 0.02)
+    chance = random.Random(f"{job.key} {trial}")
+    gain = (len(job.arm.name) / 100 if gain is None else gain) + chance.gauss(0, 0.02)
     rollouts = config.prompts * config.generations
     if job.arm.kind != "untrained":
         shares = [0.4 + gain * step / config.steps + chance.gauss(0, 0.02) for step in range(config.steps)]

@@ -23,11 +23,11 @@ from mot_trl.strategies.support import in_support
 from mot_trl.study import __main__ as command
 from mot_trl.study.arms import BESIDE_PRESETS, PLAIN, as_law, law_of, laws, named_settings, study_arms
 from mot_trl.study.config import StudyConfig, jobs
-from mot_trl.study.lines import Lines, read
+from mot_trl.study.lines import Found, Lines, read
 from mot_trl.study.report import page
 from mot_trl.study.results import WINDOW, Results
 from mot_trl.study.running import run_study
-from mot_trl.study.statistics import detectable, difference, holm, power, t_quantile, t_tail
+from mot_trl.study.statistics import detectable, holm, judge, pooled, power, t_quantile, t_tail
 from mot_trl.study.training import held_out
 from mot_trl.tasks import nano
 
@@ -258,6 +258,7 @@ def test_one_seed_is_compared_without_an_interval(tmp_path: Path) -> None:
 
     text = page(Results(read(path)), figures="study")
 
+    assert "One seed cannot say" in text
     assert "nothing can be said yet" in text
     assert "nan" not in text
 
@@ -271,8 +272,48 @@ def test_differences_are_paired_by_seed(written: Path) -> None:
     theirs = results.accuracies(plain)
 
     assert results.accuracies(arm) == pytest.approx(ours)
-    assert results.paired(arm, PLAIN) == pytest.approx({seed: ours[seed] - theirs[seed] for seed in (0, 1)})
+    assert results.paired(arm, PLAIN) == pytest.approx([ours[seed] - theirs[seed] for seed in (0, 1)])
+    assert results.minus(arm, PLAIN).mean == pytest.approx((sum(ours.values()) - sum(theirs.values())) / 2)
     assert results.end(arm).mean == pytest.approx(sum(ours.values()) / 2)
+
+
+def test_an_arm_with_fewer_seeds_is_compared_on_those(written: Path) -> None:
+    found = read(written)
+    results = Results(
+        found._replace(lines={key: line for key, line in found.lines.items() if key != ("dirichlet", 1)})
+    )
+
+    alone = results.minus(named("dirichlet"), PLAIN)
+
+    assert alone.mean == pytest.approx(Results(found).paired(named("dirichlet"), PLAIN)[0])
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_where_items_are_alike_an_error_is_that_of_the_seeds(written: Path, seeds: int) -> None:
+    found = read(written)
+    lines = {key: line for key, line in found.lines.items() if key[0] != "dirichlet" or key[1] < seeds}
+    for (_, seed), line in lines.items():
+        for measured in line.get("evaluations", {}).values():
+            measured["correct"] = [(len(line["arm"]) + 2 * seed) % 9] * 12
+    results = Results(found._replace(lines=lines))
+
+    half = results.minus(named("dirichlet"), PLAIN).half
+
+    deviation, freedom = results.spread
+    assert freedom > 30
+    assert half == pytest.approx(t_quantile(0.975, freedom) * deviation * (2 / seeds) ** 0.5)
+
+
+def test_two_arms_that_differ_by_chance_alone_are_told_apart_one_time_in_twenty_at_most() -> None:
+    config = StudyConfig(seeds=3, steps=WINDOW, items=60, samples=4, cross_seeds=0)
+    found = []
+    for trial in range(12):
+        lines = {job.key: study_lines.line(job, config, gain=0.2, trial=trial) for job in jobs(config)}
+        results = Results(Found(config.settings, lines))
+        found += [results.minus(arm, arm.control).p_value for arm in results.of_kind("mixture")]
+
+    assert len(found) > 150
+    assert sum(value < 0.05 for value in found) / len(found) <= 0.05 + 0.03
 
 
 def test_a_level_is_reached_with_the_window_that_ends_there(written: Path) -> None:
@@ -310,13 +351,18 @@ def test_power_is_what_a_simulation_finds() -> None:
 
 
 def test_a_difference_has_its_interval_and_p_value() -> None:
-    found = difference([0.1, 0.2, 0.3])
+    found = judge(0.2, error=0.1 / 3**0.5, freedom=2)
 
-    assert found.mean == pytest.approx(0.2)
     assert found.half == pytest.approx(4.302653 * 0.1 / 3**0.5, rel=1e-5)
     assert found.p_value == pytest.approx(0.0741799, rel=1e-5)
-    assert difference([0.1]).seeds == 1
-    assert math.isnan(difference([0.1]).half)
+    assert math.isnan(judge(0.2, error=math.nan, freedom=0).p_value)
+
+
+def test_a_spread_is_pooled_within_groups() -> None:
+    spread = pooled([[0.1, 0.2, 0.3], [5.0, 5.2], [9.0]])
+
+    assert spread.deviation == pytest.approx(((2 * 0.01 + 0.02) / 3) ** 0.5)
+    assert spread.freedom == 3
 
 
 def test_adjusted_p_values_are_holm_s() -> None:

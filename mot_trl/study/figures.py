@@ -34,7 +34,7 @@ def differences(results: Results) -> Any:
             other = PLAIN if one is axes[0][0] else arm.control
             if other == arm.name:
                 continue
-            found, seeds = results.minus(arm, other), list(results.paired(arm, other).values())
+            found, seeds = results.minus(arm, other), results.paired(arm, other)
             one.plot(seeds, [place] * len(seeds), "|", color=colors[arm.kind], alpha=0.5, ms=6)
             half = 0 if math.isnan(found.half) else found.half
             one.errorbar(found.mean, place, xerr=half, fmt="o", color=colors[arm.kind], ms=4, lw=1)

@@ -11,9 +11,12 @@ the lines. `recipes/study.py` makes them."""
 ACCURACY = """\
 Held-out accuracy of the last checkpoint, never of the best, under the arm's own law, at temperature 1. *start*: the
 untrained model under that law. *end*: mean over seeds and items, with a 95 % bootstrap interval over the items, which
-are the same for all; *sd*: between seeds. Differences are paired by seed (the same prompts in the same order), with 95
-% intervals by Student's t; p-values are adjusted for the number of rows of the column (Holm). The *control* of a
-mixture is named in its row; where it draws from all tokens, that is plain GRPO."""
+are the same for all; *sd*: between seeds. Differences are on the seeds that both arms have (the same prompts in the
+same order). Their 95 % intervals and p-values, by Student's t, count both what varies with the seed, by one standard
+deviation for all arms, since so few seeds cannot say it of a single one, and what varies with the items. So an arm
+that is more erratic than most is judged too kindly. p-values are adjusted for the number of rows of the column (Holm).
+The *control* of a mixture is named in its row; where it draws from all tokens, that is plain GRPO. In the figure, bars
+are single seeds."""
 
 BECAME = """\
 *pass@1* and *pass@8* under the arm's own law, with 95 % bootstrap intervals over items; *in plain tokens*: the same
@@ -23,7 +26,7 @@ of one run."""
 
 SCORES = """\
 The same law, scored by its density or by the visible token's probability (by `expected`, where that is what was
-published). Difference and p-value: visible less density, paired by seed, adjusted for the number of rows."""
+published). Difference and p-value as above: visible less density."""
 
 CROSS = """\
 Accuracy, in per cent: trained as the row says, used as the column says. The first seeds only, one completion an item,

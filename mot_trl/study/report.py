@@ -1,12 +1,12 @@
 """The page of a study, from its lines alone."""
 
 from collections.abc import Callable, Sequence
-from math import nan
+from math import isnan, nan
 
 from mot_trl.study import prose, tables
 from mot_trl.study.arms import PLAIN, Arm
 from mot_trl.study.results import WINDOW, Results
-from mot_trl.study.statistics import LEVEL
+from mot_trl.study.statistics import LEVEL, detectable
 
 
 def page(results: Results, *, figures: str) -> str:
@@ -57,15 +57,46 @@ def summary(results: Results) -> str:
         f"Half of plain GRPO's trajectories to its last level, or fewer: {soon(results, mixtures)} mixtures, "
         f"{soon(results, truncated)} truncated controls.",
     ]
+    lines += [used_otherwise(results, mixtures), truncated_in_use(results, truncated)]
     if results.seeds == 1:
         lines.append("One seed cannot say how sure any of this is.")
     else:
-        least = tables.least(results, results.seeds, paired=True)
+        least = detectable(results.seeds, arms=len(results.arms)) * results.spread.deviation
         lines.append(
-            f"With {results.seeds} seeds a true difference of {least} is seen four times in five, smaller ones less "
-            "often; that is before the adjustment for the number of arms."
+            f"{results.seeds} seeds see a true difference of {least:.3f} between two arms, on these items, four times "
+            "in five, and smaller ones less often; that is before the adjustment for the number of arms."
         )
-    return "\n".join(f"- {line}" for line in lines)
+    return "\n".join(f"- {line}" for line in lines if line)
+
+
+def used_otherwise(results: Results, mixtures: Sequence[Arm]) -> str:
+    """Whether models that were trained in mixtures do better without them."""
+    if not mixtures:
+        return ""
+    gains = [results.end(arm, law=arm.control).mean - results.end(arm).mean for arm in mixtures]
+    plain = [results.end(arm, law=PLAIN).mean - results.end(arm).mean for arm in mixtures]
+    return (
+        "Models trained in mixtures and used without them: with plain tokens on the law's support "
+        f"{sum(gain > 0 for gain in gains)} of {len(gains)} are better than with their mixture, on average by "
+        f"{sum(gains) / len(gains):+.3f}; with ordinary sampling {sum(gain > 0 for gain in plain)}, by "
+        f"{sum(plain) / len(plain):+.3f}."
+    )
+
+
+def truncated_in_use(results: Results, truncated: Sequence[Arm]) -> str:
+    """Whether truncation pays in training or in use."""
+    tried = [arm for arm in truncated if not isnan(results.crossed(arm, PLAIN))]
+    plain = results.named(PLAIN)
+    if not tried or isnan(results.crossed(plain, PLAIN)):
+        return ""
+    in_use, in_both = (
+        sum(results.crossed(trained or arm, arm.name) for arm in tried) / len(tried) for trained in (plain, None)
+    )
+    return (
+        f"Truncation in use alone: plain GRPO's model, used under the {len(tried)} truncations, has {in_use:.3f} on "
+        f"average, models that were trained under them too {in_both:.3f} (cross table: few seeds, one completion an "
+        "item)."
+    )
 
 
 def verdict(results: Results, arms: Sequence[Arm], other: Callable[[Arm], str]) -> str:

@@ -1,16 +1,16 @@
 """What the lines say, arm by arm: accuracies, differences over seeds, and how soon a level is reached."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf, nan
+from math import hypot, inf, nan, sqrt
 from statistics import median
 from typing import Any
 
 from mot_trl.evaluation_statistics import Estimate, estimate, pass_at_k
 from mot_trl.study.arms import PLAIN, UNTRAINED, Arm, law_of, study_arms, tuning_arms
 from mot_trl.study.lines import Found, Line
-from mot_trl.study.statistics import Difference, deviation, difference, holm, pooled_deviation
+from mot_trl.study.statistics import Difference, Spread, deviation, holm, judge, pooled
 
 WINDOW = 8
 """Steps that a training accuracy is the mean of."""
@@ -84,18 +84,47 @@ class Results:
 
     def minus(self, arm: Arm, other: str) -> Difference:
         """Accuracy, each under its own law, less another arm's, on the seeds that both have."""
-        return difference(list(self.paired(arm, other).values()))
-
-    def paired(self, arm: Arm, other: str) -> dict[int, float]:
-        """The differences of `minus`, by seed."""
-        own, others = self.accuracies(arm), self.accuracies(self.named(other))
-        return {seed: own[seed] - others[seed] for seed in own if seed in others}
+        return self.contrast({arm.name: 1.0, other: -1.0})
 
     def average(self, arms: Sequence[Arm], other: Callable[[Arm], str]) -> Difference:
-        """The mean difference of several arms from their others, on the seeds that all of them have."""
-        by_arm = [self.paired(arm, other(arm)) for arm in arms]
-        shared = set.intersection(*map(set, by_arm)) if by_arm else set()
-        return difference([_mean([each[seed] for each in by_arm]) for seed in sorted(shared)])
+        """The mean difference of several arms from their others, on the seeds that all of these have."""
+        weights: dict[str, float] = {}
+        for arm in arms:
+            for name, sign in ((arm.name, 1), (other(arm), -1)):
+                weights[name] = weights.get(name, 0) + sign / len(arms)
+        return self.contrast(weights)
+
+    def contrast(self, weights: Mapping[str, float]) -> Difference:
+        """A weighted sum of arms' accuracies.
+
+        Its error has two parts. Runs vary with their seed: a standard deviation pooled over all arms, as few seeds
+        cannot say it of one. Items vary: the standard error of the sum's mean over items. Both hold the chance of
+        single completions, so that the error is rather too large.
+        """
+        counts = {name: self.counts(self.named(name)) for name in weights}
+        shared = set.intersection(*map(set, counts.values())) if counts else set()
+        if not shared:
+            return Difference(nan, nan, nan)
+        share = 1 / (self.samples * len(shared))
+        values = [0.0] * self.settings["items"]
+        for name, weight in weights.items():
+            for seed in shared:
+                values = [
+                    value + weight * share * count for value, count in zip(values, counts[name][seed], strict=True)
+                ]
+        by_seeds = self.spread.deviation * sqrt(sum(weight**2 for weight in weights.values()) / len(shared))
+        by_items = deviation(values) / sqrt(len(values))
+        return judge(_mean(values), error=hypot(by_seeds, by_items), freedom=self.spread.freedom)
+
+    def counts(self, arm: Arm) -> dict[int, list[int]]:
+        """By seed, how many completions of each item are correct, under the arm's own law."""
+        law = law_of(arm.settings)
+        return {seed: line["evaluations"][law]["correct"] for seed, line in self.runs.get(arm.name, {}).items()}
+
+    def paired(self, arm: Arm, other: str) -> list[float]:
+        """The differences between two arms, one for each seed that both have."""
+        own, others = self.accuracies(arm), self.accuracies(self.named(other))
+        return [own[seed] - others[seed] for seed in own if seed in others]
 
     def against(self, arms: Sequence[Arm], other: Callable[[Arm], str]) -> dict[str, tuple[Difference, float]]:
         """Each arm's difference from another, with its p-value adjusted for the number of these arms."""
@@ -130,15 +159,24 @@ class Results:
         return (median(each[0] for each in reached), median(each[1] for each in reached)) if reached else (nan, nan)
 
     @cached_property
-    def spread(self) -> tuple[float, float]:
-        """Standard deviations over seeds, pooled: of paired differences from plain GRPO, and of accuracies."""
-        others = [arm for arm in self.arms if arm.name != PLAIN]
-        alone = [list(self.accuracies(arm).values()) for arm in self.arms]
-        return pooled_deviation([list(self.paired(arm, PLAIN).values()) for arm in others]), pooled_deviation(alone)
+    def spread(self) -> Spread:
+        """Between seeds of one arm, pooled over all arms."""
+        return pooled([list(self.accuracies(arm).values()) for arm in self.arms])
+
+    @cached_property
+    def paired_spread(self) -> Spread:
+        """The same of the differences from plain GRPO's run of the same seed."""
+        return pooled([self.paired(arm, PLAIN) for arm in self.arms if arm.name != PLAIN])
 
     def deviation(self, arm: Arm) -> float:
         """Standard deviation of the accuracy over seeds."""
         return deviation(list(self.accuracies(arm).values()))
+
+    def crossed(self, arm: Arm, law: str) -> float:
+        """Accuracy under a law in the trials of every pair, mean over the seeds that have one."""
+        return _mean(
+            [run["cross"][law] for run in self.runs.get(arm.name, {}).values() if law in run.get("cross", {})]
+        )
 
     def named(self, name: str) -> Arm:
         """The arm of that name."""

@@ -1,8 +1,8 @@
-"""Figures of a study: differences over seeds, their p-values, and what so few seeds can see."""
+"""Figures of a study: differences, their p-values, and what so few seeds can see."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from math import nan, sqrt
+from math import isnan, nan, sqrt
 from typing import NamedTuple
 
 import torch
@@ -12,32 +12,25 @@ _POINTS = 40_001
 
 
 class Difference(NamedTuple):
-    """A mean over seeds, with its 95 % interval and p-value by Student's t; NaN where one seed cannot say.
+    """A difference with its 95 % interval and p-value by Student's t; NaN where its error is not known.
 
     Attributes:
-        mean: The mean.
+        mean: The difference.
         half: Half of the interval's width.
-        p_value: Two-sided, of a mean of 0.
-        seeds: How many values there are.
+        p_value: Two-sided, of no difference.
     """
 
     mean: float
     half: float
     p_value: float
-    seeds: int
 
 
-def difference(values: Sequence[float]) -> Difference:
-    """The mean of one value a seed; the mean of nothing is NaN."""
-    if not values:
-        return Difference(nan, nan, nan, 0)
-    count, mean = len(values), sum(values) / len(values)
-    if count == 1:
-        return Difference(mean, nan, nan, 1)
-    error = deviation(values) / sqrt(count)
-    half = t_quantile(1 - LEVEL / 2, count - 1) * error
-    p_value = 2 * t_tail(abs(mean) / error, count - 1) if error > 0 else float(mean == 0)
-    return Difference(mean, half, p_value, count)
+def judge(mean: float, *, error: float, freedom: int) -> Difference:
+    """A difference that is known with this standard error, itself estimated with `freedom` degrees of freedom."""
+    if isnan(mean) or isnan(error) or freedom < 1:
+        return Difference(mean, nan, nan)
+    p_value = 2 * t_tail(abs(mean) / error, freedom) if error > 0 else float(mean == 0)
+    return Difference(mean, t_quantile(1 - LEVEL / 2, freedom) * error, p_value)
 
 
 def deviation(values: Sequence[float]) -> float:
@@ -45,12 +38,19 @@ def deviation(values: Sequence[float]) -> float:
     return torch.tensor(values, dtype=torch.float64).std().item() if len(values) > 1 else nan
 
 
-def pooled_deviation(groups: Sequence[Sequence[float]]) -> float:
-    """One standard deviation for all groups, within them; NaN where no group has two values."""
+class Spread(NamedTuple):
+    """A standard deviation and its degrees of freedom; NaN and 0 where nothing was repeated."""
+
+    deviation: float
+    freedom: int
+
+
+def pooled(groups: Sequence[Sequence[float]]) -> Spread:
+    """One standard deviation within all groups."""
     groups = [group for group in groups if len(group) > 1]
     freedom = sum(len(group) - 1 for group in groups)
     squares = sum(deviation(group) ** 2 * (len(group) - 1) for group in groups)
-    return sqrt(squares / freedom) if freedom else nan
+    return Spread(sqrt(squares / freedom) if freedom else nan, freedom)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -82,24 +82,25 @@ def t_quantile(probability: float, freedom: int) -> float:
     return _solve(lambda value: 1 - t_tail(value, freedom), probability)
 
 
-def power(effect: float, seeds: int, *, paired: bool) -> float:
-    """Chance that a two-sided t-test over seeds, at the 5 % level, finds a true difference.
+def power(effect: float, seeds: int, *, paired: bool = False, arms: int = 2) -> float:
+    """Chance that a two-sided t-test over seeds, at the 5 % level, finds a true difference of two arms.
 
     Args:
         effect: The difference, over the standard deviation of the paired differences or, unpaired, of each arm.
         seeds: Of each arm.
         paired: Whether runs of one seed are compared with one another.
+        arms: Unpaired, how many arms the standard deviation is estimated from.
     """
-    freedom = seeds - 1 if paired else 2 * seeds - 2
+    freedom = seeds - 1 if paired else arms * (seeds - 1)
     shift = effect * sqrt(seeds if paired else seeds / 2)
     critical = t_quantile(1 - LEVEL / 2, freedom)
     return t_tail(critical, freedom, shift) + t_tail(critical, freedom, -shift)
 
 
 @cache
-def detectable(seeds: int, *, paired: bool) -> float:
+def detectable(seeds: int, *, paired: bool = False, arms: int = 2) -> float:
     """The least effect that is found with 80 % chance, in standard deviations as `power` has them."""
-    return _solve(lambda effect: power(effect, seeds, paired=paired), POWER) if seeds > 1 else nan
+    return _solve(lambda effect: power(effect, seeds, paired=paired, arms=arms), POWER) if seeds > 1 else nan
 
 
 def _solve(rising: Callable[[float], float], target: float) -> float:

@@ -16,12 +16,11 @@ def what_was_run(results: Results) -> str:
     given = results.settings
     done = sum(len(results.runs[arm.name]) for arm in results.arms)
     text = (
-        f"{len(results.arms)} of {len(study_arms())} arms, {done} runs so far. Each: "
-        f"{given['steps']} steps of {given['prompts']} prompts x "
-        f"{given['generations']} completions of at most {given['max_new_tokens']} tokens, each prompt new to the "
-        f"model; AdamW at a constant {given['learning_rate']:g}, all else as TRL's GRPO has it; temperature 1; one "
-        f"thread. Measured on {given['items']} held-out items x {given['samples']} completions, from the split that "
-        f"is not trained on; the families ({', '.join(given['tasks'])}) by turns."
+        f"{len(results.arms)} of {len(study_arms())} arms, {done} runs so far. Each: {given['steps']} steps of "
+        f"{given['prompts']} prompts x {given['generations']} completions of at most {given['max_new_tokens']} "
+        f"tokens, each prompt new to the model; AdamW at a constant {given['learning_rate']:g}, all else as TRL's "
+        f"GRPO has it; temperature 1; one thread. Measured on {given['items']} held-out items x {given['samples']} "
+        f"completions, from the split that is not trained on; the families ({', '.join(given['tasks'])}) by turns."
     )
     if not results.tuned:
         return text
@@ -160,17 +159,28 @@ def families(results: Results) -> str:
 
 def seen(results: Results) -> str:
     """The least differences that numbers of seeds can see, from the spread that was observed."""
-    paired, alone = results.spread
-    if isnan(paired):
+    alone, paired = results.spread.deviation, results.paired_spread.deviation
+    if isnan(alone):
         return "One seed has no spread, so nothing can be said yet."
-    rows = [[str(seeds), least(results, seeds, paired=True), least(results, seeds, paired=False)] for seeds in FEW]
+    arms = len(results.arms)
+    rows = [
+        [
+            str(seeds),
+            number(detectable(seeds, paired=True) * paired),
+            number(detectable(seeds) * alone),
+            number(detectable(seeds, arms=arms) * alone),
+        ]
+        for seeds in FEW
+    ]
     text = (
         f"Between seeds, accuracies of one arm have a standard deviation of {alone:.3f}, and their differences from "
-        f"plain GRPO's of the same seed one of {paired:.3f} (pooled over arms; unpaired it would be "
-        f"{sqrt(2) * alone:.3f}). The least true difference that a two-sided t-test at the 5 % level finds with 80 % "
-        "chance, before any adjustment for the number of arms, which asks for more:"
+        f"plain GRPO's of the same seed one of {paired:.3f} (pooled over arms); of unrelated runs it would be "
+        f"{sqrt(2) * alone:.3f}. The least true difference of two arms that a two-sided t-test at the 5 % level finds "
+        "with 80 % chance, on these items: paired by seed; unpaired; unpaired with the standard deviation of all "
+        f"{arms} arms together, which is how the tables above compare. The adjustment for the number of arms asks for "
+        "more, and so does speaking of other items than these."
     )
-    return f"{text}\n\n" + table(["seeds", "paired", "unpaired"], rows)
+    return f"{text}\n\n" + table(["seeds", "paired", "unpaired", "all arms together"], rows)
 
 
 def failures(results: Results) -> str:
@@ -180,19 +190,13 @@ def failures(results: Results) -> str:
     return "\n".join(f"- `{line['arm']}`, seed {line['seed']}: {line['error']}" for line in results.failed)
 
 
-def least(results: Results, seeds: int, *, paired: bool) -> str:
-    """The least difference that so many seeds can see."""
-    spread, alone = results.spread
-    return number(detectable(seeds, paired=paired) * (spread if paired else alone))
-
-
 def signed(compared: tuple[Difference, float] | None) -> list[str]:
     """A difference with its interval, and its adjusted p-value."""
     if compared is None:
         return ["", ""]
     found, adjusted = compared
     low, high = found.mean - found.half, found.mean + found.half
-    told = cell(Estimate(found.mean, low, high), signed=True) if found.seeds > 1 else number(found.mean, sign="+")
+    told = number(found.mean, sign="+") if isnan(found.half) else cell(Estimate(found.mean, low, high), signed=True)
     return [told, f"{adjusted:.2g}" if isfinite(adjusted) else "-"]
 
 
