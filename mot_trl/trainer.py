@@ -23,7 +23,7 @@ from mot_trl.phases import build_phases
 from mot_trl.rollout import Rollout
 from mot_trl.strategies import Strategy, build_strategy
 from mot_trl.strategies.score import MixtureScore, score
-from mot_trl.traces.callback import TraceCallback, own_rows
+from mot_trl.traces.callback import TraceCallback
 from mot_trl.traces.console import COLUMN, widest_mixtures
 
 
@@ -105,7 +105,7 @@ class MoTGRPOTrainer(GRPOTrainer):
         if policy.device == self.accelerator.device and not is_deepspeed_zero3_enabled():
             with self.accelerator.autocast():
                 refuse_unfaithful(_base_model(policy), temperature=self.temperature, router_loss=self.aux_loss_enabled)
-        if args.trace_steps and self.accelerator.is_main_process:
+        if args.trace_steps:
             self._traces = TraceCallback.of(args, self._tokenizer, phases, self.strategy, self.reward_weights.tolist())
             self.add_callback(self._traces)
 
@@ -215,7 +215,6 @@ class MoTGRPOTrainer(GRPOTrainer):
         """Let the traces take their sample; a column that says where in it each row is."""
         if self._traces is None:
             return {}
-        rows, processes = len(batch["completion_ids"]), self.accelerator.num_processes
         logged: Any = self._logs["rewards"]
         group_size = self.num_generations if self._mode == "train" else self.num_generations_eval
         return self._traces.begin(
@@ -223,7 +222,7 @@ class MoTGRPOTrainer(GRPOTrainer):
             step=self.state.global_step,
             split=self._mode,
             group_size=group_size or 1,
-            rewards={name: own_rows(values, rows=rows, processes=processes) for name, values in logged.items()},
+            rewards=logged,
         )
 
     def _log_gap(self, rollout: Rollout, inputs: dict[str, Any]) -> None:
