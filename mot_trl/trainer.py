@@ -20,7 +20,7 @@ from mot_trl.generation import MixtureDecoder
 from mot_trl.logps import add_candidate_head
 from mot_trl.metrics import log_prob_gap, rollout_totals, summarize
 from mot_trl.phases import build_phases
-from mot_trl.rollout import Rollout
+from mot_trl.rollout import Rollout, Sealed
 from mot_trl.strategies import Strategy, build_strategy
 from mot_trl.strategies.score import MixtureScore, score
 from mot_trl.traces.callback import TraceCallback
@@ -248,7 +248,7 @@ class _Replay:
         length = rollout.thinking_mask.size(1)
         # Tokens that TRL masks, as it can do with truncated completions, are not scored.
         rollout = replace(rollout, thinking_mask=rollout.thinking_mask & inputs["attention_mask"][:, -length:].bool())
-        outputs = self.model(**inputs, rollout=rollout)
+        outputs = self.model(**inputs, rollout=Sealed(rollout))
         if outputs.candidate_logps is None:
             return outputs
         mixtures = rollout.mixtures(inputs["input_ids"][:, -length:])
@@ -268,7 +268,8 @@ def _base_model(model: Any) -> Any:
 def _bound_generate(model: Any, decoder: MixtureDecoder) -> Generator[None]:
     """Let the model's `generate` use the decoder."""
     own_generate, generate = vars(model).get("generate"), model.generate
-    model.generate = lambda *args, **kwargs: generate(*args, custom_generate=decoder, **kwargs)
+    # Its method, since FSDP's mixed precision hands on copies of the dataclasses it finds among the arguments.
+    model.generate = lambda *args, **kwargs: generate(*args, custom_generate=decoder.__call__, **kwargs)
     try:
         yield
     finally:
