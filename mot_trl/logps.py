@@ -18,7 +18,7 @@ from trl.trainer.utils import FusedCausalLMOutput, maybe_gather_lm_head_ctx
 
 from mot_trl.embedding import blend_of, mixing
 from mot_trl.mixture import Mixture
-from mot_trl.rollout import Rollout
+from mot_trl.rollout import Rollout, Sealed
 from mot_trl.sharing import is_text, read_prompts, share, trim
 from mot_trl.strategies import Strategy
 
@@ -154,9 +154,11 @@ def add_candidate_head(
 
     # Keep the original signature: `generate` validates its model kwargs against it.
     @functools.wraps(fused_forward)
-    def forward(self: Any, *args: Any, rollout: Rollout | None = None, **kwargs: Any) -> Any:
+    def forward(self: Any, *args: Any, rollout: Rollout | Sealed | None = None, **kwargs: Any) -> Any:
         if rollout is None:
             return fused_forward(*args, **kwargs)
+        if isinstance(rollout, Sealed):
+            rollout = rollout.rollout
         length = rollout.thinking_mask.size(1)
         sharing = share_prompts and is_text(kwargs)
         if sharing:

@@ -104,3 +104,13 @@ class Rollout:
         """The draws at the thinking positions, row by row, with the tokens that the text shows there."""
         mask = self.thinking_mask
         return Mixture(self.candidate_ids[mask].long(), self.log_weights[mask], visible_ids[mask])
+
+
+class Sealed:
+    """A record on its way to a model's forward, past wrappers that cast every tensor they find among the arguments.
+
+    FSDP's mixed precision does so, also within dataclasses; log-weights are to stay in float32.
+    """
+
+    def __init__(self, rollout: Rollout) -> None:
+        self.rollout = rollout

@@ -25,10 +25,10 @@ from mot_trl.logps import add_candidate_head
 from mot_trl.metrics import log_prob_gap, rollout_totals, summarize
 from mot_trl.phases import build_phases
 from mot_trl.resuming import Resuming
-from mot_trl.rollout import Rollout
+from mot_trl.rollout import Rollout, Sealed
 from mot_trl.strategies import Strategy, build_strategy
 from mot_trl.strategies.score import MixtureScore, score
-from mot_trl.traces.callback import TraceCallback, own_rows
+from mot_trl.traces.callback import TraceCallback
 from mot_trl.traces.console import COLUMN, widest_mixtures
 
 
@@ -106,7 +106,7 @@ class MoTGRPOTrainer(Resuming, GRPOTrainer):
         if policy.device == self.accelerator.device and not is_deepspeed_zero3_enabled():
             with self.accelerator.autocast():
                 refuse_unfaithful(_base_model(policy), temperature=self.temperature, router_loss=self.aux_loss_enabled)
-        if args.trace_steps and self.accelerator.is_main_process:
+        if args.trace_steps:
             self._traces = TraceCallback.of(args, self._tokenizer, phases, self.strategy, self.reward_weights.tolist())
             self.add_callback(self._traces)
 
@@ -238,7 +238,6 @@ class MoTGRPOTrainer(Resuming, GRPOTrainer):
         """Let the traces take their sample; a column that says where in it each row is."""
         if self._traces is None:
             return {}
-        rows, processes = len(batch["completion_ids"]), self.accelerator.num_processes
         logged: Any = self._logs["rewards"]
         group_size = self.num_generations if self._mode == "train" else self.num_generations_eval
         return self._traces.begin(
@@ -246,7 +245,7 @@ class MoTGRPOTrainer(Resuming, GRPOTrainer):
             step=self.state.global_step,
             split=self._mode,
             group_size=group_size or 1,
-            rewards={name: own_rows(values, rows=rows, processes=processes) for name, values in logged.items()},
+            rewards=logged,
         )
 
     def _log_gap(self, rollout: Rollout, inputs: dict[str, Any]) -> None:
@@ -272,7 +271,7 @@ class _Replay:
         length = rollout.thinking_mask.size(1)
         # Tokens that TRL masks, as it can do with truncated completions, are not scored.
         rollout = replace(rollout, thinking_mask=rollout.thinking_mask & inputs["attention_mask"][:, -length:].bool())
-        outputs = self.model(**inputs, rollout=rollout)
+        outputs = self.model(**inputs, rollout=Sealed(rollout))
         if outputs.candidate_logps is None:
             return outputs
         mixtures = rollout.mixtures(inputs["input_ids"][:, -length:])
@@ -292,7 +291,8 @@ def _base_model(model: Any) -> Any:
 def _bound_generate(model: Any, decoder: MixtureDecoder) -> Generator[None]:
     """Let the model's `generate` use the decoder."""
     own_generate, generate = vars(model).get("generate"), model.generate
-    model.generate = lambda *args, **kwargs: generate(*args, custom_generate=decoder, **kwargs)
+    # Its method, since FSDP's mixed precision hands on copies of the dataclasses it finds among the arguments.
+    model.generate = lambda *args, **kwargs: generate(*args, custom_generate=decoder.__call__, **kwargs)
     try:
         yield
     finally:

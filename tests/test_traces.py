@@ -19,7 +19,7 @@ from mot_trl import MoTGRPOConfig, MoTGRPOTrainer, build_strategy
 from mot_trl.logps import add_candidate_head
 from mot_trl.strategies.score import score
 from mot_trl.traces import load_traces, to_replay
-from mot_trl.traces.callback import own_rows, weighted_sum
+from mot_trl.traces.callback import traced_rows, values_of, weighted_sum
 from mot_trl.traces.files import read_metadata, trace_files, write_trace
 from mot_trl.traces.pieces import visible_pieces
 from mot_trl.traces.schema import METADATA_KEY, SCHEMA
@@ -295,11 +295,21 @@ def test_phases_are_told_with_their_cause(thinking: str, forced: str, cause: str
     assert phases_of(*flags, cause=cause) == told
 
 
-def test_rewards_of_the_main_process_come_first_among_those_of_the_last_batch() -> None:
-    assert own_rows([9, 9, 1, 2, 3, 4], rows=2, processes=2) == [1, 2]
-    first, second = own_rows([2, 3, 4], rows=2, processes=2)
+def test_a_trace_takes_whole_groups_from_each_process_in_turn() -> None:
+    assert traced_rows(3, rows=8, processes=1, group_size=2) == [0, 1, 2]
+    assert traced_rows(6, rows=4, processes=2, group_size=2) == [0, 1, 4, 5, 2, 3]
+    assert traced_rows(4, rows=2, processes=4, group_size=4) == [0, 1, 2, 3]
+    assert sorted(traced_rows(99, rows=3, processes=2, group_size=2)) == [0, 1, 2, 3, 4, 5]
+
+
+def test_rewards_are_those_of_the_last_batch() -> None:
+    assert values_of([9, 9, 1, 2, 3, 4], [0, 2], total=4) == [1, 3]
+    first, second = values_of([2, 3, 4], [0, 1], total=4)
     assert first != first
     assert second == 2
+
+
+def test_a_reward_is_summed_over_those_who_could_judge() -> None:
     assert weighted_sum([1.0, None], [0.5, 1.0]) == 0.5
     assert weighted_sum([None], [1.0]) is None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerState
 from transformers.utils import logging
@@ -28,18 +28,21 @@ CAUSES: Mapping[type[Rule], str] = {TextRule: "stop_text", BudgetRule: "budget",
 class TraceCallback(TrainerCallback):
     """Traces the first completions of a generation, once in `steps` steps, and those of every evaluation.
 
-    The main process traces its own rows. Nothing is done while decoding: the record that the loss replays anyway is
-    copied to the CPU, and the entropies are those that the loss computes anyway. A file is written when the last
-    traced row has been scored, whole or not at all, so an interrupted run leaves readable files.
+    Each process traces its share, in a file of its own, so that none has to wait for another. Nothing is done while
+    decoding: the record that the loss replays anyway is copied to the CPU, and the entropies are those that the loss
+    computes anyway. A file is written when the process's last traced row has been scored, whole or not at all, so an
+    interrupted run leaves readable files.
 
     Args:
         output_dir: The run's folder; files go to its `traces`.
         tokenizer: Gives the tokens' texts.
         steps: Optimizer steps from one trace to the next.
-        samples: Completions in a trace.
+        samples: Completions in a trace, over all processes.
         phases: The rules that end thinking, by whose names `closed_by` tells why it ended.
         reward_weights: Weight of each reward function, in order.
         metadata: Written into each file: what one needs to know to score the draws again.
+        process: Number of this process.
+        processes: How many there are.
     """
 
     def __init__(
@@ -52,13 +55,17 @@ class TraceCallback(TrainerCallback):
         phases: Phases,
         reward_weights: Sequence[float],
         metadata: Mapping[str, Any],
+        process: int = 0,
+        processes: int = 1,
     ) -> None:
         self.folder = Path(output_dir) / FOLDER
         self.tokenizer, self.steps, self.samples = tokenizer, steps, samples
         self.causes = [CAUSES.get(type(rule), type(rule).__name__) for rule in phases.rules]
         self.reward_weights, self.metadata = list(reward_weights), dict(metadata)
+        self.process, self.processes = process, processes
         self.next_step = 0
         self._pending: dict[str, list[Sampled]] = {"train": [], "eval": []}
+        self._taken = {"train": 0, "eval": 0}
         self._written_evals: dict[int, int] = {}
 
     @classmethod
@@ -84,6 +91,8 @@ class TraceCallback(TrainerCallback):
                 "temperature": args.temperature,
                 "max_completion_length": args.max_completion_length,
             },
+            process=args.process_index,
+            processes=args.world_size,
         )
 
     def begin(
@@ -93,56 +102,66 @@ class TraceCallback(TrainerCallback):
         step: int,
         split: str,
         group_size: int,
-        rewards: Mapping[str, Sequence[float]],
+        rewards: Mapping[str, Iterable[float]],
     ) -> dict[str, Tensor]:
-        """Take a sample of a batch that TRL has generated and scored.
+        """Take this process's share of a sample of a batch that TRL has generated and scored.
 
         Args:
             batch: What TRL shuffles and splits, the rollout's record included.
             step: Optimizer steps done so far.
             split: `train` or `eval`.
             group_size: Completions of one prompt.
-            rewards: What each reward function said of the batch's rows; NaN where it could not judge.
+            rewards: What each reward function said, in the order of the processes' rows; NaN where it could not
+                judge. Those of the last batch come last.
 
         Returns:
-            A column for the batch: the index of each traced row, -1 for the others; nothing if none is traced.
+            A column for the batch: the number of each traced row in the trace, -1 for the others; nothing if none is
+            traced.
         """
         if split == "train":
             self._write("train")
             if step < self.next_step:
                 return {}
             self.next_step = step - step % self.steps + self.steps
-        taken = sum(len(sampled.completion_ids) for sampled in self._pending[split])
         rows = len(batch["completion_ids"])
-        count = min(self.samples - taken, rows)
-        if count < 1:
+        chosen = traced_rows(
+            self.samples - self._taken[split], rows=rows, processes=self.processes, group_size=group_size
+        )
+        numbers = {row: self._taken[split] + number for number, row in enumerate(chosen)}
+        self._taken[split] += len(chosen)
+        start = self.process * rows
+        own = [row for row in sorted(chosen) if start <= row < start + rows]
+        if not own:
             return {}
+        at = torch.tensor([row - start for row in own])
         self._pending[split].append(
             _sample(
                 batch,
-                count,
+                at,
                 step=step + (split == "train"),
                 split=split,
                 group_size=group_size,
-                first=taken,
-                rewards=rewards,
+                numbers=[numbers[row] for row in own],
+                rewards={
+                    name: values_of(values, own, total=rows * self.processes) for name, values in rewards.items()
+                },
                 reward_weights=self.reward_weights,
             )
         )
-        index = torch.arange(taken, taken + rows, device=batch["completion_ids"].device)
-        index[count:] = -1
-        return {TRACE_ROW: index}
+        column = torch.full((rows,), -1)
+        column[at] = torch.tensor([numbers[row] for row in own])
+        return {TRACE_ROW: column.to(batch["completion_ids"].device)}
 
     def score(self, inputs: Mapping[str, Tensor], entropies: Float[Tensor, "B C"] | None, *, split: str) -> None:
         """Take the entropies (nats) that the loss computed for a part of the batch; those of its first pass count."""
         pending = self._pending[split]
         if not pending or entropies is None or TRACE_ROW not in inputs:
             return
-        entropies, index = entropies.detach().float().cpu(), inputs[TRACE_ROW].tolist()
-        for row, trace_row in enumerate(index):
+        entropies, numbers = entropies.detach().float().cpu(), inputs[TRACE_ROW].tolist()
+        for row, number in enumerate(numbers):
             for sampled in pending:
-                at = trace_row - sampled.first
-                if 0 <= at < len(sampled.completion_ids) and sampled.entropies[at].isnan().all():
+                at = sampled.numbers.index(number) if number in sampled.numbers else -1
+                if at >= 0 and sampled.entropies[at].isnan().all():
                     length = min(sampled.entropies.size(1), entropies.size(1))
                     sampled.entropies[at, :length] = entropies[row, :length]
         if split == "train" and not any(sampled.entropies.isnan().all(dim=1).any() for sampled in pending):
@@ -162,6 +181,7 @@ class TraceCallback(TrainerCallback):
 
     def _write(self, split: str) -> None:
         pending, self._pending[split] = self._pending[split], []
+        self._taken[split] = 0
         if not pending:
             return
         step = pending[0].step
@@ -171,6 +191,7 @@ class TraceCallback(TrainerCallback):
             seen = self._written_evals.get(step, 0)
             self._written_evals = {step: seen + 1}
             name += f"_{seen}" if seen else ""
+        name += f"_process{self.process}" if self.process else ""
         end_ids = frozenset((self.tokenizer.eos_token_id, self.tokenizer.pad_token_id))
         tables = [to_table(part, self.tokenizer, causes=self.causes, end_ids=end_ids) for part in pending]
         try:
@@ -181,27 +202,25 @@ class TraceCallback(TrainerCallback):
 
 def _sample(
     batch: Mapping[str, Tensor],
-    count: int,
+    rows: Int[Tensor, " N"],
     *,
     step: int,
     split: str,
     group_size: int,
-    first: int,
+    numbers: list[int],
     rewards: Mapping[str, Sequence[float]],
     reward_weights: Sequence[float],
 ) -> Sampled:
-    def cpu(name: str) -> Tensor:
-        return batch[name][:count].detach().cpu()
+    def cpu(tensor: Tensor) -> Tensor:
+        return tensor.detach()[rows.to(tensor.device)].cpu()
 
-    prompt_ids, prompt_mask = cpu("prompt_ids"), cpu("prompt_mask").bool()
-    completion_ids, completion_mask = cpu("completion_ids"), cpu("completion_mask").bool()
+    prompt_ids, prompt_mask = cpu(batch["prompt_ids"]), cpu(batch["prompt_mask"]).bool()
+    completion_ids, completion_mask = cpu(batch["completion_ids"]), cpu(batch["completion_mask"]).bool()
     # TRL can mask a completion that was cut short; it fills all columns, and is worth reading.
     completion_mask |= ~completion_mask.any(dim=1, keepdim=True)
-    record = Rollout.from_batch(batch).rows(0, count)
-    rollout = Rollout(**{name: getattr(record, name).cpu() for name in vars(record)})
-    judged = {
-        name: [None if value != value else value for value in values[:count]] for name, values in rewards.items()
-    }
+    record = Rollout.from_batch(batch)
+    rollout = Rollout(**{name: cpu(getattr(record, name)) for name in vars(record)})
+    judged = {name: [None if value != value else value for value in values] for name, values in rewards.items()}
     return Sampled(
         step=step,
         split=split,
@@ -210,17 +229,26 @@ def _sample(
         rollout=rollout,
         entropies=torch.full(completion_ids.shape, torch.nan),
         rewards=judged,
-        reward=[weighted_sum([values[row] for values in judged.values()], reward_weights) for row in range(count)],
-        advantages=cpu("advantages").tolist(),
+        reward=[weighted_sum([values[row] for values in judged.values()], reward_weights) for row in range(len(rows))],
+        advantages=cpu(batch["advantages"]).tolist(),
         group_size=group_size,
-        first=first,
+        numbers=numbers,
     )
 
 
-def own_rows(values: Iterable[float], *, rows: int, processes: int) -> list[float]:
-    """The main process's `rows` among the last `processes * rows` values; NaN for any that were not kept."""
-    last = list(values)[-rows * processes :]
-    return [*([math.nan] * (rows * processes - len(last))), *last][:rows]
+def traced_rows(count: int, *, rows: int, processes: int, group_size: int) -> list[int]:
+    """Which `count` of all processes' rows to trace: a whole group of each process, then the next group of each.
+
+    The rows of process `p` are numbered from `p * rows` on. A group belongs to the process where it begins.
+    """
+    starts = sorted(range(0, rows * processes, group_size), key=lambda start: (start % rows, start))
+    return [row for start in starts for row in range(start, min(start + group_size, rows * processes))][:count]
+
+
+def values_of(values: Iterable[float], rows: Sequence[int], *, total: int) -> list[float]:
+    """The values of `rows` among the last `total` ones; NaN for any that were not kept."""
+    kept = list(values)[-total:]
+    return [kept[row - total] if row >= total - len(kept) else math.nan for row in rows]
 
 
 def weighted_sum(values: Sequence[float | None], weights: Sequence[float]) -> float | None:

@@ -31,6 +31,7 @@ class Sampled:
         reward: Their weighted sum.
         advantages: As TRL computes them.
         group_size: Completions of one prompt, which follow one another.
+        numbers: Number of each completion in the trace, in which other processes may have completions too.
     """
 
     step: int
@@ -43,7 +44,7 @@ class Sampled:
     reward: Sequence[float | None]
     advantages: Sequence[float]
     group_size: int
-    first: int = 0
+    numbers: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,8 @@ def to_table(
                 "version": VERSION,
                 "step": sampled.step,
                 "split": sampled.split,
-                "group": (sampled.first + row) // sampled.group_size,
-                "sample": sampled.first + row,
+                "group": sampled.numbers[row] // sampled.group_size,
+                "sample": sampled.numbers[row],
                 "prompt": tokenizer.decode(sampled.prompt_ids[row], clean_up_tokenization_spaces=False),
                 "prompt_ids": sampled.prompt_ids[row],
                 "completion": "".join(tokens),

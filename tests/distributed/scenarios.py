@@ -1,0 +1,178 @@
+"""Short trainings of a tiny model, the same in however many processes and on whatever engine they run."""
+
+import gc
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from conftest import make_model, make_tokenizer
+from datasets import Dataset
+from peft import LoraConfig
+from torch import Tensor
+
+from mot_trl import Mixture, MoTGRPOConfig, MoTGRPOTrainer
+from mot_trl.strategies.base import visible_logp
+
+ROWS = 8
+LENGTH = 10
+EVERY = ("cpu", "fsdp2", "zero3")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is special to a training.
+
+    Attributes:
+        engines: The launch files it is run with.
+        settings: Of `MoTGRPOConfig`.
+        tied: Whether the model has one table for embeddings and head.
+        plain_rows: Rows of the global batch that are given no mixtures.
+        lora: Whether adapters are trained.
+        eval_prompts: Prompts evaluated at the end, all alike, two in a batch. Where processes share a last batch that
+            is not full, accelerate fills it with the first prompts; one process is given those as well.
+        resume_from: The step after which the training is taken up again, from its checkpoint.
+    """
+
+    engines: tuple[str, ...] = EVERY
+    settings: dict[str, Any] = field(default_factory=dict)
+    tied: bool = False
+    plain_rows: Sequence[int] = ()
+    lora: bool = False
+    eval_prompts: int = 0
+    resume_from: int = 0
+
+
+SCENARIOS = {
+    "mixtures": Scenario((*EVERY, "zero2"), {"trace_steps": 1, "beta": 0.1}),
+    "no mixture at all": Scenario(("cpu",), plain_rows=range(ROWS)),
+    "one process without a mixture": Scenario(plain_rows=range(ROWS // 2, ROWS)),
+    "forced tokens": Scenario(("cpu",), {"max_mixture_tokens": 4, "max_completion_length": 12}),
+    "uneven evaluation": Scenario(("cpu",), eval_prompts=3),
+    "accumulated": Scenario(("cpu",), {"gradient_accumulation_steps": 2, "num_iterations": 2, "max_steps": 3}),
+    "checkpointed": Scenario(("fsdp2", "zero3"), {"gradient_checkpointing": True}, tied=True),
+    "completions of unlike lengths": Scenario(
+        # With a processor that may keep state of rows, rows stay in the batch when they have ended.
+        settings={
+            "generation_kwargs": {"exponential_decay_length_penalty": (1000, 1.0)},
+            "temperature": 1.5,
+            "max_completion_length": 30,
+        },
+    ),
+    "adapters": Scenario(("fsdp2", "zero3"), lora=True),
+    "resumed": Scenario(
+        ("fsdp2", "zero3"),
+        {"save_strategy": "steps", "save_steps": 2, "optim": "adamw_torch", "learning_rate": 1e-3},
+        resume_from=2,
+    ),
+}
+
+
+class SeededByRow:
+    """Top-two mixtures whose weights depend on the step and the completion's place in the global batch alone."""
+
+    exact: ClassVar[bool] = False
+
+    def __init__(self, first_row: int, plain_rows: Sequence[int], draws: int) -> None:
+        self.first_row, self.plain_rows, self.draws = first_row, plain_rows, draws
+
+    def draw(self, logps: Tensor) -> Mixture:
+        self.draws += 1
+        candidate_ids = logps.topk(2, dim=-1).indices
+        rows = range(self.first_row, self.first_row + len(logps))
+        seeds = [1000 * self.draws + row for row in rows]
+        shares = torch.stack([torch.rand((), generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+        plain = torch.tensor([row in self.plain_rows for row in rows])
+        shares = torch.where(plain, shares.round(), shares)
+        log_weights = torch.stack([shares, 1 - shares], dim=-1).log()
+        return Mixture(candidate_ids, log_weights, candidate_ids.gather(-1, log_weights.argmax(-1, True)).squeeze(-1))
+
+    def log_prob(self, candidate_logps: Tensor, mixture: Mixture) -> Tensor:
+        return visible_logp(candidate_logps, mixture)
+
+
+def letters(completions: list[list[dict[str, str]]], **_: object) -> list[float]:
+    return [float(sum(map(ord, completion[0]["content"])) % 7) for completion in completions]
+
+
+def prompts(numbers: Sequence[int]) -> Dataset:
+    texts = [f"Count to {number}." for number in numbers]
+    return Dataset.from_dict({"prompt": [[{"role": "user", "content": text}] for text in texts]})
+
+
+def save_models(folder: Path) -> None:
+    """What every process of every engine begins with."""
+    for name, tied in (("model", False), ("tied", True)):
+        make_model(tie_word_embeddings=tied).save_pretrained(folder / name)
+        make_tokenizer().save_pretrained(folder / name)
+
+
+def train(
+    name: str, scenario: Scenario, folder: Path, models: Path, *, resume: bool = False
+) -> tuple[MoTGRPOTrainer, dict[str, Any]]:
+    """The trainer after three steps, saved to `folder`, and what it logged."""
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    evaluated = scenario.eval_prompts + (scenario.eval_prompts % 2 if processes == 1 else 0)
+    accumulated = scenario.settings.get("gradient_accumulation_steps", 1)
+    config = MoTGRPOConfig(
+        str(folder),
+        **{
+            "per_device_train_batch_size": ROWS // processes // accumulated,
+            "per_device_eval_batch_size": ROWS // processes,
+            "num_generations": 4,
+            "max_completion_length": LENGTH,
+            "num_train_epochs": 1,
+            "learning_rate": 0.1,
+            # So that weights tell gradients apart, which adaptive optimizers make alike.
+            "optim": "sgd",
+            "logging_steps": 1,
+            "report_to": [],
+            "use_cpu": not os.environ.get("ACCELERATE_TORCH_DEVICE"),
+            "bf16": False,
+            "save_strategy": "no",
+            "trace_steps": 0,
+            "disable_tqdm": True,
+            "generation_kwargs": {"suppress_tokens": [2]},
+            "gradient_checkpointing": False,
+            "model_init_kwargs": {"dtype": "float32"},
+            **scenario.settings,
+        },
+    )
+    assert config.world_size == processes
+    torch.manual_seed(0)
+    trainer = MoTGRPOTrainer(
+        str(models / ("tied" if scenario.tied else "model")),
+        letters,
+        config,
+        # Two prompts a step: the seventh is left over at the end of the epoch.
+        train_dataset=prompts(range(7)),
+        eval_dataset=prompts([0] * evaluated) if evaluated else None,
+        processing_class=make_tokenizer(),
+        peft_config=LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False) if scenario.lora else None,
+        strategy=SeededByRow(
+            config.process_index * ROWS // processes,
+            scenario.plain_rows,
+            draws=LENGTH * scenario.resume_from if resume else 0,
+        ),
+    )
+    trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{scenario.resume_from}") if resume else None)
+    metrics = trainer.evaluate() if evaluated else {}
+    trainer.save_model()
+    logged = [entry for entry in trainer.state.log_history if "loss" in entry]
+    return trainer, {"steps": logged, "evaluated": metrics}
+
+
+def run(name: str, folder: Path, models: Path) -> tuple[MoTGRPOTrainer, dict[str, Any]]:
+    """Train as the scenario says; what was logged, and what after it was taken up again."""
+    scenario = SCENARIOS[name]
+    trainer, result = train(name, scenario, folder / name, models)
+    if scenario.resume_from:
+        del trainer
+        gc.collect()
+        trainer, result["resumed"] = train(name, scenario, folder / name, models, resume=True)
+    return trainer, result
