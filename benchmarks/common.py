@@ -15,11 +15,12 @@ from mot_trl.models import random_model
 
 
 def load(path: str | None) -> tuple[Any, Any]:
-    """The model and tokenizer at `path`, or small random ones."""
+    """The model and tokenizer at `path`, or small random ones; in bfloat16 on a GPU."""
     if path is None:
         torch.manual_seed(0)
         return random_model(hidden_size=256, layers=4)
-    return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), AutoTokenizer.from_pretrained(path)
+    dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+    return AutoModelForCausalLM.from_pretrained(path, dtype=dtype), AutoTokenizer.from_pretrained(path)
 
 
 def make_prompts(tokenizer: Any, length: int, count: int) -> list[str]:

@@ -2,9 +2,11 @@
 
     python benchmarks/rollout.py --model PATH --prompt_tokens 80 --new_tokens 128 --lengths full
     python benchmarks/rollout.py --model PATH --prompt_tokens 80 --new_tokens 128 --lengths full --against one_token
+    python benchmarks/rollout.py --model PATH --prompt_tokens 80 --new_tokens 128 --lengths full --against vllm
 
 Both arms are the trainers' own `_generate_single_turn`: same weights, prompts, group size and length distribution.
-With several `--new_tokens` it also prints the exponent with which the time grows.
+On a GPU, if there is one, in bfloat16. With several `--new_tokens` it also prints the exponent with which the time
+grows.
 """
 
 import itertools
@@ -15,6 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from common import EndAt, alternate, arguments, load, make_prompts, ratio, report
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
@@ -28,20 +31,24 @@ def no_reward(completions: list[str], **_: object) -> list[float | None]:
 
 
 def make_trainer(path: str | None, *, arm: str, k: int, prompts: int, group: int, longest: int) -> Any:
-    """TRL's trainer where the arm is `trl`, else ours with the strategy of that name."""
+    """TRL's trainer where the arm is `trl` or `vllm`, else ours with the strategy of that name."""
+    cuda = torch.cuda.is_available()
     model, tokenizer = load(path)
     settings: dict[str, Any] = {
         "output_dir": tempfile.mkdtemp(),
         "per_device_train_batch_size": prompts * group,
         "num_generations": group,
         "max_completion_length": longest,
-        "use_cpu": True,
-        "bf16": False,
+        "use_cpu": not cuda,
+        "bf16": cuda,
         "report_to": [],
         "temperature": 0.9,
     }
     rows = Dataset.from_dict({"prompt": ["a"] * prompts})
-    if arm == "trl":
+    if arm == "vllm":
+        # It takes no logits processors: told to ignore the end, its rows are of full length, too.
+        settings |= {"use_vllm": True, "vllm_mode": "colocate", "generation_kwargs": {"ignore_eos": True}}
+    if arm in ("trl", "vllm"):
         return GRPOTrainer(model, no_reward, GRPOConfig(**settings), train_dataset=rows, processing_class=tokenizer)
     options = {} if arm == "one_token" else {"mixture_k": k}
     config = MoTGRPOConfig(**settings, strategy=arm, stop_text="\x00never\x00", **options)
@@ -70,7 +77,9 @@ def main() -> None:
     """Print the ratio of speeds in each case."""
     parser = arguments(__doc__)
     parser.add_argument("--strategies", nargs="+", default=["top_k"])
-    parser.add_argument("--against", choices=["trl", "one_token"], default="trl", help="discrete rollouts: whose")
+    parser.add_argument(
+        "--against", choices=["trl", "one_token", "vllm"], default="trl", help="discrete rollouts: whose"
+    )
     parser.add_argument("--k", type=int, nargs="+", default=[4])
     parser.add_argument("--prompt_tokens", type=int, nargs="+", default=[80, 400])
     parser.add_argument("--new_tokens", type=int, nargs="+", default=[128, 384])
@@ -78,6 +87,10 @@ def main() -> None:
     parser.add_argument("--group", type=int, default=8)
     parser.add_argument("--prompts", type=int, default=2)
     args = parser.parse_args()
+    if args.against == "vllm" and (args.model is None or args.lengths != ["full"]):
+        parser.error(
+            "vLLM loads a model by its path, and takes no lengths from us: give `--model` and `--lengths full`"
+        )
     seconds: dict[str, dict[int, float]] = {}
     cases = itertools.product(args.prompt_tokens, args.lengths, args.strategies, args.k, args.new_tokens)
     for prompt_tokens, lengths, strategy, k, longest in cases:
