@@ -61,9 +61,10 @@ def summary(results: Results) -> str:
     if results.seeds == 1:
         lines.append("One seed cannot say how sure any of this is.")
     else:
-        least = detectable(results.seeds, arms=len(results.arms)) * results.spread.deviation
+        fewest = max(2, min(len(results.runs[arm.name]) for arm in results.arms))
+        least = detectable(fewest, arms=len(results.arms)) * results.spread.deviation
         lines.append(
-            f"{results.seeds} seeds see a true difference of {least:.3f} between two arms, on these items, four times "
+            f"{fewest} seeds see a true difference of {least:.3f} between two arms, on these items, four times "
             "in five, and smaller ones less often; that is before the adjustment for the number of arms."
         )
     return "\n".join(f"- {line}" for line in lines if line)
