@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import east_asian_width
 
 import pandas as pd
 
@@ -17,12 +18,13 @@ MARKS = {"train": "", "eval": "eval_"}
 
 
 class Panel(NamedTuple):
-    """One plot: a file name, a title, and the metric of TRL's log that it shows, train or eval."""
+    """One plot: a file name, a title, the metric of TRL's log that it shows, train or eval, its unit and bounds."""
 
     name: str
     title: str
     metric: str
     unit: str = ""
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
 
 PANELS = (
@@ -31,7 +33,7 @@ PANELS = (
     Panel("thinking_length", "Thinking length", "mixture/mean_thinking_length", "tokens"),
     Panel("mixture_entropy", "Entropy of the mixtures' weights", "mixture/entropy", "nats"),
     Panel("effective_candidates", "Effective candidates", "mixture/effective_candidates"),
-    Panel("closed", "Completions whose thinking was closed", "mixture/closed_ratio", "share"),
+    Panel("closed", "Completions whose thinking was closed", "mixture/closed_ratio", "share", bounds=(0.0, 1.0)),
     Panel("completion_length", "Completion length", "completions/mean_length", "tokens"),
     Panel("entropy", "Entropy of the next token", "entropy", "nats"),
 )
@@ -40,16 +42,17 @@ PANELS = (
 def read_log(run_dir: Path | str) -> pd.DataFrame:
     """The log of a run, one row a step and one column a metric under TRL's name (`reward`, `eval_reward` ...).
 
-    Read from `trainer_state.json`, the run's own or its newest checkpoint's, or else from TensorBoard's event files,
-    which a run that was interrupted leaves behind too.
+    Read from the `trainer_state.json` that has come furthest, the run's own or a checkpoint's, or else from
+    TensorBoard's event files, which a run that was interrupted leaves behind too.
 
     Raises:
         FileNotFoundError: The folder holds neither.
     """
     run_dir = Path(run_dir)
-    states = sorted(run_dir.glob("checkpoint-*/trainer_state.json"), key=lambda path: int(path.parent.name[11:]))
-    states = [path for path in (run_dir / "trainer_state.json",) if path.is_file()] or states[-1:]
-    entries = json.loads(states[0].read_text())["log_history"] if states else _tensorboard_entries(run_dir)
+    paths = [*run_dir.glob("trainer_state.json"), *run_dir.glob("checkpoint-*/trainer_state.json")]
+    states = [json.loads(path.read_text()) for path in paths]
+    furthest = max(states, key=lambda state: state["global_step"], default=None)
+    entries = furthest["log_history"] if furthest else _tensorboard_entries(run_dir)
     if not entries:
         raise FileNotFoundError(
             f"No log in {run_dir}: neither trainer_state.json, nor a checkpoint, nor TensorBoard's event files."
@@ -93,8 +96,8 @@ class Curve(NamedTuple):
 def curve(log: pd.DataFrame, metric: str, *, window: int = 1) -> Curve:
     """A metric and its interval.
 
-    In training, the mean of the last `window` logged values, with their standard error: prompts differ from step to
-    step, so that these are nearly independent, as long as the policy moves little within the window. In evaluation,
+    In training, the mean of the `window` logged values around each, with their standard error: prompts differ from
+    step to step, so that these are nearly independent, as long as the policy moves little within the window. In evaluation,
     each value, with the standard error that its `_std` gives for as many prompts as were evaluated: completions of
     one prompt are not independent, and count as one.
     """
@@ -102,7 +105,7 @@ def curve(log: pd.DataFrame, metric: str, *, window: int = 1) -> Curve:
     if metric.startswith("eval_"):
         half = Z * _eval_error(log, metric).reindex(values.index)
         return _curve(values, half)
-    rolled = values.rolling(window, min_periods=1)
+    rolled = values.rolling(window, min_periods=1, center=True)
     half = Z * rolled.std() / rolled.count().map(math.sqrt)
     return _curve(rolled.mean(), half)
 
@@ -164,11 +167,13 @@ def draw(axes: Any, panel: Panel, logs: dict[str, pd.DataFrame], *, window: int)
         (line,) = axes.plot(
             steps, means, color=color, label=escape(name), marker="o" if len(steps) < 12 else None, ms=3
         )
-        axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.18, lw=0)
+        band = (pd.Series(ends).clip(*panel.bounds) for ends in (low, high))
+        axes.fill_between(steps, *band, color=line.get_color(), alpha=0.18, lw=0)
         if window > 1 and not panel.metric.startswith("eval_"):
             single = log[panel.metric].dropna()
-            axes.plot(single.index, single, color=color, alpha=0.25, lw=0.7)
+            axes.plot(single.index, single, color=color, alpha=0.4, lw=0.7)
     axes.set(title=panel.title, xlabel="step", ylabel=panel.unit)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     if len(logs) > 1:
         axes.legend(frameon=False)
 
@@ -201,8 +206,9 @@ def save(figure: Any, path: Path) -> list[Path]:
 
 
 def escape(text: str, *, longest: int = 24) -> str:
-    """Text as a label: control characters as Python writes them, `$` not as mathematics, cut where too long."""
-    shown = ascii(text)[1:-1] if not text.isprintable() else text
+    """Text as a label: what no font of matplotlib's shows as Python writes it, `$` not as mathematics, cut if long."""
+    drawable = text.isprintable() and not any(east_asian_width(letter) in "WF" for letter in text)
+    shown = text if drawable else ascii(text)[1:-1]
     shown = shown if len(shown) <= longest else shown[: longest - 1] + "…"
     return shown.replace("$", r"\$").replace(" ", "␣") if text != text.strip() else shown.replace("$", r"\$")
 

@@ -77,6 +77,7 @@ def train(
     )
     trainer.train(resume_from_checkpoint=config.resume_from_checkpoint)
     trainer.save_model(config.output_dir)
+    trainer.save_state()
     trainer.accelerator.print(f"Saved to {config.output_dir}.")
     trainer.end()
     return trainer

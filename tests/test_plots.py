@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from matplotlib.image import imread
 
-from mot_trl.plots import curve, escape, main, plot_runs, read_log
+from mot_trl.plots import PANELS, curve, draw, escape, main, new_figure, plot_runs, read_log
 
 
-def write_state(folder: Path, entries: list[dict[str, Any]]) -> None:
+def write_state(folder: Path, entries: list[dict[str, Any]], *, steps: int = 20) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "trainer_state.json").write_text(json.dumps({"log_history": entries}))
+    (folder / "trainer_state.json").write_text(json.dumps({"global_step": steps, "log_history": entries}))
 
 
 def make_log(*, shift: float = 0.0) -> list[dict[str, Any]]:
@@ -55,10 +55,9 @@ def test_train_intervals_are_those_of_the_mean_over_a_window(tmp_path: Path) -> 
 
     spread = math.sqrt(sum((value - 0.375) ** 2 for value in (0, 0.25, 0.5, 0.75)) / 3)
     assert steps == list(range(1, 21))
-    assert means[3:] == pytest.approx([0.375] * 17)
-    assert high[-1] - means[-1] == pytest.approx(1.96 * spread / 2)
-    assert means[-1] - low[-1] == pytest.approx(1.96 * spread / 2)
-    assert math.isnan(low[0])
+    assert means[2:-1] == pytest.approx([0.375] * 17)
+    assert high[9] - means[9] == pytest.approx(1.96 * spread / 2)
+    assert means[9] - low[9] == pytest.approx(1.96 * spread / 2)
 
 
 def test_eval_intervals_count_prompts(tmp_path: Path) -> None:
@@ -70,9 +69,31 @@ def test_eval_intervals_count_prompts(tmp_path: Path) -> None:
     assert [mean - bound for mean, bound in zip(means, low, strict=True)] == pytest.approx([1.96 * 0.5 / 5] * 2)
 
 
-def test_the_newest_checkpoint_is_read_and_a_step_logged_again_counts_last(tmp_path: Path) -> None:
-    write_state(tmp_path / "checkpoint-9", [{"step": 1, "reward": 0.1}])
-    write_state(tmp_path / "checkpoint-10", [{"step": 1, "reward": 0.2}, {"step": 1, "reward": 0.3}])
+def test_a_mean_over_steps_does_not_lag(tmp_path: Path) -> None:
+    write_state(tmp_path, [{"step": step, "reward": step / 20} for step in range(1, 21)])
+
+    _, means, *_ = curve(read_log(tmp_path), "reward", window=5)
+
+    assert means[2:-2] == pytest.approx([step / 20 for step in range(3, 19)])
+
+
+def test_the_band_of_a_share_stays_within_0_and_1(tmp_path: Path) -> None:
+    write_state(tmp_path, [{"step": step, "mixture/closed_ratio": step % 2} for step in range(1, 9)])
+    (panel,) = (panel for panel in PANELS if panel.name == "closed")
+    _, axes = new_figure(1, 1, size=(3, 3))
+
+    draw(axes[0][0], panel, {"run": read_log(tmp_path)}, window=3)
+
+    (band,) = axes[0][0].collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (0, 1)
+    assert all(tick == int(tick) for tick in axes[0][0].get_xticks())
+
+
+def test_the_log_that_came_furthest_is_read_and_a_step_logged_again_counts_last(tmp_path: Path) -> None:
+    write_state(tmp_path, [{"step": 1, "reward": 0.1}], steps=8)
+    write_state(tmp_path / "checkpoint-9", [{"step": 1, "reward": 0.1}], steps=9)
+    write_state(tmp_path / "checkpoint-10", [{"step": 1, "reward": 0.2}, {"step": 1, "reward": 0.3}], steps=10)
 
     assert read_log(tmp_path)["reward"].tolist() == [0.3]
 
@@ -101,7 +122,7 @@ def test_a_folder_without_a_log_is_named(tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"), [("a", "a"), (" a", "␣a"), ("$x$", r"\$x\$"), ("\n", r"\n"), ("x" * 40, "x" * 23 + "…")]
+    ("text", "shown"), [("a", "a"), (" a", "␣a"), ("$x$", r"\$x\$"), ("\n", r"\n"), ("x" * 40, "x" * 23 + "…"), ("你", r"\u4f60"), ("é", "é")]
 )
 def test_labels_are_only_text(text: str, shown: str) -> None:
     assert escape(text) == shown

@@ -1,5 +1,6 @@
 """Tables of token selection, on traces small enough to count by hand."""
 
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -96,15 +97,30 @@ def test_the_command_writes_the_page_and_the_tables(tmp_path: Path, capsys: pyte
     assert "trace_steps" in capsys.readouterr().err
 
 
+def test_tables_need_no_matplotlib_and_the_plots_say_how_to_get_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_trace(make_traces(), tmp_path / "traces" / "train_000001.parquet", {})
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+
+    status = main([str(tmp_path), "--tables"])
+    told = capsys.readouterr()
+
+    assert status == 1
+    assert [Path(line).suffix for line in told.out.splitlines()] == [".html"] + [".csv"] * 4
+    assert told.err == 'Plots need matplotlib: pip install "mot-trl[plots]".\n'
+
+
 def test_the_console_column_shows_the_widest_mixtures_without_control_characters() -> None:
     tokenizer = make_tokenizer()
     rollout = Rollout.empty(2, 4, slots=2, device="cpu")
     letter, escape = tokenizer.encode("a\x1b")
     rollout.candidate_ids[0, :, 0], rollout.candidate_ids[0, :, 1] = letter, escape
-    rollout.log_weights[0] = torch.tensor([[0.9, 0.1], [0.5, 0.5], [0.75, 0.25], [0.5, 0.5]]).log()
-    rollout.mixture_mask[0, :3] = True
+    rollout.log_weights[0] = torch.tensor([[0.9, 0.1], [0.5, 0.5], [0.75, 0.25], [0.999, 0.001]]).log()
+    rollout.mixture_mask[0] = True
 
-    first, second = widest_mixtures(rollout, tokenizer, positions=2)
+    first, second = widest_mixtures(rollout, tokenizer, positions=4)
 
-    assert first == "1.61 effective\n#1 'a' 50% '\\x1b' 50%\n#2 'a' 75% '\\x1b' 25%"
+    assert first.splitlines()[:3] == ["1.46 effective", "#0 'a' 90% '\\x1b' 10%", "#1 'a' 50% '\\x1b' 50%"]
+    assert first.splitlines()[3:] == ["#2 'a' 75% '\\x1b' 25%", "#3 'a' 100%"]
     assert second == "none"

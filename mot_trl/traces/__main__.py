@@ -23,10 +23,14 @@ def main(arguments: list[str] | None = None) -> int:
     if left_out:
         print(f"{left_out} completions were left out, evenly over the steps, to keep the page within 10 MB.")
     if options.tables:
-        from mot_trl.traces.plots import write_tables
+        from mot_trl.traces.plots import write_figure, write_tables
 
-        for written in write_tables(options.run_dir):
-            print(written)
+        print(*write_tables(options.run_dir), sep="\n")
+        try:
+            print(*write_figure(options.run_dir), sep="\n")
+        except ImportError as error:
+            print(error, file=sys.stderr)
+            return 1
     return 0
 
 

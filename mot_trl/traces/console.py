@@ -7,6 +7,8 @@ from mot_trl.rollout import Rollout
 from mot_trl.traces.pieces import token_text
 
 COLUMN = "mixtures"
+SMALLEST = 0.005
+"""A weight that would be shown as 0 % is left out."""
 
 
 def widest_mixtures(
@@ -33,7 +35,7 @@ def widest_mixtures(
             + " ".join(
                 f"{token_text(token_id, texts)!a} {weight:.0%}"
                 for token_id, weight in zip(token_ids, position_weights, strict=True)
-                if weight > 0
+                if weight >= SMALLEST
             )
             for position, token_ids, position_weights in zip(at, row_ids, row_weights, strict=True)
             if position_weights[0] > 0

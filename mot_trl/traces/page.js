@@ -282,7 +282,7 @@
       const item = make("li", visible ? "v" : ""), bar = make("span", "bar"), inner = make("i");
       inner.style.width = `${Math.min(100, weight / 100)}%`;
       bar.append(inner);
-      item.append(make("code", "", label), bar, make("span", "num", `${(weight / 100).toFixed(weight < 1000 ? 1 : 0)}%`));
+      item.append(make("code", "", label), bar, make("span", "num", weight < 10 ? "<0.1%" : `${(weight / 100).toFixed(weight < 1000 ? 1 : 0)}%`));
       rows.append(item);
     };
     for (let slot = 0; slot < count; slot++) {

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 
 from mot_trl.traces.analysis import along_thinking, disagreements, over_training, pairs
@@ -10,40 +11,51 @@ from mot_trl.traces.files import load_traces
 
 
 def selection_figure(traces: pa.Table) -> Any:
-    """A matplotlib figure: effective candidates along the thinking and over training, pairs, disagreements.
+    """A matplotlib figure: how widely tokens are mixed along the thinking and over training, and which ones.
 
     Raises:
         ImportError: matplotlib is missing.
     """
-    from mot_trl.plots import escape, new_figure
+    from mot_trl.plots import new_figure
 
-    figure, axes = new_figure(2, 2, size=(12, 8))
-    (along_axes, training_axes), (pair_axes, differ_axes) = axes
+    figure, axes = new_figure(3, 2, size=(12, 11))
     along = along_thinking(traces)
-    along_axes.fill_between(along["share"], along["low"], along["high"], alpha=0.2, label="middle half")
-    along_axes.plot(along["share"], along["effective"], label="mean")
-    along_axes.set(title="Effective candidates along the thinking", xlabel="share of the thinking", ylim=(0.9, None))
-    along_axes.legend()
-    for split, table in over_training(traces).groupby("split"):
-        training_axes.plot(table["step"], table["effective"], marker="o", label=f"{split}, effective candidates")
-        training_axes.plot(table["step"], 1 + table["disagreement"], ls="--", label=f"{split}, 1 + share not heaviest")
-    training_axes.set(title="Mixtures over training", xlabel="step")
-    training_axes.legend()
-    mixed = pairs(traces, top=15).iloc[::-1]
-    names = [f"{escape(a)} + {escape(b)}" for a, b in zip(mixed["token"], mixed["other"], strict=True)]
-    pair_axes.barh(range(len(mixed)), mixed["share"] * 100, tick_label=names)
-    pair_axes.set(title="Tokens mixed most often", xlabel="% of mixed positions")
-    differing = disagreements(traces, top=15).iloc[::-1]
-    names = [f"{escape(a)} over {escape(b)}" for a, b in zip(differing["visible"], differing["heaviest"], strict=True)]
-    differ_axes.barh(range(len(differing)), differing["share"] * 100, tick_label=names)
-    differ_axes.set(title="Visible token over a heavier one", xlabel="% of drawn positions")
+    axes[0][0].fill_between(along["share"], along["low"], along["high"], alpha=0.2, lw=0, label="middle half")
+    axes[0][0].plot(along["share"], along["effective"], label="mean")
+    axes[0][0].set(title="Effective candidates along the thinking", xlabel="share of the thinking")
+    axes[0][1].plot(along["share"], along["entropy"], label="next token")
+    axes[0][1].plot(along["share"], along["mixture_entropy"], label="mixture's weights")
+    axes[0][1].set(title="Entropy along the thinking", xlabel="share of the thinking", ylabel="nats", ylim=(0, None))
+    for index, (split, table) in enumerate(over_training(traces).sort_values("step").groupby("split", sort=False)):
+        style: Any = {"color": f"C{index}", "marker": "o", "ms": 4, "label": split}
+        axes[1][0].plot(table["step"], table["effective"], **style)
+        axes[1][1].plot(table["step"], table["disagreement"] * 100, **style)
+    axes[1][0].set(title="Effective candidates over training", xlabel="step")
+    axes[1][1].set(title="Visible token not the heaviest", xlabel="step", ylabel="% of drawn positions", ylim=(0, None))
+    for one in axes[:2].flat:
+        one.margins(y=0.15)
+        one.legend(frameon=False, ncols=2)
+    for one in axes[1]:
+        one.xaxis.get_major_locator().set_params(integer=True)
+    _bars(axes[2][0], pairs(traces, top=15), ("token", "other"), "+")
+    axes[2][0].set(title="Tokens mixed most often", xlabel="% of mixed positions")
+    _bars(axes[2][1], disagreements(traces, top=15), ("visible", "heaviest"), "over")
+    axes[2][1].set(title="Visible token over a heavier one", xlabel="% of drawn positions")
     return figure
 
 
-def write_tables(run_dir: Path | str) -> list[Path]:
-    """Write the four tables as CSV, and the figure as PNG and SVG, to the run's `traces/analysis` folder."""
-    from mot_trl.plots import save
+def _bars(axes: Any, table: pd.DataFrame, columns: tuple[str, str], between: str) -> None:
+    """Shares of pairs of tokens, the greatest on top."""
+    from mot_trl.plots import escape
 
+    table = table.iloc[::-1]
+    names = [f"{escape(a)} {between} {escape(b)}" for a, b in zip(*(table[name] for name in columns), strict=True)]
+    axes.barh(range(len(table)), table["share"] * 100, tick_label=names)
+    axes.grid(visible=False, axis="y")
+
+
+def write_tables(run_dir: Path | str) -> list[Path]:
+    """Write the four tables as CSV to the run's `traces/analysis` folder."""
     traces = load_traces(run_dir)
     folder = Path(run_dir) / "traces" / "analysis"
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,4 +64,18 @@ def write_tables(run_dir: Path | str) -> list[Path]:
         path = folder / f"{make.__name__}.csv"
         make(traces).to_csv(path, index=False)
         written.append(path)
-    return [*written, *save(selection_figure(traces), folder / "selection")]
+    return written
+
+
+def write_figure(run_dir: Path | str) -> list[Path]:
+    """Write the figure as PNG and SVG, beside the tables.
+
+    Raises:
+        ImportError: matplotlib is missing.
+    """
+    from mot_trl.plots import save
+
+    figure = selection_figure(load_traces(run_dir))
+    folder = Path(run_dir) / "traces" / "analysis"
+    folder.mkdir(parents=True, exist_ok=True)
+    return save(figure, folder / "selection")

@@ -231,6 +231,26 @@ def test_two_completions_of_a_group_and_two_steps_stand_side_by_side(open_page: 
     assert titles(browser) == [alone[0], group[1]]
 
 
+@pytest.mark.parametrize("width", [1280, 420])
+def test_long_prompts_push_nothing_out_of_the_window(width: int, open_page: Any) -> None:
+    browser = open_page([make_row(prompt="Ahmed and Emily are having a contest. " * 20, sample=i) for i in range(2)])
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 860, "deviceScaleFactor": 1, "mobile": False}
+    )
+
+    wider = browser.execute_script(
+        """document.getElementById("compare").click();
+        document.getElementById("keys").click();
+        return [document.documentElement, document.querySelector("nav"), ...document.querySelectorAll(".pane")]
+          .filter((node) => node.scrollWidth > node.clientWidth).map((node) => node.tagName);"""
+    )
+    right = max(amount.rect["x"] + amount.rect["width"] for amount in browser.find_elements(By.CSS_SELECTOR, ".up"))
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    assert wider == []
+    assert right <= width
+
+
 def test_hostile_text_is_only_text(open_page: Any) -> None:
     mixtures = {index: {token: 0.5, HOSTILE[index - 1]: 0.5} for index, token in enumerate(HOSTILE)}
     rows = [
