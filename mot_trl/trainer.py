@@ -103,12 +103,22 @@ class MoTGRPOTrainer(Resuming, GRPOTrainer):
                 share_prompts=args.share_prompts,
             )
         # Sharded weights are not here to be asked.
-        if policy.device == self.accelerator.device and not is_deepspeed_zero3_enabled():
+        if policy.device == self.accelerator.device and not (self.is_fsdp_enabled or is_deepspeed_zero3_enabled()):
             with self.accelerator.autocast():
                 refuse_unfaithful(_base_model(policy), temperature=self.temperature, router_loss=self.aux_loss_enabled)
         if args.trace_steps:
             self._traces = TraceCallback.of(args, self._tokenizer, phases, self.strategy, self.reward_weights.tolist())
             self.add_callback(self._traces)
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Create it as transformers does; under FSDP2, let log-probabilities leave the model as it computes them.
+
+        accelerate's policy would cast all that layers and model return to the dtype of the weights, bfloat16 say.
+        """
+        super().create_accelerator_and_postprocess()
+        plugin = self.accelerator.state.fsdp_plugin if self.is_fsdp_enabled else None
+        if plugin is not None and plugin.fsdp_version == 2 and plugin.mixed_precision_policy is not None:
+            plugin.mixed_precision_policy = replace(plugin.mixed_precision_policy, output_dtype=None)
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         """Generate as TRL does, with the decoder as transformers' `custom_generate`, and keep its record."""
@@ -225,7 +235,7 @@ class MoTGRPOTrainer(Resuming, GRPOTrainer):
         policy: Any = self.model
         args: Any = self.args
         plain = (args.top_p, args.top_k, args.min_p, args.repetition_penalty) == (1.0, 0, None, 1.0)
-        in_float32 = policy.dtype == torch.float32 and not (args.bf16 or args.fp16)
+        in_float32 = policy.dtype == torch.float32 and self.accelerator.mixed_precision == "no"
         is_reference_too = self.beta != 0.0 and self.ref_model is None
         return plain and in_float32 and not args.generation_kwargs and not is_reference_too
 

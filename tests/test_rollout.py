@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch.distributed.utils import _apply_to_tensors
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
-from mot_trl.rollout import Rollout
+from mot_trl.rollout import Rollout, Sealed
 
 
 def random_rollout(rows: int = 6, length: int = 5, slots: int = 3) -> Rollout:
@@ -92,3 +93,13 @@ def test_mixtures_come_row_by_row() -> None:
 
     assert mixtures.visible_ids.tolist() == visible_ids[rollout.thinking_mask].tolist()
     assert mixtures.candidate_ids.dtype == torch.long
+
+
+def test_a_sealed_record_is_not_cast_on_its_way() -> None:
+    rollout = random_rollout()
+
+    def cast(argument: object) -> object:  # as FSDP's mixed precision does
+        return _apply_to_tensors(lambda tensor: tensor.to(torch.bfloat16), {"rollout": argument})["rollout"]
+
+    assert cast(rollout).log_weights.dtype == torch.bfloat16
+    assert cast(Sealed(rollout)).rollout is rollout

@@ -36,6 +36,7 @@ class Scenario:
         lora: Whether adapters are trained.
         eval_prompts: Prompts evaluated at the end, all alike, two in a batch. Where processes share a last batch that
             is not full, accelerate fills it with the first prompts; one process is given those as well.
+        mixed_precision: As `accelerate launch` is told; TRL's own `bf16` asks for a GPU.
         resume_from: The step after which the training is taken up again, from its checkpoint.
     """
 
@@ -45,6 +46,7 @@ class Scenario:
     plain_rows: Sequence[int] = ()
     lora: bool = False
     eval_prompts: int = 0
+    mixed_precision: str = "no"
     resume_from: int = 0
 
 
@@ -65,6 +67,7 @@ SCENARIOS = {
         },
     ),
     "adapters": Scenario(("fsdp2", "zero3"), lora=True),
+    "bfloat16": Scenario(("fsdp2",), mixed_precision="bf16"),
     "resumed": Scenario(
         ("fsdp2", "zero3"),
         {"save_strategy": "steps", "save_steps": 2, "optim": "adamw_torch", "learning_rate": 1e-3},
@@ -116,6 +119,7 @@ def train(
     name: str, scenario: Scenario, folder: Path, models: Path, *, resume: bool = False
 ) -> tuple[MoTGRPOTrainer, dict[str, Any]]:
     """The trainer after three steps, saved to `folder`, and what it logged."""
+    os.environ["ACCELERATE_MIXED_PRECISION"] = scenario.mixed_precision
     processes = int(os.environ.get("WORLD_SIZE", 1))
     evaluated = scenario.eval_prompts + (scenario.eval_prompts % 2 if processes == 1 else 0)
     accumulated = scenario.settings.get("gradient_accumulation_steps", 1)
@@ -164,7 +168,8 @@ def train(
     metrics = trainer.evaluate() if evaluated else {}
     trainer.save_model()
     logged = [entry for entry in trainer.state.log_history if "loss" in entry]
-    return trainer, {"steps": logged, "evaluated": metrics}
+    dtype = str(trainer._action_logps.dtype)
+    return trainer, {"steps": logged, "evaluated": metrics, "dtype": dtype}
 
 
 def run(name: str, folder: Path, models: Path) -> tuple[MoTGRPOTrainer, dict[str, Any]]:

@@ -8,7 +8,9 @@ import gc
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 PATIENCE = 300
 """Seconds after which a process says where it stands, and ends; far beyond what the scenarios take."""
@@ -17,6 +19,7 @@ PATIENCE = 300
 def main(engine: str, folder: Path, models: Path) -> None:
     if engine != "cpu":
         make_cpus_accelerators()
+        let_gloo_gather()
     from scenarios import SCENARIOS, run
 
     rank, trainer = os.environ["RANK"], None
@@ -37,6 +40,26 @@ def make_cpus_accelerators() -> None:
 
     os.environ |= {"ACCELERATE_TORCH_DEVICE": "cpu", "DS_ACCELERATOR": "cpu"}
     PartialState._prepare_backend = lambda *args, **kwargs: ("gloo", DistributedType.MULTI_XPU)
+
+
+def let_gloo_gather() -> None:
+    """Call sharded tensors' collectives without the interpreter's lock.
+
+    torch 2.13 holds it in their autograd while it waits for gloo's own lock; gloo's threads hold that one when they
+    drop a tensor, for which they need the interpreter's. Sharded tensors have their gradient from elsewhere.
+    """
+    import torch
+    from torch.distributed import _functional_collectives as collectives
+
+    def below_autograd(collective: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with torch._C._AutoDispatchBelowAutograd():
+                return collective(*args, **kwargs)
+
+        return call
+
+    for name in ("all_gather_single", "all_reduce", "broadcast", "reduce_scatter_single", "wait_tensor"):
+        setattr(collectives, name, below_autograd(getattr(collectives, name)))
 
 
 def threads(prefix: str) -> int:
