@@ -87,6 +87,12 @@ class MoTGRPOConfig(GRPOConfig):
             raise ValueError(f"`mixture_k={self.mixture_k}` must be at least 1.")
         if self.max_mixture_tokens is not None and self.max_mixture_tokens < 1:
             raise ValueError(f"`max_mixture_tokens={self.max_mixture_tokens}` must be at least 1.")
+        longest = self.max_completion_length
+        if self.max_mixture_tokens is not None and longest is not None and self.max_mixture_tokens >= longest:
+            raise ValueError(
+                f"`max_mixture_tokens={self.max_mixture_tokens}` leaves no room for an answer within "
+                f"`max_completion_length={longest}`; lower the one or raise the other."
+            )
         if self.trace_steps < 0 or self.trace_samples < 1:
             raise ValueError(
                 f"`trace_steps={self.trace_steps}` must be 0 (no traces) or more, and "

@@ -97,9 +97,9 @@ def curve(log: pd.DataFrame, metric: str, *, window: int = 1) -> Curve:
     """A metric and its interval.
 
     In training, the mean of the `window` logged values around each, with their standard error: prompts differ from
-    step to step, so that these are nearly independent, as long as the policy moves little within the window. In evaluation,
-    each value, with the standard error that its `_std` gives for as many prompts as were evaluated: completions of
-    one prompt are not independent, and count as one.
+    step to step, so that these are nearly independent, as long as the policy moves little within the window. In
+    evaluation, each value, with the standard error that its `_std` gives for as many prompts as were evaluated:
+    completions of one prompt are not independent, and count as one.
     """
     values = log[metric].dropna()
     if metric.startswith("eval_"):

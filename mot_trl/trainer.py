@@ -1,7 +1,7 @@
 """GRPO with mixtures of tokens: overrides of TRL's trainer, for training, saving and the end."""
 
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from accelerate.utils import gather_object
+from datasets import Dataset
 from peft.utils import TrainableTokensWrapper
 from torch import Tensor
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
@@ -69,11 +70,14 @@ class MoTGRPOTrainer(Resuming, GRPOTrainer):
         self._rollout: Rollout | None = None
         self._action_logps: Tensor | None = None
         self._entropies: Tensor | None = None
+        self._rewards: Tensor | None = None
         self._traces: TraceCallback | None = None
         if args.normal_generation:
             super().__init__(model, reward_funcs, args, *trl_args, **trl_kwargs)
             return
-        _refuse_tokens_from_elsewhere(model, reward_funcs, args, *trl_args, **trl_kwargs)
+        given = inspect.signature(GRPOTrainer).bind(model, reward_funcs, args, *trl_args, **trl_kwargs).arguments
+        _refuse_tokens_from_elsewhere(given)
+        _refuse_no_prompts(given.get("train_dataset"))
         if isinstance(model, torch.nn.Module):
             _refuse_encoder_decoder(model)
         super().__init__(model, reward_funcs, args, *trl_args, **trl_kwargs)
@@ -173,7 +177,9 @@ class MoTGRPOTrainer(Resuming, GRPOTrainer):
                 "The model's logits were NaN or infinite for every completion of the batch, so its weights are "
                 "probably not finite. Resume from the last checkpoint, with a lower learning rate or in another dtype."
             )
-        return without_rewards(rewards, broken)
+        # Kept for the traces: TRL's log has no room for an evaluation that is larger than a training batch.
+        self._rewards = without_rewards(rewards, broken)
+        return self._rewards
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         """Score the batch's completions with the mixtures that belong to them."""
@@ -246,16 +252,15 @@ class MoTGRPOTrainer(Resuming, GRPOTrainer):
 
     def _trace(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Let the traces take their sample; a column that says where in it each row is."""
-        if self._traces is None:
+        if self._traces is None or self._rewards is None:
             return {}
-        logged: Any = self._logs["rewards"]
         group_size = self.num_generations if self._mode == "train" else self.num_generations_eval
         return self._traces.begin(
             batch,
             step=self.state.global_step,
             split=self._mode,
             group_size=group_size or 1,
-            rewards=logged,
+            rewards=dict(zip(self.reward_func_names, self._rewards.T.tolist(), strict=True)),
         )
 
     def _log_gap(self, rollout: Rollout, inputs: dict[str, Any]) -> None:
@@ -311,14 +316,25 @@ def _bound_generate(model: Any, decoder: MixtureDecoder) -> Generator[None]:
             model.generate = own_generate
 
 
-def _refuse_tokens_from_elsewhere(*args: Any, **kwargs: Any) -> None:
-    given = inspect.signature(GRPOTrainer).bind(*args, **kwargs).arguments
+def _refuse_tokens_from_elsewhere(given: Mapping[str, Any]) -> None:
     for name in ("tools", "environment_factory", "rollout_func"):
         if given.get(name):
             raise ValueError(
                 f"`{name}` brings tokens into a completion that no mixture was drawn for; leave it out, or set "
                 "`normal_generation=True` to train without mixtures."
             )
+
+
+def _refuse_no_prompts(rows: Any) -> None:
+    if not isinstance(rows, Dataset):
+        return
+    if not len(rows):
+        raise ValueError("`train_dataset` has no rows, so there is nothing to learn from; check how it was filtered.")
+    if "prompt" not in rows.column_names:
+        raise ValueError(
+            f"`train_dataset` needs a column `prompt` (a text, or a list of messages), and has {rows.column_names}; "
+            "use `rename_column`."
+        )
 
 
 def _refuse_wrapped_head(model: Any) -> None:

@@ -61,6 +61,7 @@ def test_loss_on_all_tokens_is_the_expected_score(tmp_path: Path) -> None:
         ({"mixture_k": 0}, "`mixture_k=0` must be at least 1"),
         ({"mixture_score": "nope"}, "Unknown `mixture_score='nope'`; choose one of"),
         ({"max_mixture_tokens": 0}, "`max_mixture_tokens=0` must be at least 1"),
+        ({"max_mixture_tokens": 64, "max_completion_length": 64}, "leaves no room for an answer"),
         ({"use_vllm": True}, "`use_vllm` must be False; set `normal_generation=True`"),
         ({"use_transformers_continuous_batching": True}, "`use_transformers_continuous_batching` must be False"),
     ],

@@ -122,7 +122,16 @@ def test_a_folder_without_a_log_is_named(tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"), [("a", "a"), (" a", "␣a"), ("$x$", r"\$x\$"), ("\n", r"\n"), ("x" * 40, "x" * 23 + "…"), ("你", r"\u4f60"), ("é", "é")]
+    ("text", "shown"),
+    [
+        ("a", "a"),
+        (" a", "␣a"),
+        ("$x$", r"\$x\$"),
+        ("\n", r"\n"),
+        ("x" * 40, "x" * 23 + "…"),
+        ("你", r"\u4f60"),
+        ("é", "é"),
+    ],
 )
 def test_labels_are_only_text(text: str, shown: str) -> None:
     assert escape(text) == shown

@@ -19,7 +19,7 @@ from mot_trl import MoTGRPOConfig, MoTGRPOTrainer, build_strategy
 from mot_trl.logps import add_candidate_head
 from mot_trl.strategies.score import score
 from mot_trl.traces import load_traces, to_replay
-from mot_trl.traces.callback import traced_rows, values_of, weighted_sum
+from mot_trl.traces.callback import traced_rows, weighted_sum
 from mot_trl.traces.files import read_metadata, trace_files, write_trace
 from mot_trl.traces.pieces import visible_pieces
 from mot_trl.traces.schema import METADATA_KEY, SCHEMA
@@ -184,6 +184,20 @@ def test_a_trace_comes_every_so_many_steps_even_where_steps_share_a_generation(
     assert load_traces(tmp_path).num_rows == 9
 
 
+def test_an_evaluation_larger_than_a_training_batch_keeps_its_rewards(tmp_path: Path, prompts: Dataset) -> None:
+    trainer = make_run(tmp_path, prompts, per_device_eval_batch_size=12)
+    trainer.evaluate()
+
+    frame = load_traces(tmp_path).to_pandas()
+
+    assert len(frame) == 12 > trainer.args.generation_batch_size
+    assert frame["reward"].notna().all()
+    for row in frame.to_dict("records"):
+        rewards = {reward["name"]: reward["value"] for reward in row["rewards"]}
+        shown = make_tokenizer().decode(row["completion_ids"], skip_special_tokens=True)
+        assert rewards["letters"] == letters([[{"content": shown}]])[0]
+
+
 @pytest.mark.parametrize("overrides", [{"trace_steps": 0}, {"normal_generation": True}])
 def test_no_trace_where_none_is_asked_for(overrides: dict[str, Any], tmp_path: Path, prompts: Dataset) -> None:
     make_run(tmp_path, prompts, max_steps=1, **overrides).train()
@@ -302,13 +316,6 @@ def test_a_trace_takes_whole_groups_from_each_process_in_turn() -> None:
     assert sorted(traced_rows(99, rows=3, processes=2, group_size=2)) == [0, 1, 2, 3, 4, 5]
 
 
-def test_rewards_are_those_of_the_last_batch() -> None:
-    assert values_of([9, 9, 1, 2, 3, 4], [0, 2], total=4) == [1, 3]
-    first, second = values_of([2, 3, 4], [0, 1], total=4)
-    assert first != first
-    assert second == 2
-
-
 def test_a_reward_is_summed_over_those_who_could_judge() -> None:
     assert weighted_sum([1.0, None], [0.5, 1.0]) == 0.5
     assert weighted_sum([None], [1.0]) is None
@@ -339,7 +346,7 @@ def test_metrics_reach_tensorboard_and_mixtures_trls_table(
 def test_metrics_and_the_table_reach_trackio_on_disk(
     tmp_path: Path, prompts: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("trackio", reason="needs trackio: pip install trackio")
+    pytest.importorskip("trackio", reason="needs trackio, which CI installs beside the rest: .ci/run")
     script = TRACKIO_RUN.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
 

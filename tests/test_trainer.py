@@ -424,6 +424,10 @@ def test_what_cannot_go_with_mixtures_is_refused(tmp_path: Path, prompts: Datase
     with pytest.raises(TypeError, match=r"must be a `mot_trl\.MoTGRPOConfig`"):
         MoTGRPOTrainer(make_model(), letters, plain, train_dataset=prompts)
     config = MoTGRPOConfig(**settings(tmp_path))
+    with pytest.raises(ValueError, match="`train_dataset` has no rows"):
+        make_trainer(tmp_path, prompts.select([]))
+    with pytest.raises(ValueError, match=r"needs a column `prompt` .* and has \['text'\]"):
+        make_trainer(tmp_path, prompts.rename_column("prompt", "text"))
     with pytest.raises(ValueError, match="`tools` brings tokens"):
         MoTGRPOTrainer(make_model(), letters, config, train_dataset=prompts, tools=[tool])
     by_position = (prompts, None, make_tokenizer(), None, None, (None, None), None, None, [tool])

@@ -11,6 +11,7 @@ from conftest import make_model, make_tokenizer, shared
 from datasets import Dataset
 
 from mot_trl import MoTGRPOTrainer, training
+from mot_trl.plots import read_log
 from mot_trl.tasks import gsm8k
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
@@ -98,6 +99,7 @@ def test_the_math500_recipe_trains_on_real_problems(tmp_path: Path, monkeypatch:
     recipe.main(*parse("math500", *flags, monkeypatch=monkeypatch))
 
     assert (tmp_path / "run" / "model.safetensors").exists()
+    assert read_log(tmp_path / "run")["reward"].notna().any()
 
 
 def test_a_data_path_that_does_not_exist_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,12 +14,18 @@ def read_rows(split: str, path: str | Path | None, *, hub_id: str, config: str |
     """The rows of `split`: the hub's, or, with `path`, a `.jsonl` file's or those of a folder with `<split>.jsonl`.
 
     A file is read whole, whatever `split` says. Raises FileNotFoundError where `path` or its split does not exist, and
-    ValueError, naming the line, where a line is not a JSON object.
+    ValueError, naming the line, where a line is not a JSON object, and ConnectionError where the hub is out of reach.
     """
     import datasets
 
     if path is None:
-        return datasets.load_dataset(hub_id, config, split=split)
+        try:
+            return datasets.load_dataset(hub_id, config, split=split)
+        except ConnectionError as error:
+            raise ConnectionError(
+                f"{hub_id} cannot be loaded from the hub: {error}. Give a .jsonl file, or a folder that holds "
+                f"{split}.jsonl, as `path`, or as --data_path on the command line."
+            ) from error
     return datasets.Dataset.from_list(_json_lines(_file(split, Path(path).expanduser(), hub_id)))
 
 

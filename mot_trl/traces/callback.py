@@ -1,7 +1,7 @@
 """Writes a trace every so many steps: what the trainer hands over, sampled, copied and put on disk between steps."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ class TraceCallback(TrainerCallback):
         step: int,
         split: str,
         group_size: int,
-        rewards: Mapping[str, Iterable[float]],
+        rewards: Mapping[str, Sequence[float]],
     ) -> dict[str, Tensor]:
         """Take this process's share of a sample of a batch that TRL has generated and scored.
 
@@ -111,8 +111,8 @@ class TraceCallback(TrainerCallback):
             step: Optimizer steps done so far.
             split: `train` or `eval`.
             group_size: Completions of one prompt.
-            rewards: What each reward function said, in the order of the processes' rows; NaN where it could not
-                judge. Those of the last batch come last.
+            rewards: What each reward function said of all processes' rows, in their order; NaN where it could not
+                judge.
 
         Returns:
             A column for the batch: the number of each traced row in the trace, -1 for the others; nothing if none is
@@ -142,9 +142,7 @@ class TraceCallback(TrainerCallback):
                 split=split,
                 group_size=group_size,
                 numbers=[numbers[row] for row in own],
-                rewards={
-                    name: values_of(values, own, total=rows * self.processes) for name, values in rewards.items()
-                },
+                rewards={name: [values[row] for row in own] for name, values in rewards.items()},
                 reward_weights=self.reward_weights,
             )
         )
@@ -243,12 +241,6 @@ def traced_rows(count: int, *, rows: int, processes: int, group_size: int) -> li
     """
     starts = sorted(range(0, rows * processes, group_size), key=lambda start: (start % rows, start))
     return [row for start in starts for row in range(start, min(start + group_size, rows * processes))][:count]
-
-
-def values_of(values: Iterable[float], rows: Sequence[int], *, total: int) -> list[float]:
-    """The values of `rows` among the last `total` ones; NaN for any that were not kept."""
-    kept = list(values)[-total:]
-    return [kept[row - total] if row >= total - len(kept) else math.nan for row in rows]
 
 
 def weighted_sum(values: Sequence[float | None], weights: Sequence[float]) -> float | None:

@@ -31,7 +31,9 @@ def selection_figure(traces: pa.Table) -> Any:
         axes[1][0].plot(table["step"], table["effective"], **style)
         axes[1][1].plot(table["step"], table["disagreement"] * 100, **style)
     axes[1][0].set(title="Effective candidates over training", xlabel="step")
-    axes[1][1].set(title="Visible token not the heaviest", xlabel="step", ylabel="% of drawn positions", ylim=(0, None))
+    axes[1][1].set(
+        title="Visible token not the heaviest", xlabel="step", ylabel="% of drawn positions", ylim=(0, None)
+    )
     for one in axes[:2].flat:
         one.margins(y=0.15)
         one.legend(frameon=False, ncols=2)

@@ -28,6 +28,11 @@ def test_a_missing_path_is_refused_by_name(tmp_path):
         gsm8k.load(path=tmp_path / "nowhere")
 
 
+def test_a_hub_out_of_reach_is_told_with_the_way_around_it():
+    with pytest.raises(ConnectionError, match=r"openai/gsm8k.*holds train\.jsonl.*--data_path"):
+        gsm8k.load()
+
+
 def test_a_missing_split_is_refused_with_those_there():
     with pytest.raises(FileNotFoundError, match=r"validation\.jsonl.*'test', 'train'"):
         gsm8k.load("validation", path=gsm8k.FIXTURE)
