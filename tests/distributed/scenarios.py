@@ -59,12 +59,8 @@ SCENARIOS = {
     "accumulated": Scenario(("cpu",), {"gradient_accumulation_steps": 2, "num_iterations": 2, "max_steps": 3}),
     "checkpointed": Scenario(("fsdp2", "zero3"), {"gradient_checkpointing": True}, tied=True),
     "completions of unlike lengths": Scenario(
-        # With a processor that may keep state of rows, rows stay in the batch when they have ended.
-        settings={
-            "generation_kwargs": {"exponential_decay_length_penalty": (1000, 1.0)},
-            "temperature": 1.5,
-            "max_completion_length": 30,
-        },
+        # The bias may keep state of rows, for all that the decoder knows, so they stay in the batch to its end.
+        settings={"generation_kwargs": {"sequence_bias": [[[2], 2.5]]}, "temperature": 2.0},
     ),
     "adapters": Scenario(("fsdp2", "zero3"), lora=True),
     "bfloat16": Scenario(("fsdp2",), mixed_precision="bf16"),
@@ -77,18 +73,19 @@ SCENARIOS = {
 
 
 class SeededByRow:
-    """Top-two mixtures whose weights depend on the step and the completion's place in the global batch alone."""
+    """Top-two mixtures whose weights depend on the token's place, and the completion's in the global batch, alone."""
 
     exact: ClassVar[bool] = False
 
-    def __init__(self, first_row: int, plain_rows: Sequence[int], draws: int) -> None:
-        self.first_row, self.plain_rows, self.draws = first_row, plain_rows, draws
+    def __init__(self, first_row: int, plain_rows: Sequence[int], generations: int) -> None:
+        self.first_row, self.plain_rows = first_row, plain_rows
+        self.generations, self.draws = generations, 0
 
     def draw(self, logps: Tensor) -> Mixture:
         self.draws += 1
         candidate_ids = logps.topk(2, dim=-1).indices
         rows = range(self.first_row, self.first_row + len(logps))
-        seeds = [1000 * self.draws + row for row in rows]
+        seeds = [10_000 * self.generations + 100 * self.draws + row for row in rows]
         shares = torch.stack([torch.rand((), generator=torch.Generator().manual_seed(seed)) for seed in seeds])
         plain = torch.tensor([row in self.plain_rows for row in rows])
         shares = torch.where(plain, shares.round(), shares)
@@ -98,9 +95,10 @@ class SeededByRow:
     def log_prob(self, candidate_logps: Tensor, mixture: Mixture) -> Tensor:
         return visible_logp(candidate_logps, mixture)
 
-
-def letters(completions: list[list[dict[str, str]]], **_: object) -> list[float]:
-    return [float(sum(map(ord, completion[0]["content"])) % 7) for completion in completions]
+    def letters(self, completions: list[list[dict[str, str]]], **_: object) -> list[float]:
+        """The reward, which comes after each generation."""
+        self.generations, self.draws = self.generations + 1, 0
+        return [float(sum(map(ord, completion[0]["content"])) % 7) for completion in completions]
 
 
 def prompts(numbers: Sequence[int]) -> Dataset:
@@ -149,20 +147,21 @@ def train(
     )
     assert config.world_size == processes
     torch.manual_seed(0)
+    strategy = SeededByRow(
+        config.process_index * ROWS // processes,
+        scenario.plain_rows,
+        generations=scenario.resume_from if resume else 0,
+    )
     trainer = MoTGRPOTrainer(
         str(models / ("tied" if scenario.tied else "model")),
-        letters,
+        strategy.letters,
         config,
         # Two prompts a step: the seventh is left over at the end of the epoch.
         train_dataset=prompts(range(7)),
         eval_dataset=prompts([0] * evaluated) if evaluated else None,
         processing_class=make_tokenizer(),
         peft_config=LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False) if scenario.lora else None,
-        strategy=SeededByRow(
-            config.process_index * ROWS // processes,
-            scenario.plain_rows,
-            draws=LENGTH * scenario.resume_from if resume else 0,
-        ),
+        strategy=strategy,
     )
     trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{scenario.resume_from}") if resume else None)
     metrics = trainer.evaluate() if evaluated else {}
