@@ -78,9 +78,9 @@ def test_a_mean_over_steps_does_not_lag(tmp_path: Path) -> None:
 
 
 def test_the_band_of_a_share_stays_within_0_and_1(tmp_path: Path) -> None:
-    write_state(tmp_path, [{"step": step, "mixture/closed_ratio": step % 2} for step in range(1, 9)])
+    write_state(tmp_path, [{"step": step, "mixture/closed_ratio": step % 2} for step in range(1, 5)])
     (panel,) = (panel for panel in PANELS if panel.name == "closed")
-    _, axes = new_figure(1, 1, size=(3, 3))
+    _, axes = new_figure(1, 1, size=(7, 4))
 
     draw(axes[0][0], panel, {"run": read_log(tmp_path)}, window=3)
 

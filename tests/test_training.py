@@ -99,6 +99,7 @@ def test_the_math500_recipe_trains_on_real_problems(tmp_path: Path, monkeypatch:
     recipe.main(*parse("math500", *flags, monkeypatch=monkeypatch))
 
     assert (tmp_path / "run" / "model.safetensors").exists()
+    assert (tmp_path / "run" / "trainer_state.json").exists()
     assert read_log(tmp_path / "run")["reward"].notna().any()
 
 
