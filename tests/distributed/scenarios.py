@@ -65,7 +65,7 @@ SCENARIOS = {
     "adapters": Scenario(("fsdp2", "zero3"), lora=True),
     "bfloat16": Scenario(("fsdp2",), mixed_precision="bf16"),
     "resumed": Scenario(
-        ("fsdp2", "zero3"),
+        (*EVERY, "zero2"),
         {"save_strategy": "steps", "save_steps": 2, "optim": "adamw_torch", "learning_rate": 1e-3},
         resume_from=2,
     ),
