@@ -102,6 +102,21 @@ def train_to_end(trainer: MoTGRPOTrainer) -> Path:
     return folder
 
 
+def refuse_model_flags(model: ModelConfig) -> None:
+    """Keep a recipe that has a model of its own from passing over flags that ask for another, or for an adapter.
+
+    Raises:
+        ValueError: There are such flags.
+    """
+    own = ModelConfig()
+    given = [f"--{name}" for name, value in vars(model).items() if value != getattr(own, name)]
+    if given:
+        raise ValueError(
+            f"This recipe trains the model that comes with the package: leave out {', '.join(given)}, or take another "
+            "recipe, such as recipes/gsm8k.py."
+        )
+
+
 def _attention_for(model: ModelConfig) -> str | None:
     """The fastest attention on a GPU; elsewhere transformers' own choice."""
     if not torch.cuda.is_available():

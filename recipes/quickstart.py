@@ -22,7 +22,6 @@ DEFAULTS = {
     "strategy_kwargs": {"min_share": 0.15, "visible": "heaviest"},
     "mixture_score": "visible",
     "max_completion_length": 64,
-    "num_generations": 8,
     "num_generations_eval": 1,
     "per_device_train_batch_size": 128,
     "per_device_eval_batch_size": 96,
@@ -40,8 +39,9 @@ DEFAULTS = {
 }
 
 
-def main(config: MoTGRPOConfig, _model: ModelConfig, _data: training.DataConfig) -> None:
+def main(config: MoTGRPOConfig, flags: ModelConfig, _data: training.DataConfig) -> None:
     """Measure, train, measure again, and show what came of it."""
+    training.refuse_model_flags(flags)
     model, tokenizer = load_nano()
     train, held_out = nano.load(size=6_000), nano.load(size=360, split="test")
     trainer = MoTGRPOTrainer(model, nano.correct_answer, config, train, held_out.select(range(96)), tokenizer)

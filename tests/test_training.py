@@ -140,3 +140,18 @@ def test_a_recipe_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pyte
         recipe.main(*parse("gsm8k", *flags, "--max_steps", steps, monkeypatch=monkeypatch))
 
     assert resumed == [None, str(tmp_path / "run" / "checkpoint-1")]
+
+
+def test_a_recipe_with_a_model_of_its_own_refuses_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = parse("quickstart", "--model_name_or_path", "Qwen/Qwen3-0.6B", "--use_peft", monkeypatch=monkeypatch)
+
+    with pytest.raises(ValueError, match=r"leave out --model_name_or_path, --use_peft"):
+        load_recipe("quickstart").main(*given)
+
+
+def test_a_recipe_with_a_model_of_its_own_takes_no_flags_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, model, _ = parse("quickstart", monkeypatch=monkeypatch)
+
+    training.refuse_model_flags(model)
+
+    assert config.num_generations == 8
