@@ -72,7 +72,7 @@ def train(
         train_dataset=train_dataset,
         eval_dataset=eval_dataset if config.eval_strategy != "no" else None,
         quantization_config=get_quantization_config(model),
-        peft_config=get_peft_config(model),
+        peft_config=get_peft_config(_with_names(model)),
         **trainer_kwargs,
     )
     trainer.train(resume_from_checkpoint=config.resume_from_checkpoint)
@@ -115,6 +115,14 @@ def refuse_model_flags(model: ModelConfig) -> None:
             f"This recipe trains the model that comes with the package: leave out {', '.join(given)}, or take another "
             "recipe, such as recipes/gsm8k.py."
         )
+
+
+def _with_names(model: ModelConfig) -> ModelConfig:
+    """TRL takes a single `--lora_target_modules` out of its list, and PEFT a text for a pattern of whole paths."""
+    single: Any = model.lora_target_modules
+    if isinstance(single, str) and single.isidentifier():
+        model.lora_target_modules = [single]
+    return model
 
 
 def _attention_for(model: ModelConfig) -> str | None:

@@ -397,3 +397,19 @@ def test_a_resumed_run_traces_the_steps_that_it_would_have(tmp_path: Path, promp
 
     assert [path.name for path in trace_files(tmp_path / "whole")] == ["train_000001.parquet", "train_000004.parquet"]
     assert [path.name for path in trace_files(tmp_path / "resumed")] == ["train_000004.parquet"]
+
+
+def test_a_run_does_not_mix_its_traces_with_those_of_another(
+    tmp_path: Path, prompts: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_run(tmp_path, prompts, max_steps=3).train()
+    old = {path.name: path.read_bytes() for path in trace_files(tmp_path)}
+    (tmp_path / "traces" / "notes_a.parquet").touch()
+
+    make_run(tmp_path, prompts, max_steps=3, trace_steps=2).train()
+
+    aside = tmp_path / "traces" / "earlier_1"
+    assert [path.name for path in trace_files(tmp_path)] == ["train_000001.parquet", "train_000003.parquet"]
+    assert {path.name: path.read_bytes() for path in aside.iterdir()} == old
+    assert f"another run left of steps after 0 are now in {aside}" in caplog.text
+    assert (tmp_path / "traces" / "notes_a.parquet").exists()

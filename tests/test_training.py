@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import make_model, make_tokenizer, shared
 from datasets import Dataset
+from safetensors.torch import load_file
 
 from mot_trl import MoTGRPOTrainer, training
 from mot_trl.plots import read_log
@@ -59,6 +60,25 @@ def test_options_of_a_strategy_come_as_json(monkeypatch: pytest.MonkeyPatch) -> 
     config, _, _ = parse("gsm8k", *flags, monkeypatch=monkeypatch)
 
     assert config.strategy_options == {"concentration": 4.0, "k": 2}
+
+
+@pytest.mark.parametrize("target", ["q_proj", ".*q_proj"], ids=["name", "pattern"])
+def test_a_single_module_can_be_adapted(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_model().save_pretrained(tmp_path / "model")
+    make_tokenizer().save_pretrained(tmp_path / "model")
+    flags = [
+        *("--model_name_or_path", str(tmp_path / "model"), "--data_path", str(gsm8k.FIXTURE)),
+        *("--output_dir", str(tmp_path / "run"), "--max_steps", "1", "--num_generations", "4"),
+        *("--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "1"),
+        *("--max_completion_length", "8", "--log_completions", "false"),
+        *("--use_peft", "--lora_target_modules", target),
+    ]
+
+    load_recipe("gsm8k").main(*parse("gsm8k", *flags, monkeypatch=monkeypatch))
+
+    adapted = load_file(tmp_path / "run" / "adapter_model.safetensors")
+    assert adapted
+    assert all("q_proj" in name for name in adapted)
 
 
 @pytest.mark.slow

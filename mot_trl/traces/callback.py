@@ -15,7 +15,7 @@ from transformers.utils import logging
 from mot_trl.phases import BudgetRule, ColdStopRule, Phases, Rule, TextRule
 from mot_trl.rollout import Rollout
 from mot_trl.strategies import Strategy
-from mot_trl.traces.files import FOLDER, write_trace
+from mot_trl.traces.files import FOLDER, set_aside, write_trace
 from mot_trl.traces.table import Sampled, to_table
 
 logger = logging.get_logger(__name__)
@@ -166,8 +166,17 @@ class TraceCallback(TrainerCallback):
             self._write("train")
 
     def on_train_begin(self, args: Any, state: TrainerState, *rest: Any, **kwargs: Any) -> None:
-        """Keep to the same steps where a run is resumed."""
+        """Keep to the same steps where a run is resumed, and apart from what another run left in the folder."""
         self.next_step = math.ceil(state.global_step / self.steps) * self.steps
+        if self.process:
+            return
+        try:
+            aside = set_aside(self.folder, after=state.global_step)
+        except OSError as error:
+            logger.warning(f"Traces of another run stay in {self.folder}, they could not be moved: {error}")
+        else:
+            if aside:
+                logger.warning(f"Traces that another run left of steps after {state.global_step} are now in {aside}.")
 
     def on_evaluate(self, *args: Any, **kwargs: Any) -> None:
         """Write the evaluation's trace."""

@@ -1,5 +1,6 @@
 """Trace files on disk: written whole or not at all, read back in the order of the steps."""
 
+import itertools
 import json
 import os
 from collections.abc import Mapping
@@ -42,6 +43,26 @@ def trace_files(run_dir: Path | str) -> list[Path]:
             f"No traces in {folder}; train with `trace_steps` above 0, and give the run's `output_dir`."
         )
     return paths
+
+
+def set_aside(folder: Path, *, after: int) -> Path | None:
+    """Move the traces of steps greater than `after` into a folder of their own, whose path is returned; None without.
+
+    A run that begins, or goes on from a checkpoint, would otherwise be read together with what another left there.
+    """
+    late = [path for path in folder.glob("*.parquet") if _number(path) > after]
+    if not late:
+        return None
+    aside = next(path for count in itertools.count(1) if not (path := folder / f"earlier_{count}").exists())
+    aside.mkdir()
+    for path in late:
+        path.replace(aside / path.name)
+    return aside
+
+
+def _number(path: Path) -> int:
+    split, number, *_ = *path.stem.split("_"), ""
+    return int(number) if split in ("train", "eval") and number.isdecimal() else -1
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
