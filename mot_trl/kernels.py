@@ -1,4 +1,4 @@
-"""Matrix products of the decoding loop on a CPU."""
+"""Matrix products on a CPU."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -8,21 +8,26 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-# Smaller layers gain nothing: what they take is spent around the product.
-LEAST_WEIGHTS = 2**18
+# Multiplications below which a layer gains nothing: what it takes is spent around the product.
+LEAST_WORK = 2**21
 
 
 @contextmanager
-def onednn_linears(model: nn.Module) -> Generator[None]:
-    """Let the model's large linear layers multiply with oneDNN where PyTorch would use MKL: float32, on a CPU.
+def onednn_linears(*models: nn.Module) -> Generator[None]:
+    """Let the models' linear layers multiply with oneDNN where PyTorch would use MKL: float32, on a CPU.
 
-    Decoding is nearly all matrix products, of a few rows each. MKL uses AVX-512 on Intel's processors alone, oneDNN on
-    all that have it, and was twice as fast on one of AMD's. The sums are the same up to float32's rounding. For calls
-    without gradient only; `torch.backends.mkldnn.enabled = False` turns it off.
+    Decoding and training are nearly all matrix products. MKL uses AVX-512 on Intel's processors alone, oneDNN on all
+    that have it, and was twice as fast on one of AMD's, forward and backward. The sums are the same up to float32's
+    rounding. `torch.backends.mkldnn.enabled = False` turns it off.
+
+    A backward pass, which may compute layers once more, belongs inside as well.
     """
-    layers: list[Any] = [module for module in model.modules() if _is_plain(module)] if _has_onednn() else []
+    layers: set[Any] = set()
+    if _has_onednn():
+        layers = {module for model in models for module in model.modules() if _is_plain(module)}
     for layer in layers:
         layer.forward = MethodType(_forward, layer)
     try:
@@ -43,11 +48,43 @@ def _is_plain(module: nn.Module) -> bool:
         return False
     weight = module.weight
     on_cpu = type(weight) is nn.Parameter and weight.device.type == "cpu"
-    return on_cpu and weight.dtype == torch.float32 and weight.numel() >= LEAST_WEIGHTS
+    return on_cpu and weight.dtype == torch.float32
 
 
 def _forward(layer: nn.Linear, inputs: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
-    if inputs.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+    is_small = inputs.numel() * layer.out_features < LEAST_WORK
+    if is_small or inputs.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         return F.linear(inputs, layer.weight, layer.bias)
+    if torch.is_grad_enabled():
+        return _Linear.apply(inputs, layer.weight, layer.bias)
+    return _product(inputs, layer.weight, layer.bias)
+
+
+class _Linear(torch.autograd.Function):
+    """`inputs @ weight.T + bias`, whose backward pass multiplies with oneDNN too."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, inputs: Float[Tensor, "*N I"], weight: Float[Tensor, "O I"], bias: Float[Tensor, " O"] | None
+    ) -> Float[Tensor, "*N O"]:
+        """Multiply."""
+        ctx.save_for_backward(inputs, weight)
+        return _product(inputs, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of those inputs that want one."""
+        inputs, weight = ctx.saved_tensors
+        wants_inputs, wants_weight, wants_bias = ctx.needs_input_grad
+        grads, rows = (one.reshape(-1, one.size(-1)) for one in (*grad_outputs, inputs))
+        grad_inputs = _product(grads, weight.T).view_as(inputs) if wants_inputs else None
+        grad_weight = _product(grads.T, rows.T) if wants_weight else None
+        return grad_inputs, grad_weight, grads.sum(dim=0) if wants_bias else None
+
+
+def _product(
+    inputs: Float[Tensor, "*N I"], weight: Float[Tensor, "O I"], bias: Float[Tensor, " O"] | None = None
+) -> Float[Tensor, "*N O"]:
     # What PyTorch's own compiler puts in a linear layer's place.
-    return torch.ops.mkldnn._linear_pointwise(inputs, layer.weight, layer.bias, "none", [], "")
+    return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")

@@ -22,6 +22,7 @@ from mot_trl.dropping import drop_broken, without_rewards
 from mot_trl.export import carry_trained, describe_trained
 from mot_trl.families import refuse_unfaithful
 from mot_trl.generation import MixtureDecoder
+from mot_trl.kernels import onednn_linears
 from mot_trl.logps import add_candidate_head
 from mot_trl.metrics import log_prob_gap, rollout_totals, summarize
 from mot_trl.phases import build_phases
@@ -123,6 +124,14 @@ class MoTGRPOTrainer(Resuming, GRPOTrainer):
         plugin = self.accelerator.state.fsdp_plugin if self.is_fsdp_enabled else None
         if plugin is not None and plugin.fsdp_version == 2 and plugin.mixed_precision_policy is not None:
             plugin.mixed_precision_policy = replace(plugin.mixed_precision_policy, output_dtype=None)
+
+    def training_step(self, model: Any, *args: Any, **kwargs: Any) -> Tensor:
+        """Take TRL's step, multiplying as the decoder does; what is compiled is left to the compiler."""
+        models: list[Any] = [model, self.ref_model]
+        if self.decoder is None or self.args.torch_compile:
+            models = []
+        with onednn_linears(*filter(None, models)):
+            return super().training_step(model, *args, **kwargs)
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         """Generate as TRL does, with the decoder as transformers' `custom_generate`, and keep its record."""

@@ -1,12 +1,16 @@
 """Other kernels, the same products."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
-from conftest import make_model
+from conftest import make_model, make_tokenizer
+from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from mot_trl import kernels
+from mot_trl import MoTGRPOConfig, MoTGRPOTrainer, kernels
 from mot_trl.kernels import onednn_linears
 
 needs_onednn = pytest.mark.skipif(not kernels._has_onednn(), reason="oneDNN has no AVX-512 here")
@@ -14,7 +18,7 @@ needs_onednn = pytest.mark.skipif(not kernels._has_onednn(), reason="oneDNN has 
 
 @pytest.fixture(autouse=True)
 def _all_layers_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "LEAST_WEIGHTS", 1)
+    monkeypatch.setattr(kernels, "LEAST_WORK", 1)
 
 
 @needs_onednn
@@ -65,9 +69,107 @@ def test_what_is_not_pytorchs_own_is_left_alone() -> None:
 
 
 @needs_onednn
+def test_small_products_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, rows = nn.Linear(8, 16), []
+    product = kernels._product
+    monkeypatch.setattr(kernels, "LEAST_WORK", 4 * 8 * 16)
+    monkeypatch.setattr(
+        kernels, "_product", lambda inputs, *args: (rows.append(len(inputs)), product(inputs, *args))[1]
+    )
+
+    with torch.no_grad(), onednn_linears(layer):
+        for count in (3, 4, 0, 5):
+            layer(torch.randn(count, 8))
+
+    assert rows == [4, 5]
+
+
+@needs_onednn
 def test_it_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = nn.Linear(8, 8)
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
 
     with onednn_linears(layer):
         assert "forward" not in vars(layer)
+
+
+@needs_onednn
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "recomputed"])
+@pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
+def test_gradients_are_the_same(lora: bool, checkpointing: bool) -> None:
+    model: Any = make_model(attention_bias=True, tie_word_embeddings=True)
+    if lora:
+        model = get_peft_model(model, LoraConfig(target_modules=["q_proj", "down_proj"], init_lora_weights=False))
+    if checkpointing:
+        model.gradient_checkpointing_enable()
+        model.enable_input_require_grads()
+    ids = torch.randint(3, 259, (3, 7))
+
+    def gradients() -> dict[str, torch.Tensor]:
+        model.zero_grad()
+        model.train()(ids, labels=ids).loss.backward()
+        return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.requires_grad}
+
+    plain = gradients()
+    with onednn_linears(model):
+        ours = gradients()
+
+    assert len(plain) >= 8
+    for name, gradient in plain.items():
+        assert torch.allclose(ours[name], gradient, rtol=1e-5, atol=1e-5 * gradient.abs().max().item()), name
+
+
+@needs_onednn
+def test_training_multiplies_with_it_and_learns_the_same(
+    tmp_path: Path, prompts: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_model().save_pretrained(tmp_path / "model")
+
+    def train(folder: str) -> dict[str, torch.Tensor]:
+        settings: dict[str, Any] = {
+            "per_device_train_batch_size": 4,
+            "num_generations": 4,
+            "max_completion_length": 8,
+            "max_steps": 2,
+            "learning_rate": 1e-2,
+            "optim": "sgd",
+            "beta": 0.1,
+            "strategy": "dirichlet",
+            "mixture_k": 3,
+            "use_cpu": True,
+            "bf16": False,
+            "report_to": [],
+            "save_strategy": "no",
+        }
+        trainer = MoTGRPOTrainer(
+            str(tmp_path / "model"),
+            lambda completions, **_: [float(len(completion[0]["content"])) for completion in completions],
+            MoTGRPOConfig(str(tmp_path / folder), **settings),
+            train_dataset=prompts,
+            processing_class=make_tokenizer(),
+        )
+        trainer.train()
+        for model in (trainer.model, trainer.ref_model):
+            assert model is not None
+            assert not any("forward" in vars(module) for module in model.modules() if type(module) is nn.Linear)
+        return {name: weight.detach() for name, weight in trainer.model.named_parameters()}
+
+    forward_products, backward_products = [], []
+    product, backward = kernels._product, kernels._Linear.backward
+    monkeypatch.setattr(kernels, "_product", lambda *args: (forward_products.append(args), product(*args))[1])
+    monkeypatch.setattr(
+        kernels._Linear, "backward", lambda *args: (backward_products.append(args), backward(*args))[1]
+    )
+    ours = train("ours")
+    counts = len(forward_products), len(backward_products)
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    plain = train("plain")
+
+    layers = sum(type(module) is nn.Linear for module in make_model().model.modules())
+    assert counts[1] >= 2 * layers
+    assert (len(forward_products), len(backward_products)) == counts
+    start = dict(make_model().named_parameters())
+    for name, weight in plain.items():
+        moved = (weight - start[name]).abs().max().item()
+        assert moved > 0, name
+        assert torch.allclose(ours[name], weight, atol=1e-3 * moved), name
