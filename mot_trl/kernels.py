@@ -47,8 +47,8 @@ def _is_plain(module: nn.Module) -> bool:
     if type(module) is not nn.Linear or "forward" in vars(module):
         return False
     weight = module.weight
-    on_cpu = type(weight) is nn.Parameter and weight.device.type == "cpu"
-    return on_cpu and weight.dtype == torch.float32
+    is_whole = type(weight) is nn.Parameter and weight.shape == (module.out_features, module.in_features)
+    return is_whole and weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
 def _forward(layer: nn.Linear, inputs: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:

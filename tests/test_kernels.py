@@ -61,10 +61,12 @@ def test_what_is_not_pytorchs_own_is_left_alone() -> None:
 
     hooked = nn.Linear(8, 8)
     hooked.forward = forward = hooked.forward
-    model = nn.ModuleList([Own(8, 8), hooked, nn.Linear(8, 8, device="meta")])
+    partitioned = nn.Linear(8, 8)
+    partitioned.weight.data = torch.empty(0)
+    model = nn.ModuleList([Own(8, 8), hooked, nn.Linear(8, 8, device="meta"), partitioned])
 
     with onednn_linears(model):
-        assert [vars(layer).get("forward") for layer in model] == [None, forward, None]
+        assert [vars(layer).get("forward") for layer in model] == [None, forward, None, None]
     assert vars(hooked)["forward"] is forward
 
 
