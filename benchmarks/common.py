@@ -34,27 +34,32 @@ def make_prompts(tokenizer: Any, length: int, count: int) -> list[str]:
 
 
 class EndAt(LogitsProcessor):
-    """Ends each row after a number of tokens that its first token decides: between a third of `longest` and all of it.
+    """Ends the rows one after another, evenly between a third of `longest` and all of it, or none before `longest`.
 
-    So lengths are ragged, the same for every decoder that drew the same tokens, and known to no one beforehand.
+    So every decoder makes as many tokens in as many steps, and knows of none beforehand. Which row ends next does not
+    depend on its tokens: a model may well write the same in a whole group.
     """
 
     rowwise = True
 
     def __init__(self, *, prompt_length: int, longest: int, eos_token_id: int, ragged: bool) -> None:
         self.prompt_length, self.longest, self.eos_token_id, self.ragged = prompt_length, longest, eos_token_id, ragged
+        self.lengths = torch.empty(0)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Leave only the end where a row is due, and forbid it elsewhere."""
-        length = input_ids.size(1) - self.prompt_length
+        completion_ids = input_ids[:, self.prompt_length :]
         scores[:, self.eos_token_id] = -torch.inf
-        if length == 0:
+        if not self.ragged:
             return scores
-        spread = (input_ids[:, self.prompt_length] * 7919 % 997).float() / 997 if self.ragged else 1.0
-        due = length + 1 >= self.longest * (1 + 2 * spread) / 3 if self.ragged else torch.zeros(len(scores)).bool()
+        if completion_ids.size(1) == 0:
+            self.lengths = torch.linspace(self.longest / 3, self.longest, len(scores)).round()
+        running = ~(completion_ids == self.eos_token_id).any(dim=1)
+        spare = running.sum() - int((self.lengths > completion_ids.size(1) + 1).sum())
+        ends = running & (running.cumsum(dim=0) <= spare)
         ended = torch.full_like(scores, -torch.inf)
         ended[:, self.eos_token_id] = 0.0
-        return torch.where(torch.as_tensor(due).unsqueeze(-1), ended, scores)
+        return torch.where(ends.unsqueeze(-1), ended, scores)
 
 
 def alternate(runs: Sequence[Callable[[], float]], repeats: int) -> list[list[float]]:

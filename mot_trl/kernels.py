@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-# Multiplications below which a layer gains nothing: what it takes is spent around the product.
-LEAST_WORK = 2**21
+# A layer with less than either gains nothing: what it takes is spent around the product.
+LEAST_WEIGHTS, LEAST_WORK = 2**18, 2**21
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def _is_plain(module: nn.Module) -> bool:
 
 
 def _forward(layer: nn.Linear, inputs: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
-    is_small = inputs.numel() * layer.out_features < LEAST_WORK
+    is_small = layer.weight.numel() < LEAST_WEIGHTS and inputs.numel() * layer.out_features < LEAST_WORK
     if is_small or inputs.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         return F.linear(inputs, layer.weight, layer.bias)
     if torch.is_grad_enabled():
