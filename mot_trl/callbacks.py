@@ -30,7 +30,8 @@ class ProgressLines(TrainerCallback):
 class SaveOnInterrupt(TrainerCallback):
     """Makes the first Ctrl-C end the training after the current step, with a checkpoint; a second one ends it at once.
 
-    Only in the main thread, as Python's signals are.
+    Only in the main thread, as Python's signals are, and not where the process ignores Ctrl-C, as a shell's background
+    jobs do.
     """
 
     def __init__(self) -> None:
@@ -39,7 +40,8 @@ class SaveOnInterrupt(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Take the signal over."""
-        if threading.current_thread() is threading.main_thread():
+        ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        if threading.current_thread() is threading.main_thread() and not ignored:
             self._previous = signal.signal(signal.SIGINT, self._note)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -94,6 +94,18 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path, prompts: Dataset) -> None
     assert not list(tmp_path.glob("checkpoint-*"))
 
 
+def test_a_background_job_goes_on_ignoring_ctrl_c(tmp_path: Path, prompts: Dataset) -> None:
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    steps = Steps()
+    try:
+        train_to_end(make_trainer(tmp_path, prompts, CtrlC(2), steps))
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, heard)
+
+    assert steps.done == [1, 2, 3, 4]
+
+
 def test_a_run_that_is_over_is_not_trained_again(tmp_path: Path, prompts: Dataset) -> None:
     train_to_end(make_trainer(tmp_path, prompts))
     steps = Steps()
