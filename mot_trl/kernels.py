@@ -52,11 +52,15 @@ def _is_plain(module: nn.Module) -> bool:
 
 
 def _forward(layer: nn.Linear, inputs: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
-    is_small = layer.weight.numel() < LEAST_WEIGHTS and inputs.numel() * layer.out_features < LEAST_WORK
+    work = inputs.numel() * layer.out_features
+    # Experts may be given no tokens, of which oneDNN makes no gradient.
+    is_small = work == 0 or (work < LEAST_WORK and layer.weight.numel() < LEAST_WEIGHTS)
     if is_small or inputs.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         return F.linear(inputs, layer.weight, layer.bias)
     if torch.is_grad_enabled():
-        return _Linear.apply(inputs, layer.weight, layer.bias)
+        # Rows, since the product of more dimensions is a view, which a model could not change in place.
+        outputs = _Linear.apply(inputs.reshape(-1, layer.in_features), layer.weight, layer.bias)
+        return outputs.view(*inputs.shape[:-1], layer.out_features)
     return _product(inputs, layer.weight, layer.bias)
 
 
@@ -65,8 +69,8 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, inputs: Float[Tensor, "*N I"], weight: Float[Tensor, "O I"], bias: Float[Tensor, " O"] | None
-    ) -> Float[Tensor, "*N O"]:
+        ctx: Any, inputs: Float[Tensor, "N I"], weight: Float[Tensor, "O I"], bias: Float[Tensor, " O"] | None
+    ) -> Float[Tensor, "N O"]:
         """Multiply."""
         ctx.save_for_backward(inputs, weight)
         return _product(inputs, weight, bias)
@@ -77,9 +81,9 @@ class _Linear(torch.autograd.Function):
         """Gradients of those inputs that want one."""
         inputs, weight = ctx.saved_tensors
         wants_inputs, wants_weight, wants_bias = ctx.needs_input_grad
-        grads, rows = (one.reshape(-1, one.size(-1)) for one in (*grad_outputs, inputs))
-        grad_inputs = _product(grads, weight.T).view_as(inputs) if wants_inputs else None
-        grad_weight = _product(grads.T, rows.T) if wants_weight else None
+        (grads,) = grad_outputs
+        grad_inputs = _product(grads, weight.T) if wants_inputs else None
+        grad_weight = _product(grads.T, inputs.T) if wants_weight else None
         return grad_inputs, grad_weight, grads.sum(dim=0) if wants_bias else None
 
 

@@ -18,7 +18,7 @@ needs_onednn = pytest.mark.skipif(not kernels._has_onednn(), reason="oneDNN has 
 
 @pytest.fixture(autouse=True)
 def _all_layers_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "LEAST_WORK", 1)
+    monkeypatch.setattr(kernels, "LEAST_WEIGHTS", 1)
 
 
 @needs_onednn
@@ -74,6 +74,7 @@ def test_what_is_not_pytorchs_own_is_left_alone() -> None:
 def test_small_products_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, rows = nn.Linear(8, 16), []
     product = kernels._product
+    monkeypatch.setattr(kernels, "LEAST_WEIGHTS", 8 * 16 + 1)
     monkeypatch.setattr(kernels, "LEAST_WORK", 4 * 8 * 16)
     monkeypatch.setattr(
         kernels, "_product", lambda inputs, *args: (rows.append(len(inputs)), product(inputs, *args))[1]
@@ -121,6 +122,44 @@ def test_gradients_are_the_same(lora: bool, checkpointing: bool) -> None:
     assert len(plain) >= 8
     for name, gradient in plain.items():
         assert torch.allclose(ours[name], gradient, rtol=1e-5, atol=1e-5 * gradient.abs().max().item()), name
+
+
+@needs_onednn
+@pytest.mark.parametrize("shape", [(0, 8), (2, 0, 8), (8,), (1, 1, 8)], ids=str)
+def test_odd_shapes_have_gradients_too(shape: tuple[int, ...]) -> None:
+    layer, inputs = nn.Linear(8, 16), torch.randn(shape, requires_grad=True)
+
+    def gradients() -> list[torch.Tensor]:
+        outputs = layer(inputs)
+        # A sum's gradient is one number, seen from everywhere.
+        return [outputs, *torch.autograd.grad(outputs.sum(), [inputs, layer.weight, layer.bias])]
+
+    plain = gradients()
+    with onednn_linears(layer):
+        ours = gradients()
+
+    for mine, other in zip(ours, plain, strict=True):
+        assert mine.shape == other.shape
+        assert torch.allclose(mine, other, rtol=1e-5, atol=1e-5)
+
+
+@needs_onednn
+def test_what_a_layer_gives_can_be_changed_in_place() -> None:
+    layer, inputs = nn.Linear(8, 16), torch.randn(2, 3, 8)
+
+    def gradient() -> torch.Tensor:
+        layer.zero_grad()
+        outputs = layer(inputs)
+        outputs[0] *= 2
+        outputs.square().sum().backward()
+        assert layer.weight.grad is not None
+        return layer.weight.grad.clone()
+
+    plain = gradient()
+    with onednn_linears(layer):
+        ours = gradient()
+
+    assert torch.allclose(ours, plain, rtol=1e-5, atol=1e-5)
 
 
 @needs_onednn
