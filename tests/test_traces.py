@@ -413,3 +413,17 @@ def test_a_run_does_not_mix_its_traces_with_those_of_another(
     assert {path.name: path.read_bytes() for path in aside.iterdir()} == old
     assert f"another run left of steps after 0 are now in {aside}" in caplog.text
     assert (tmp_path / "traces" / "notes_a.parquet").exists()
+
+
+def test_traces_of_another_run_that_cannot_be_moved_do_not_end_the_run(
+    tmp_path: Path, prompts: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_run(tmp_path, prompts, max_steps=1).train()
+
+    def refused(*_: object) -> None:
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(Path, "replace", refused)
+    make_run(tmp_path, prompts, max_steps=1).train()
+
+    assert f"Traces of another run stay in {tmp_path / 'traces'}, they could not be moved: not yours" in caplog.text
