@@ -12,6 +12,7 @@ from transformers.generation import logits_process, stopping_criteria
 from transformers.utils import logging
 
 from mot_trl.cache import make_growing
+from mot_trl.cascade import Cascade
 from mot_trl.embedding import Feed
 from mot_trl.mixture import Columns, Mixture, is_mixed
 from mot_trl.phases import Phases
@@ -117,12 +118,18 @@ class Decoding:
         self.unfinished_rows = self.undecided_rows = rows
         self.thinking_rows = 0 if phases.start else rows
 
-        self.selectable = self._make_selectable()
+        self.selectable, self.cascade = self._make_selectable(), Cascade()
 
     @property
     def use_cache(self) -> bool:
         """Whether the model remembers what it has read."""
         return bool(self.model_kwargs.get("use_cache", True))
+
+    @property
+    def is_long(self) -> bool:
+        """Whether there are steps enough, and rows, for what prepares the model for them to pay."""
+        rows, max_new_tokens = self.completion_ids.shape
+        return rows > 1 and max_new_tokens >= 64
 
     def goes_on(self) -> bool:
         """Whether any row is left to decode; drops those that have ended."""
@@ -266,6 +273,7 @@ class Decoding:
         if inverse is None:
             return logits
         self._select_inputs(inverse)
+        self.cascade.begin(self.model_kwargs["past_key_values"], inverse)
         self.model_kwargs["past_key_values"].reorder_cache(inverse)
         return logits[inverse]
 
@@ -297,6 +305,7 @@ class Decoding:
         self.phase = self.phase.select(indices)
         self.last = self.last.select(indices) if self.last else None
         self._select_inputs(indices)
+        self.cascade.select(indices)
         self.model_kwargs["past_key_values"].reorder_cache(indices)
 
     def _select_inputs(self, indices: Int[Tensor, " M"]) -> None:

@@ -99,7 +99,11 @@ class MixtureDecoder:
             generation_config=generation_config,
             model_kwargs=model_kwargs,
         )
-        with onednn_linears(model), mixing(model, blend_of(self.strategy)) as feed:
+        with (
+            onednn_linears(model, packed=decoding.is_long),
+            decoding.cascade.active(),
+            mixing(model, blend_of(self.strategy)) as feed,
+        ):
             while decoding.goes_on():
                 decoding.advance(decoding.forward(feed))
                 if token_streamer is not None:

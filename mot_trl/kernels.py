@@ -2,7 +2,6 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from types import MethodType
 from typing import Any
 
 import torch
@@ -11,12 +10,18 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from mot_trl.memory import available_memory
+
 # A layer with less than either gains nothing: what it takes is spent around the product.
 LEAST_WEIGHTS, LEAST_WORK = 2**18, 2**21
+LEAST_PACKED_WORK = 2**19
+
+# Copies of the weights take at most this share of the memory that is left.
+PACKED_SHARE = 0.25
 
 
 @contextmanager
-def onednn_linears(*models: nn.Module) -> Generator[None]:
+def onednn_linears(*models: nn.Module, packed: bool = False) -> Generator[None]:
     """Let the models' linear layers multiply with oneDNN where PyTorch would use MKL: float32, on a CPU.
 
     Decoding and training are nearly all matrix products. MKL uses AVX-512 on Intel's processors alone, oneDNN on all
@@ -24,12 +29,21 @@ def onednn_linears(*models: nn.Module) -> Generator[None]:
     rounding. `torch.backends.mkldnn.enabled = False` turns it off.
 
     A backward pass, which may compute layers once more, belongs inside as well.
+
+    Args:
+        models: Those with the layers.
+        packed: For many passes over few rows without gradient, while no weight changes: keep a copy of each layer's
+            weights in oneDNN's own order, which it otherwise brings them into at each product. That costs as much time
+            as about twenty such products save. The weights stay as they are where their copies would take more than a
+            quarter of the memory that is left.
     """
     layers: set[Any] = set()
     if _has_onednn():
         layers = {module for model in models for module in model.modules() if _is_plain(module)}
+    size = sum(layer.weight.nbytes for layer in layers)
+    packed = packed and size <= PACKED_SHARE * available_memory()
     for layer in layers:
-        layer.forward = MethodType(_forward, layer)
+        layer.forward = _Forward(layer, packs=packed)
     try:
         yield
     finally:
@@ -51,17 +65,28 @@ def _is_plain(module: nn.Module) -> bool:
     return is_whole and weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
-def _forward(layer: nn.Linear, inputs: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
-    work = inputs.numel() * layer.out_features
-    # Experts may be given no tokens, of which oneDNN makes no gradient.
-    is_small = work == 0 or (work < LEAST_WORK and layer.weight.numel() < LEAST_WEIGHTS)
-    if is_small or inputs.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-        return F.linear(inputs, layer.weight, layer.bias)
-    if torch.is_grad_enabled():
-        # Rows, since the product of more dimensions is a view, which a model could not change in place.
-        outputs = _Linear.apply(inputs.reshape(-1, layer.in_features), layer.weight, layer.bias)
-        return outputs.view(*inputs.shape[:-1], layer.out_features)
-    return _product(inputs, layer.weight, layer.bias)
+class _Forward:
+    """A layer's `forward`."""
+
+    def __init__(self, layer: nn.Linear, *, packs: bool) -> None:
+        self.layer, self.packs = layer, packs
+        self.packed: Tensor | None = None
+
+    def __call__(self, inputs: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
+        layer = self.layer
+        work = inputs.numel() * layer.out_features
+        least_work = LEAST_PACKED_WORK if self.packs else LEAST_WORK
+        # Experts may be given no tokens, of which oneDNN makes no gradient.
+        is_small = work == 0 or (work < least_work and layer.weight.numel() < LEAST_WEIGHTS)
+        if is_small or inputs.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+            return F.linear(inputs, layer.weight, layer.bias)
+        if torch.is_grad_enabled():
+            # Rows, since the product of more dimensions is a view, which a model could not change in place.
+            outputs = _Linear.apply(inputs.reshape(-1, layer.in_features), layer.weight, layer.bias)
+            return outputs.view(*inputs.shape[:-1], layer.out_features)
+        if self.packs and self.packed is None:
+            self.packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
+        return _product(inputs, layer.weight if self.packed is None else self.packed, layer.bias)
 
 
 class _Linear(torch.autograd.Function):

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mot_trl"
 
 # From the ground up: a module may import those on floors below its own, or beside it where they stand together.
 FLOORS = [
-    {"mixture", "blame", "checkpoints", "space"},
+    {"mixture", "blame", "checkpoints", "space", "memory"},
     {"strategies"},
     {"presets", "rollout", "phases", "checksums", "kernels", "attention", "sharding"},
     {
