@@ -12,12 +12,12 @@ from transformers.generation import logits_process, stopping_criteria
 from transformers.utils import logging
 
 from mot_trl.cache import make_growing
-from mot_trl.cascade import Cascade
 from mot_trl.embedding import Feed
 from mot_trl.mixture import Columns, Mixture, is_mixed
 from mot_trl.phases import Phases
 from mot_trl.rollout import Rollout
 from mot_trl.sharding import is_sharded
+from mot_trl.shared_cache import expand
 from mot_trl.strategies import Strategy
 from mot_trl.strategies.one_token import OneToken
 from mot_trl.strategies.score import MixtureScore, score
@@ -118,7 +118,7 @@ class Decoding:
         self.unfinished_rows = self.undecided_rows = rows
         self.thinking_rows = 0 if phases.start else rows
 
-        self.selectable, self.cascade = self._make_selectable(), Cascade()
+        self.selectable = self._make_selectable()
 
     @property
     def use_cache(self) -> bool:
@@ -162,7 +162,9 @@ class Decoding:
         """Draw a token or a mixture in each row, decide what becomes of the row, and record it."""
         if self.length == self.completion_ids.size(1):
             return  # only the other processes are still at work
-        scores = self.logits_processor(self.input_ids, logits.float())  # ty: ignore[invalid-argument-type]
+        scores: Any = logits.float()
+        for processor in self.logits_processor:  # the list would ask each, at each step, for its signature
+            scores = processor(self.input_ids, scores)
         logps, broken = _repaired(scores.log_softmax(dim=-1))
         broken &= ~self.finished
         thinking_mask = self.phase.thinking & ~broken
@@ -273,8 +275,7 @@ class Decoding:
         if inverse is None:
             return logits
         self._select_inputs(inverse)
-        self.cascade.begin(self.model_kwargs["past_key_values"], inverse)
-        self.model_kwargs["past_key_values"].reorder_cache(inverse)
+        expand(self.model_kwargs["past_key_values"], inverse)
         return logits[inverse]
 
     def _make_selectable(self) -> bool:
@@ -305,7 +306,6 @@ class Decoding:
         self.phase = self.phase.select(indices)
         self.last = self.last.select(indices) if self.last else None
         self._select_inputs(indices)
-        self.cascade.select(indices)
         self.model_kwargs["past_key_values"].reorder_cache(indices)
 
     def _select_inputs(self, indices: Int[Tensor, " M"]) -> None:

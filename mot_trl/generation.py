@@ -1,6 +1,7 @@
 """Generating with mixtures: the decoder for transformers' `generate`, and a function for strings and chats."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,12 +20,14 @@ from transformers.generation.streamers import BaseStreamer
 from transformers.utils.logging import tqdm
 
 from mot_trl.batching import by_length, gather_rows
+from mot_trl.cascade import cascading
 from mot_trl.decoding import Decoding
 from mot_trl.embedding import blend_of, mixing
 from mot_trl.grading.extract import THINK_OPEN, final_answer
 from mot_trl.kernels import onednn_linears
 from mot_trl.phases import Phases, build_phases
 from mot_trl.rollout import Rollout
+from mot_trl.sharding import is_sharded
 from mot_trl.strategies import Strategy, build_strategy
 from mot_trl.strategies.score import MixtureScore
 from mot_trl.streaming import TextRows
@@ -100,8 +103,9 @@ class MixtureDecoder:
             model_kwargs=model_kwargs,
         )
         with (
+            _unversioned(model),
             onednn_linears(model, packed=decoding.is_long),
-            decoding.cascade.active(),
+            cascading(),
             mixing(model, blend_of(self.strategy)) as feed,
         ):
             while decoding.goes_on():
@@ -112,6 +116,16 @@ class MixtureDecoder:
             token_streamer.end()
         completion_ids, self.rollout = decoding.result()
         return torch.cat([input_ids, completion_ids], dim=1)
+
+
+def _unversioned(model: PreTrainedModel) -> AbstractContextManager[None]:
+    """Spare each operation what autograd notes of it: versions of tensors, and whose views they are.
+
+    That is a good part of a small model's time. As in `torch.inference_mode`, but what comes out are ordinary tensors,
+    and a model may keep some for training. Gathering sharded weights relies on these notes.
+    """
+    guard = getattr(torch._C, "_AutoDispatchBelowADInplaceOrView", None)
+    return nullcontext() if guard is None or is_sharded(model) else guard()
 
 
 class Generation(NamedTuple):

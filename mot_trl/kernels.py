@@ -70,14 +70,13 @@ class _Forward:
 
     def __init__(self, layer: nn.Linear, *, packs: bool) -> None:
         self.layer, self.packs = layer, packs
+        self.least_work = 1 if layer.weight.numel() >= LEAST_WEIGHTS else LEAST_PACKED_WORK if packs else LEAST_WORK
         self.packed: Tensor | None = None
 
     def __call__(self, inputs: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
         layer = self.layer
-        work = inputs.numel() * layer.out_features
-        least_work = LEAST_PACKED_WORK if self.packs else LEAST_WORK
         # Experts may be given no tokens, of which oneDNN makes no gradient.
-        is_small = work == 0 or (work < least_work and layer.weight.numel() < LEAST_WEIGHTS)
+        is_small = inputs.numel() * layer.out_features < self.least_work
         if is_small or inputs.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
             return F.linear(inputs, layer.weight, layer.bias)
         if torch.is_grad_enabled():

@@ -15,6 +15,8 @@ FLOORS = [
     {
         "embedding",
         "cache",
+        "shared_cache",
+        "cascade",
         "metrics",
         "dropping",
         "sharing",

@@ -83,8 +83,10 @@ def test_small_products_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> 
     with torch.no_grad(), onednn_linears(layer):
         for count in (3, 4, 0, 5):
             layer(torch.randn(count, 8))
-        monkeypatch.setattr(kernels, "LEAST_WEIGHTS", 8 * 16)
-        layer(torch.randn(1, 8))
+    monkeypatch.setattr(kernels, "LEAST_WEIGHTS", 8 * 16)
+    with torch.no_grad(), onednn_linears(layer):
+        for count in (0, 1):
+            layer(torch.randn(count, 8))
 
     assert rows == [4, 5, 1]
 

@@ -1,0 +1,170 @@
+"""A cache layer that keeps a prompt once for all the rows that go on from it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils._pytree import tree_map
+from transformers.cache_utils import Cache
+
+from mot_trl.cache import GrowingLayer
+
+# With shorter prompts, or less than two rows for each, taking attention apart costs more than it saves.
+LEAST_PROMPT, LEAST_ROWS = 32, 2
+
+# Few enough positions to write each step's into, and to read whole.
+LEAST_RECENT = 16
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Keys or values of `N` rows, without what several have in common being there twice.
+
+    Attributes:
+        prompts: Those of the prompts, in the order of the rows that go on from them.
+        rows: How many that are, for each prompt.
+        older: What follows the prompt, packed: strided reading is half as fast.
+        recent: What follows that, and zeros.
+        filled: How many positions of `recent` are in use.
+    """
+
+    prompts: Float[Tensor, "U A P D"]
+    rows: list[int]
+    older: Float[Tensor, "N A O D"]
+    recent: Float[Tensor, "N A R D"]
+    filled: int
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """That of the whole."""
+        rows, heads, older, size = self.older.shape
+        return rows, heads, self.prompts.size(2) + older + self.filled, size
+
+    def whole(self) -> Float[Tensor, "N A S D"]:
+        """Everything in every row."""
+        prompts = self.prompts.repeat_interleave(torch.tensor(self.rows, device=self.prompts.device), dim=0)
+        return torch.cat([prompts, self.older, self.recent[:, :, : self.filled]], dim=2)
+
+    def append(self, states: Float[Tensor, "N A T D"]) -> "Parts":
+        """With `states` behind; written in place where there is room."""
+        older, recent, start, end = self.older, self.recent, self.filled, self.filled + states.size(2)
+        if end > recent.size(2):
+            older = torch.cat([older, recent[:, :, :start]], dim=2)
+            # What is copied to make room and what is read of empty room are least together near this size.
+            room = max(LEAST_RECENT, 2 * math.isqrt(older.size(2)), states.size(2))
+            recent = states.new_zeros(*states.shape[:2], room, states.size(3))
+            start, end = 0, states.size(2)
+        recent[:, :, start:end] = states
+        return Parts(self.prompts, self.rows, older, recent, end)
+
+    def select(self, indices: Int[Tensor, " M"], prompts: list[int], rows: list[int]) -> "Parts":
+        """The rows `indices`, of which the first `rows[0]` go on from the prompt `prompts[0]`, and so on."""
+        kept = self.prompts if prompts == list(range(len(self.prompts))) else self.prompts[prompts]
+        return Parts(kept, rows, self.older[indices], self.recent[indices], self.filled)
+
+
+class States(Tensor):
+    """Parts that pass for the tensor they are parts of.
+
+    Shape, dtype and device are the whole's. Whoever reads anything else gets the whole, put together for the purpose.
+    """
+
+    parts: Parts
+    is_read: bool
+
+    @staticmethod
+    def __new__(cls, parts: Parts) -> "States":
+        """An empty shell."""
+        like = parts.prompts
+        states = Tensor._make_wrapper_subclass(cls, parts.shape, dtype=like.dtype, device=like.device)
+        states.parts, states.is_read = parts, False
+        return states
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # ty: ignore[incompatible-method-override]
+
+    @classmethod
+    def __torch_dispatch__(  # ty: ignore[incompatible-method-override]
+        cls, func: Callable, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Call `func` with the whole."""
+
+        def whole(value: Any) -> Any:
+            if not isinstance(value, States):
+                return value
+            value.is_read = True
+            return value.parts.whole()
+
+        return func(*tree_map(whole, args), **tree_map(whole, kwargs or {}))
+
+
+class SharedLayer(GrowingLayer):
+    """A `GrowingLayer` whose `keys` and `values` are `States`, for as long as prompts are shared and nobody minds.
+
+    For `mot_trl.cascade`, which attends to the parts. Should a model read the whole, the layer keeps it so from then
+    on, and is an ordinary one.
+
+    Args:
+        keys: What has been read of the prompts, one row each.
+        values: The same.
+    """
+
+    def __init__(self, keys: Float[Tensor, "U A P D"], values: Float[Tensor, "U A P E"]) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = (
+            States(Parts(prompts, [1] * len(prompts), prompts[:, :, :0], prompts[:, :, :0], 0))
+            for prompts in (keys, values)
+        )
+        self._prompt_of_row = torch.arange(len(keys), device=keys.device)
+
+    def update(
+        self, key_states: Float[Tensor, "N A T D"], value_states: Float[Tensor, "N A T D"], *args, **kwargs
+    ) -> tuple[Float[Tensor, "N A S D"], Float[Tensor, "N A S D"]]:
+        """Write the new states behind the old ones and return all of them."""
+        keys, values = self.keys, self.values
+        if isinstance(keys, States) and isinstance(values, States):
+            if not (keys.is_read or values.is_read):
+                self.keys = States(keys.parts.append(key_states))
+                self.values = States(values.parts.append(value_states))
+                return self.keys, self.values
+            self.keys, self.values = keys.parts.whole(), values.parts.whole()
+        return super().update(key_states, value_states, *args, **kwargs)
+
+    def batch_select_indices(self, indices: Int[Tensor, " M"]) -> None:
+        """Keep or repeat the rows `indices`."""
+        keys, values = self.keys, self.values
+        prompts, self._prompt_of_row, counts = self._prompt_of_row[indices].unique_consecutive(
+            return_inverse=True, return_counts=True
+        )
+        is_shared = len(indices) >= LEAST_ROWS * len(prompts)
+        if is_shared and isinstance(keys, States) and isinstance(values, States):
+            groups = prompts.tolist(), counts.tolist()
+            self.keys, self.values = (States(states.parts.select(indices, *groups)) for states in (keys, values))
+        else:
+            super().batch_select_indices(indices)
+
+    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
+        """Reorder the rows."""
+        self.batch_select_indices(beam_idx)
+
+
+def expand(cache: Cache, prompt_of_row: Int[Tensor, " N"]) -> None:
+    """Give a cache that has read `U` prompts, and nothing else, a row for each of `prompt_of_row`.
+
+    Growing layers keep each prompt once where that pays: in float32 on a CPU, where attention of single tokens is
+    bound by reading keys and values.
+    """
+    cache.layers = [_shared(layer) for layer in cache.layers]
+    cache.reorder_cache(prompt_of_row)  # ty: ignore[invalid-argument-type]
+
+
+def _shared(layer: Any) -> Any:
+    if type(layer) is not GrowingLayer or layer.keys is None or layer.values is None:
+        return layer
+    keys, values = layer.keys, layer.values
+    pays = keys.device.type == "cpu" and keys.dtype == torch.float32 and keys.size(-2) >= LEAST_PROMPT
+    return SharedLayer(keys, values) if pays else layer
