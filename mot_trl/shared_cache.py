@@ -100,6 +100,14 @@ class States(Tensor):
 
         return func(*tree_map(whole, args), **tree_map(whole, kwargs or {}))
 
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        """The whole."""
+        return self.parts.whole()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle the whole."""
+        return self.parts.whole().__reduce_ex__(protocol)
+
 
 class SharedLayer(GrowingLayer):
     """A `GrowingLayer` whose `keys` and `values` are `States`, for as long as prompts are shared and nobody minds.

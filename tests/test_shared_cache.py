@@ -1,0 +1,203 @@
+"""The layer that keeps prompts once holds what the stock layer holds."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from mot_trl import shared_cache
+from mot_trl.cache import GrowingLayer, make_growing
+from mot_trl.shared_cache import SharedLayer, States, expand
+
+PROMPTS = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
+
+
+def states(rows: int, length: int = 1) -> tuple[Tensor, Tensor]:
+    # Values may be of another size.
+    return torch.randn(rows, 2, length, 4), torch.randn(rows, 2, length, 3)
+
+
+def pair(*, length: int = 40, prompts: Tensor = PROMPTS) -> tuple[DynamicCache, DynamicCache]:
+    """Ours and the stock one, after the prompts."""
+    ours, stock = DynamicCache(), DynamicCache()
+    assert make_growing(ours)
+    read = states(int(prompts.max()) + 1, length)
+    for cache in (ours, stock):
+        cache.update(*read, 0)
+    expand(ours, prompts)
+    stock.batch_select_indices(prompts)
+    return ours, stock
+
+
+def whole(cache: DynamicCache) -> tuple[Tensor, Tensor]:
+    """What a cache holds, without its noticing that it was read."""
+    layer = cache.layers[0]
+    return tuple(each.parts.whole() if isinstance(each, States) else each for each in (layer.keys, layer.values))
+
+
+def assert_same(ours: DynamicCache, stock: DynamicCache) -> None:
+    for mine, other in zip(whole(ours), whole(stock), strict=True):
+        assert torch.equal(mine, other)
+    assert ours.get_seq_length() == stock.get_seq_length()
+    assert ours.layers[0].keys.shape == stock.layers[0].keys.shape
+    assert ours.get_mask_sizes(1, 0) == stock.get_mask_sizes(1, 0)
+
+
+def is_shared(cache: DynamicCache) -> bool:
+    return isinstance(cache.layers[0].keys, States)
+
+
+def test_states_are_those_of_the_stock_layer_through_growth_and_selection() -> None:
+    torch.manual_seed(0)
+    ours, stock = pair()
+    # A prompt leaves, others change places, and rows are repeated.
+    changes = {
+        0: [0, 1, 2, 3, 4, 5, 6, 7],
+        3: [0, 2, 3, 4, 6, 7],
+        20: [2, 3, 4, 5],
+        90: [2, 3, 0, 1, 3],
+        91: [0, 1, 2, 3, 3, 4, 4],
+        160: [4, 6],
+        180: [0, 1],
+    }
+
+    for step in range(200):
+        if step in changes:
+            for cache in (ours, stock):
+                cache.batch_select_indices(torch.tensor(changes[step]))
+            assert_same(ours, stock)
+        # One token a step, and now and then several.
+        new = states(stock.layers[0].keys.size(0), 1 if step % 50 else 5)
+        for cache in (ours, stock):
+            cache.update(*new, 0)
+        assert_same(ours, stock)
+        assert is_shared(ours) == (step < 90)
+    assert type(ours.layers[0]) is SharedLayer
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda cache: cache.batch_select_indices(torch.tensor([0, 3, 5])),
+        lambda cache: cache.layers[0].reorder_cache(torch.tensor([0, 3, 5])),
+        lambda cache: cache.crop(-42),
+        lambda cache: cache.batch_repeat_interleave(2),
+        lambda cache: cache.update(*(each + 1 for each in whole(cache)), 0) and cache.crop(-1),
+        lambda cache: cache.reset(),
+    ],
+    ids=["one row a prompt", "reordered", "cropped into the prompt", "repeated", "many at once", "reset"],
+)
+def test_whatever_else_is_done_to_it_it_goes_on_as_the_stock_layer_does(change) -> None:
+    ours, stock = pair()
+    new = states(8, 3)
+    for cache in (ours, stock):
+        cache.update(*new, 0)
+        change(cache)
+    for _ in range(3):
+        new = states(3 if stock.layers[0].keys is None else stock.layers[0].keys.size(0))
+        for cache in (ours, stock):
+            cache.update(*new, 0)
+
+    assert_same(ours, stock)
+
+
+def test_only_the_parts_are_kept() -> None:
+    ours, _ = pair(length=1000)
+    for _ in range(40):
+        ours.update(*states(8), 0)
+    parts = ours.layers[0].keys.parts
+
+    assert parts.prompts.shape == (3, 2, 1000, 4)
+    assert parts.rows == [3, 2, 3]
+    assert parts.older.size(2) + parts.filled == 40
+    assert parts.older.is_contiguous()
+
+
+def test_writing_in_place_does_not_copy_at_every_step() -> None:
+    ours, _ = pair()
+    places = set()
+
+    for _ in range(300):
+        ours.update(*states(8), 0)
+        places.add(ours.layers[0].keys.parts.recent.data_ptr())
+
+    assert len(places) < 20
+
+
+def test_states_pass_for_the_whole_and_whoever_reads_them_gets_it() -> None:
+    ours, stock = pair()
+    new = states(8)
+    keys, _ = ours.update(*new, 0)
+    expected, _ = stock.update(*new, 0)
+
+    assert isinstance(keys, States)
+    assert (keys.shape, keys.dtype, keys.device) == (expected.shape, expected.dtype, expected.device)
+    assert not keys.is_read
+    for read in (lambda each: each.transpose(1, 2), lambda each: each[:, :, 1:], lambda each: torch.cat([each, each])):
+        assert type(read(keys)) is Tensor
+        assert torch.equal(read(keys), read(expected))
+    assert keys.is_read
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda cache: pickle.loads(pickle.dumps(cache))])
+def test_copies_are_ordinary_and_go_on_alike(copied) -> None:
+    ours, stock = pair()
+    ours, stock = copied(ours), copied(stock)
+    new = states(8)
+    for cache in (ours, stock):
+        cache.update(*new, 0)
+
+    assert not is_shared(ours)
+    assert_same(ours, stock)
+
+
+def test_a_layer_that_is_read_whole_is_an_ordinary_one_from_then_on() -> None:
+    ours, stock = pair()
+    reads = []
+    for step in range(4):
+        new = states(8)
+        stock.update(*new, 0)
+        keys, values = ours.update(*new, 0)
+        reads.append(isinstance(keys, States))
+        if step == 1:
+            values.sum()
+        assert_same(ours, stock)
+
+    assert reads == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("length", "prompts", "dtype"),
+    [
+        (shared_cache.LEAST_PROMPT - 1, PROMPTS, torch.float32),
+        (40, torch.tensor([0, 1, 2]), torch.float32),
+        (40, PROMPTS, torch.bfloat16),
+    ],
+    ids=["short prompts", "a row each", "half precision"],
+)
+def test_prompts_are_kept_in_each_row_where_sharing_does_not_pay(
+    length: int, prompts: Tensor, dtype: torch.dtype
+) -> None:
+    cache = DynamicCache()
+    make_growing(cache)
+    read = torch.randn(2, int(prompts.max()) + 1, 2, length, 4).to(dtype)
+    cache.update(*read, 0)
+    expand(cache, prompts)
+
+    assert not is_shared(cache)
+    assert torch.equal(cache.layers[0].keys, read[0][prompts])
+    cache.update(*torch.randn(2, len(prompts), 2, 1, 4).to(dtype), 0)
+    assert cache.get_seq_length() == length + 1
+
+
+def test_layers_of_other_kinds_get_their_rows_too() -> None:
+    cache = DynamicCache()
+    read = states(2, 40)
+    cache.update(*read, 0)
+    expand(cache, torch.tensor([0, 0, 1, 1]))
+
+    assert not isinstance(cache.layers[0], GrowingLayer)
+    assert torch.equal(cache.layers[0].keys, read[0][[0, 0, 1, 1]])
