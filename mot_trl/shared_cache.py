@@ -134,13 +134,10 @@ class SharedLayer(GrowingLayer):
     ) -> tuple[Float[Tensor, "N A S D"], Float[Tensor, "N A S D"]]:
         """Write the new states behind the old ones and return all of them."""
         keys, values = self.keys, self.values
-        if isinstance(keys, States) and isinstance(values, States):
-            if not (keys.is_read or values.is_read):
-                self.keys = States(keys.parts.append(key_states))
-                self.values = States(values.parts.append(value_states))
-                return self.keys, self.values
-            self.keys, self.values = keys.parts.whole(), values.parts.whole()
-        return super().update(key_states, value_states, *args, **kwargs)
+        if not (isinstance(keys, States) and isinstance(values, States)) or keys.is_read or values.is_read:
+            return super().update(key_states, value_states, *args, **kwargs)
+        self.keys, self.values = States(keys.parts.append(key_states)), States(values.parts.append(value_states))
+        return self.keys, self.values
 
     def batch_select_indices(self, indices: Int[Tensor, " M"]) -> None:
         """Keep or repeat the rows `indices`."""

@@ -10,8 +10,9 @@ from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from mot_trl import MoTGRPOConfig, MoTGRPOTrainer, kernels
+from mot_trl import MixtureDecoder, MoTGRPOConfig, MoTGRPOTrainer, Phases, kernels
 from mot_trl.kernels import onednn_linears
+from mot_trl.strategies.one_token import OneToken
 
 needs_onednn = pytest.mark.skipif(not kernels._has_onednn(), reason="oneDNN has no AVX-512 here")
 
@@ -41,6 +42,102 @@ def test_logits_are_the_same_and_the_model_is_left_as_it_was(lora: bool) -> None
     assert torch.allclose(ours, plain, atol=1e-5)
     assert torch.equal(after, plain)
     assert not any("forward" in vars(module) for module in model.modules() if type(module) is nn.Linear)
+
+
+@pytest.fixture
+def packings(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """The weights that were packed."""
+    found: list[torch.Tensor] = []
+    product = kernels._product
+    monkeypatch.setattr(
+        kernels,
+        "_product",
+        lambda inputs, weight, *args: (found.append(weight), product(inputs, weight, *args))[1],
+    )
+    return found
+
+
+def packed_among(weights: list[torch.Tensor]) -> set[int]:
+    return {id(weight) for weight in weights if weight.layout == torch._mkldnn}
+
+
+@needs_onednn
+@pytest.mark.parametrize("lora", [False, True])
+def test_packed_weights_are_the_same_weights(lora: bool, packings: list[torch.Tensor]) -> None:
+    model = make_model(attention_bias=True)
+    if lora:
+        model = get_peft_model(model, LoraConfig(target_modules=["q_proj", "lm_head"], init_lora_weights=False))
+    layers = sum(type(module) is nn.Linear for module in model.modules())
+
+    for seed in range(2):
+        ids = torch.randint(3, 259, (3, 7))
+        with torch.no_grad():
+            plain = model(ids).logits
+            with onednn_linears(model, packed=True):
+                ours = [model(ids).logits, model(ids[:1, :1]).logits]
+            # What has been learnt meanwhile is packed anew.
+            for weight in model.parameters():
+                weight.add_(0.01 * torch.randn_like(weight))
+        assert torch.allclose(ours[0], plain, atol=1e-5)
+        assert torch.allclose(ours[1], plain[:1, :1], atol=1e-5)
+        # Once a layer, however often it multiplies.
+        assert len(packed_among(packings)) == layers * (seed + 1)
+    assert len(packings) == 4 * layers
+
+
+@needs_onednn
+def test_weights_are_not_packed_where_a_gradient_is_wanted(packings: list[torch.Tensor]) -> None:
+    layer = nn.Linear(8, 16)
+    with onednn_linears(layer, packed=True):
+        layer(torch.randn(3, 8)).sum().backward()
+
+    assert packings
+    assert not packed_among(packings)
+    assert layer.weight.grad is not None
+
+
+@needs_onednn
+@pytest.mark.parametrize(("available", "packs"), [(4 * 2 * 8 * 16 * 4, True), (4 * 2 * 8 * 16 * 4 - 1, False)])
+def test_copies_take_no_more_than_a_quarter_of_the_memory_that_is_left(
+    available: int, packs: bool, packings: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "available_memory", lambda: available)
+    layers = nn.Sequential(nn.Linear(8, 16), nn.Linear(16, 8))
+    with torch.no_grad(), onednn_linears(layers, packed=True):
+        layers(torch.randn(3, 8))
+
+    assert len(packed_among(packings)) == (2 if packs else 0)
+    assert len(packings) == 2
+
+
+@needs_onednn
+@pytest.mark.parametrize(("rows", "steps", "packs"), [(2, 64, True), (2, 63, False), (1, 64, False)])
+def test_long_rollouts_of_several_rows_pack_weights(
+    rows: int, steps: int, packs: bool, packings: list[torch.Tensor]
+) -> None:
+    model, ids = make_model(), torch.randint(3, 259, (rows, 5))
+    options = {"max_new_tokens": steps, "do_sample": False, "eos_token_id": [], "pad_token_id": 0}
+    ours = model.generate(ids, custom_generate=MixtureDecoder(OneToken(), Phases()), **options)
+
+    assert bool(packed_among(packings)) == packs
+    assert torch.equal(ours, model.generate(ids, **options))
+
+
+@needs_onednn
+def test_small_layers_multiply_with_packed_weights_sooner(
+    packings: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "LEAST_WEIGHTS", 8 * 16 + 1)
+    monkeypatch.setattr(kernels, "LEAST_WORK", 4 * 8 * 16)
+    monkeypatch.setattr(kernels, "LEAST_PACKED_WORK", 2 * 8 * 16)
+    layer, counts = nn.Linear(8, 16), []
+    for packed in (False, True):
+        with torch.no_grad(), onednn_linears(layer, packed=packed):
+            for rows in (0, 1, 2, 3, 4):
+                layer(torch.randn(rows, 8))
+        counts.append(len(packings))
+
+    assert counts == [1, 1 + 3]
 
 
 @needs_onednn
