@@ -46,8 +46,9 @@ def machine(root: Path, files: dict[str, str]) -> Path:
                 "proc/self/cgroup": "5:cpu,cpuacct:/a\n4:memory:/docker/abc\n0::/\n",
                 "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{2 * GIB}\n",
                 "sys/fs/cgroup/memory/memory.usage_in_bytes": f"{GIB}\n",
-                "sys/fs/cgroup/cpu/memory.limit_in_bytes": "1\n",
-                "sys/fs/cgroup/cpu/memory.usage_in_bytes": "0\n",
+                # Of another group, which has the name of ours among processors.
+                "sys/fs/cgroup/memory/a/memory.limit_in_bytes": "1\n",
+                "sys/fs/cgroup/memory/a/memory.usage_in_bytes": "0\n",
             },
             1,
         ),
