@@ -54,24 +54,17 @@ def _attend(
     query: Float[Tensor, "N A R D"], keys: Parts, values: Parts, mask: Tensor | None
 ) -> Float[Tensor, "N A R E"]:
     """What `R` heads make of each of `A` heads' keys and values."""
-    lengths = [part.size(2) for part in (keys.prompts, keys.older, keys.recent)]
-    whole = keys.shape[2]
-    scores = torch.cat(
-        [
-            _by_prompt(query, keys.prompts.mT, keys.rows),
-            query @ keys.older.mT,
-            query @ keys.recent.mT,
-        ],
-        dim=-1,
-    )
+    lengths, whole = [part.size(2) for part in (keys.prompts, keys.older, keys.recent)], keys.shape[2]
+    to_prompt = _by_prompt(query, keys.prompts.mT, keys.rows)
+    scores = torch.cat([to_prompt, query @ keys.older.mT, query @ keys.recent.mT], dim=-1)
     scores[..., whole:] = -torch.inf
     if mask is not None:
         # A mask for each head has those that share keys side by side.
         mask = mask if mask.size(1) == 1 else mask.reshape(len(mask), *query.shape[1:3], whole)
-        seen = scores[..., :whole]
-        seen.masked_fill_(~mask, -torch.inf) if mask.dtype == torch.bool else seen.add_(mask)
-    to_prompt, to_older, to_recent = scores.softmax(dim=-1).split(lengths, dim=-1)
-    return _by_prompt(to_prompt, values.prompts, values.rows) + to_older @ values.older + to_recent @ values.recent
+        added = torch.zeros(()).masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else mask
+        scores[..., :whole] += added
+    prompt, older, recent = scores.softmax(dim=-1).split(lengths, dim=-1)
+    return _by_prompt(prompt, values.prompts, values.rows) + older @ values.older + recent @ values.recent
 
 
 def _by_prompt(

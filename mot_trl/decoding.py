@@ -109,8 +109,8 @@ class Decoding:
         self.rollout: Rollout | None = None
         self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
 
-        # From here on, tensors have one row for each completion that is still in the batch.
-        self.rows = torch.arange(rows, device=device)
+        # From here on, tensors have one row for each completion that is still in the batch: all, or those of a number.
+        self.rows: slice | Int[Tensor, " N"] = slice(None)
         self.input_ids = input_ids
         self.finished = torch.zeros(rows, dtype=torch.bool, device=device)
         self.phase = phases.begin(rows, device)
@@ -296,13 +296,14 @@ class Decoding:
 
     def _worth_dropping(self) -> bool:
         """Whether enough rows have ended to pay for one copy of the cache."""
-        rows = len(self.rows)
+        rows = len(self.finished)
         rules = [*self.logits_processor, *self.stopping_criteria]
         rowwise = all(type(rule) in STATELESS or getattr(rule, "rowwise", False) for rule in rules)
         return rowwise and self.unfinished_rows <= rows - max(1, rows // 8)
 
     def _select(self, indices: Int[Tensor, " M"]) -> None:
-        self.rows, self.input_ids, self.finished = self.rows[indices], self.input_ids[indices], self.finished[indices]
+        self.rows = indices if isinstance(self.rows, slice) else self.rows[indices]
+        self.input_ids, self.finished = self.input_ids[indices], self.finished[indices]
         self.phase = self.phase.select(indices)
         self.last = self.last.select(indices) if self.last else None
         self._select_inputs(indices)

@@ -41,10 +41,11 @@ class MixtureDecoder:
     config keep their meaning. Afterwards `rollout` holds what was drawn. With `do_sample=False`, the limit of zero
     temperature, every mixture is its likeliest token alone.
 
-    Equal prompts that follow one another are read once. Rows that have ended leave the batch, and the cache grows in
-    place. One host synchronisation a step decides when to stop; on accelerators two in eight steps, beside the one a
-    step with which transformers asks whether its mask hides anything. With a logits processor or stopping criterion of
-    your own, rows leave only if it says `rowwise = True`: that it keeps no state of single rows.
+    Equal prompts that follow one another are read once, and on a CPU kept and attended to once. Rows that have ended
+    leave the batch, and the cache grows in place. One host synchronisation a step decides when to stop; on
+    accelerators two in eight steps, beside the one a step with which transformers asks whether its mask hides
+    anything. With a logits processor or stopping criterion of your own, rows leave only if it says `rowwise = True`:
+    that it keeps no state of single rows.
 
     Attributes:
         strategy: Draws the mixtures.

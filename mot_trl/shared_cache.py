@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -20,8 +19,7 @@ LEAST_PROMPT, LEAST_ROWS = 32, 2
 LEAST_RECENT = 16
 
 
-@dataclass(frozen=True)
-class Parts:
+class Parts(NamedTuple):
     """Keys or values of `N` rows, without what several have in common being there twice.
 
     Attributes:
@@ -58,7 +56,7 @@ class Parts:
             room = max(LEAST_RECENT, 2 * math.isqrt(older.size(2)), states.size(2))
             recent = states.new_zeros(*states.shape[:2], room, states.size(3))
             start, end = 0, states.size(2)
-        recent[:, :, start:end] = states
+        recent.narrow(2, start, end - start).copy_(states)
         return Parts(self.prompts, self.rows, older, recent, end)
 
     def select(self, indices: Int[Tensor, " M"], prompts: list[int], rows: list[int]) -> "Parts":
@@ -104,9 +102,9 @@ class States(Tensor):
         """The whole."""
         return self.parts.whole()
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __reduce_ex__(self, proto: Any) -> Any:
         """Pickle the whole."""
-        return self.parts.whole().__reduce_ex__(protocol)
+        return self.parts.whole().__reduce_ex__(proto)
 
 
 class SharedLayer(GrowingLayer):
