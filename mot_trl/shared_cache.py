@@ -140,15 +140,15 @@ class SharedLayer(GrowingLayer):
     def batch_select_indices(self, indices: Int[Tensor, " M"]) -> None:
         """Keep or repeat the rows `indices`."""
         keys, values = self.keys, self.values
-        prompts, self._prompt_of_row, counts = self._prompt_of_row[indices].unique_consecutive(
-            return_inverse=True, return_counts=True
-        )
-        is_shared = len(indices) >= LEAST_ROWS * len(prompts)
-        if is_shared and isinstance(keys, States) and isinstance(values, States):
-            groups = prompts.tolist(), counts.tolist()
-            self.keys, self.values = (States(states.parts.select(indices, *groups)) for states in (keys, values))
-        else:
-            super().batch_select_indices(indices)
+        if isinstance(keys, States) and isinstance(values, States):
+            prompts, self._prompt_of_row, counts = self._prompt_of_row[indices].unique_consecutive(
+                return_inverse=True, return_counts=True
+            )
+            if len(indices) >= LEAST_ROWS * len(prompts):
+                groups = prompts.tolist(), counts.tolist()
+                self.keys, self.values = (States(states.parts.select(indices, *groups)) for states in (keys, values))
+                return
+        super().batch_select_indices(indices)
 
     def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
         """Reorder the rows."""

@@ -96,11 +96,13 @@ def test_whatever_else_is_done_to_it_it_goes_on_as_the_stock_layer_does(change) 
     for cache in (ours, stock):
         cache.update(*new, 0)
         change(cache)
-    for _ in range(3):
-        new = states(3 if stock.layers[0].keys is None else stock.layers[0].keys.size(0))
-        for cache in (ours, stock):
-            cache.update(*new, 0)
-
+    rows = 20 if stock.layers[0].keys is None else stock.layers[0].keys.size(0)
+    new = states(rows, 3)
+    for cache in (ours, stock):
+        cache.update(*new, 0)
+    assert_same(ours, stock)
+    for cache in (ours, stock):
+        cache.batch_select_indices(torch.tensor([rows - 1, 0]))
     assert_same(ours, stock)
 
 
