@@ -123,7 +123,7 @@ class SharedLayer(GrowingLayer):
         self.lazy_initialization(keys, values)
         self.keys, self.values = (
             States(Parts(prompts, [1] * len(prompts), prompts[:, :, :0], prompts[:, :, :0], 0))
-            for prompts in (keys, values)
+            for prompts in (keys.contiguous(), values.contiguous())  # which they are not as models make them
         )
         self._prompt_of_row = torch.arange(len(keys), device=keys.device)
 

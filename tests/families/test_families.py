@@ -1,5 +1,6 @@
 """Every family of decoders keeps the laws: nothing is lost to padding, to replay, to K candidates, or to training."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,22 @@ from family_laws import (
 from family_table import FAMILIES, NO_ROUTER_LOSS, PLAIN, QUICK, REFUSED, SIZES, build
 from transformers import PreTrainedModel
 
+from mot_trl import shared_cache
+
 VOCABULARY = SIZES["vocab_size"]
 
 
 def marked(family: str) -> object:
     return family if family in QUICK else pytest.param(family, marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _prompts_are_worth_sharing() -> Iterator[None]:
+    """Attend to shared prompts in parts, small as they are; rows that are decoded alone do not."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("LEAST_PROMPT", "LEAST_ROWS", "LEAST_RECENT"):
+            patch.setattr(shared_cache, name, 1)
+        yield
 
 
 @pytest.fixture(scope="module", params=[marked(family) for family in FAMILIES])
