@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import torch
@@ -12,23 +13,31 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from mot_trl.shared_cache import Parts, States
 
+# Those who decode at this moment.
+_USERS: set[object] = set()
+_LOCK = Lock()
+
 
 @contextmanager
 def cascading() -> Generator[None]:
     """Stand in for transformers' `sdpa` where keys and values are kept in parts, unless something else does already.
 
     Rows attend to the prompt they share together, and to what follows each for itself. One softmax goes over both, so
-    it is the same attention, as in Hydragen (arXiv:2402.05099). A group of eight rows reads an eighth of the prompt's
-    keys and values, which is what attention of a single token takes its time for.
+    it is the same attention up to rounding, as in Hydragen (arXiv:2402.05099). A group of eight rows reads an eighth
+    of the prompt's keys and values, which is what attention of a single token takes its time for.
     """
-    if ALL_ATTENTION_FUNCTIONS.get("sdpa") is not sdpa_attention_forward:
-        yield
-        return
-    ALL_ATTENTION_FUNCTIONS["sdpa"] = _attention_forward
+    user = object()
     try:
+        with _LOCK:
+            _USERS.add(user)
+            if ALL_ATTENTION_FUNCTIONS.get("sdpa") is sdpa_attention_forward:
+                ALL_ATTENTION_FUNCTIONS["sdpa"] = _attention_forward
         yield
     finally:
-        del ALL_ATTENTION_FUNCTIONS["sdpa"]
+        with _LOCK:
+            _USERS.discard(user)
+            if not _USERS and ALL_ATTENTION_FUNCTIONS.get("sdpa") is _attention_forward:
+                del ALL_ATTENTION_FUNCTIONS["sdpa"]
 
 
 def _attention_forward(
@@ -61,8 +70,10 @@ def _attend(
     if mask is not None:
         # A mask for each head has those that share keys side by side.
         mask = mask if mask.size(1) == 1 else mask.reshape(len(mask), *query.shape[1:3], whole)
-        added = torch.zeros(()).masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else mask
-        scores[..., :whole] += added
+        if mask.dtype == torch.bool:
+            scores[..., :whole].masked_fill_(~mask, -torch.inf)
+        else:
+            scores[..., :whole] += mask
     prompt, older, recent = scores.softmax(dim=-1).split(lengths, dim=-1)
     return _by_prompt(prompt, values.prompts, values.rows) + older @ values.older + recent @ values.recent
 

@@ -1,18 +1,20 @@
 """The decoding loop: which rows are still running, what each step draws, and what is recorded of it."""
 
 import math
+from copy import copy
 from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteriaList
 from transformers.generation import logits_process, stopping_criteria
 from transformers.utils import logging
 
 from mot_trl.cache import make_growing
 from mot_trl.embedding import Feed
+from mot_trl.kernels import is_compiled, unversioned
 from mot_trl.mixture import Columns, Mixture, is_mixed
 from mot_trl.phases import Phases
 from mot_trl.rollout import Rollout
@@ -91,7 +93,7 @@ class Decoding:
     ) -> None:
         rows, device = input_ids.size(0), input_ids.device
         self.strategy, self.phases, self.mixture_score = strategy, phases, mixture_score
-        self.model = model
+        self.model, self.unversioned, self.generation_config = model, unversioned(model), generation_config
         self.model_kwargs: dict[str, Any] = model_kwargs
         if getattr(model.config.get_text_config(), "output_router_logits", False):
             # Generation has no use for the routers' loss, whose mask does not fit single tokens.
@@ -143,11 +145,13 @@ class Decoding:
 
     def forward(self, feed: Feed) -> Float[Tensor, "N V"]:
         """Logits of the next token, the last step's mixtures fed through `feed`."""
-        if self.last is None:
-            return self._prefill()
+        with self.unversioned():
+            return self._prefill() if self.last is None else self._step(self.last, feed)
+
+    def _step(self, last: Step, feed: Feed) -> Float[Tensor, "N V"]:
         if self.use_cache:
-            mixture = self.last.mixture
-            fed = (mixture.candidate_ids, mixture.log_weights, self.last.mixture_mask)
+            mixture = last.mixture
+            fed = (mixture.candidate_ids, mixture.log_weights, last.mixture_mask)
             feed.columns = Columns(*(tensor.unsqueeze(1) for tensor in fed))
         elif self.rollout is not None:
             feed.columns = self.rollout.resize(self.length).columns
@@ -268,14 +272,13 @@ class Decoding:
             else:
                 input_ids = input_ids[first]
                 self._select_inputs(first)
-        inputs = self.model.prepare_inputs_for_generation(input_ids, is_first_iteration=True, **self.model_kwargs)
-        outputs = self.model(**inputs, return_dict=True)
+        outputs = self.model._prefill(input_ids, self.generation_config, self.model_kwargs)
         self.model_kwargs = self.model._update_model_kwargs_for_generation(outputs, self.model_kwargs)
         logits = outputs.logits[:, -1]
         if inverse is None:
             return logits
         self._select_inputs(inverse)
-        expand(self.model_kwargs["past_key_values"], inverse)
+        expand(self.model_kwargs["past_key_values"], inverse, share=self._attends_in_parts())
         return logits[inverse]
 
     def _make_selectable(self) -> bool:
@@ -285,14 +288,21 @@ class Decoding:
             return False
         if self.model_kwargs.get("mm_encoder_outputs"):
             return False  # `generate` has encoded the images by now, and prompts that look equal may show others
-        if not make_growing(self.model_kwargs.get("past_key_values")):
-            cache = type(self.model_kwargs.get("past_key_values")).__name__
+        cache = self.model_kwargs.get("past_key_values")
+        if getattr(cache, "_is_user_defined", False):
+            return False  # the caller may go on from it, and expects all its rows there
+        if not make_growing(cache):
             logger.warning_once(
-                f"The rows of a {cache} of {type(self.model).__name__} cannot be selected, so rollouts take the plain "
-                "path: correct, but no faster than transformers' own."
+                f"The rows of a {type(cache).__name__} of {type(self.model).__name__} cannot be selected, so rollouts "
+                "take the plain path: correct, but no faster than transformers' own."
             )
             return False
         return True
+
+    def _attends_in_parts(self) -> bool:
+        """Whether the model's attention is the one that `cascading` stands in for, in the cache's own precision."""
+        implementation = self.model.config.get_text_config(decoder=True)._attn_implementation
+        return implementation == "sdpa" and not torch.is_autocast_enabled("cpu") and not is_compiled(self.model)
 
     def _worth_dropping(self) -> bool:
         """Whether enough rows have ended to pay for one copy of the cache."""
@@ -305,6 +315,7 @@ class Decoding:
         self.rows = indices if isinstance(self.rows, slice) else self.rows[indices]
         self.input_ids, self.finished = self.input_ids[indices], self.finished[indices]
         self.phase = self.phase.select(indices)
+        self.logits_processor = LogitsProcessorList(_of_rows(rule, indices) for rule in self.logits_processor)
         self.last = self.last.select(indices) if self.last else None
         self._select_inputs(indices)
         self.model_kwargs["past_key_values"].reorder_cache(indices)
@@ -333,6 +344,16 @@ def _repaired(logps: Float[Tensor, "N V"]) -> tuple[Float[Tensor, "N V"], Bool[T
     # The sum over a row that holds NaN or infinity is NaN, and so is each of its log-probabilities.
     broken = logps[:, 0].isnan()
     return logps.masked_fill_(broken.unsqueeze(-1), -math.log(logps.size(-1))), broken
+
+
+def _of_rows(rule: LogitsProcessor, indices: Int[Tensor, " M"]) -> LogitsProcessor:
+    """A processor for the rows `indices`: the repetition penalty knows how much padding each has."""
+    padding = getattr(rule, "prompt_ignore_length", None)
+    if not isinstance(padding, Tensor):
+        return rule
+    rule = copy(rule)
+    rule.prompt_ignore_length = padding[indices.to(padding.device)]  # ty: ignore[missing-attribute]
+    return rule
 
 
 def _first(token_ids: int | list[int] | None, *, default: int) -> int:

@@ -1,7 +1,6 @@
 """Generating with mixtures: the decoder for transformers' `generate`, and a function for strings and chats."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     StoppingCriteriaList,
+    StopStringCriteria,
 )
 from transformers.generation.streamers import BaseStreamer
 from transformers.utils.logging import tqdm
@@ -27,7 +27,6 @@ from mot_trl.grading.extract import THINK_OPEN, final_answer
 from mot_trl.kernels import onednn_linears
 from mot_trl.phases import Phases, build_phases
 from mot_trl.rollout import Rollout
-from mot_trl.sharding import is_sharded
 from mot_trl.strategies import Strategy, build_strategy
 from mot_trl.strategies.score import MixtureScore
 from mot_trl.streaming import TextRows
@@ -41,11 +40,14 @@ class MixtureDecoder:
     config keep their meaning. Afterwards `rollout` holds what was drawn. With `do_sample=False`, the limit of zero
     temperature, every mixture is its likeliest token alone.
 
-    Equal prompts that follow one another are read once, and on a CPU kept and attended to once. Rows that have ended
-    leave the batch, and the cache grows in place. One host synchronisation a step decides when to stop; on
-    accelerators two in eight steps, beside the one a step with which transformers asks whether its mask hides
-    anything. With a logits processor or stopping criterion of your own, rows leave only if it says `rowwise = True`:
-    that it keeps no state of single rows.
+    Equal prompts that follow one another are read once; in float32 on a CPU, and with `sdpa`, they are kept and
+    attended to once, too. Rows that have ended leave the batch, and the cache grows in place, unless it is your own:
+    that is left as transformers leaves it. One host synchronisation a step decides when to stop; on accelerators two
+    in eight steps, beside the one a step with which transformers asks whether its mask hides anything. With a logits
+    processor or stopping criterion of your own, rows leave only if it says `rowwise = True`: that it keeps no state of
+    single rows.
+
+    transformers does not hand a tokenizer on, so in place of `stop_strings` pass a `StopStringCriteria`.
 
     Attributes:
         strategy: Draws the mixtures.
@@ -103,12 +105,8 @@ class MixtureDecoder:
             generation_config=generation_config,
             model_kwargs=model_kwargs,
         )
-        with (
-            _unversioned(model),
-            onednn_linears(model, packed=decoding.is_long),
-            cascading(),
-            mixing(model, blend_of(self.strategy)) as feed,
-        ):
+        packed = onednn_linears(model, packed=decoding.is_long)
+        with packed, cascading(), mixing(model, blend_of(self.strategy)) as feed:
             while decoding.goes_on():
                 decoding.advance(decoding.forward(feed))
                 if token_streamer is not None:
@@ -117,16 +115,6 @@ class MixtureDecoder:
             token_streamer.end()
         completion_ids, self.rollout = decoding.result()
         return torch.cat([input_ids, completion_ids], dim=1)
-
-
-def _unversioned(model: PreTrainedModel) -> AbstractContextManager[None]:
-    """Spare each operation what autograd notes of it: versions of tensors, and whose views they are.
-
-    That is a good part of a small model's time. As in `torch.inference_mode`, but what comes out are ordinary tensors,
-    and a model may keep some for training. Gathering sharded weights relies on these notes.
-    """
-    guard = getattr(torch._C, "_AutoDispatchBelowADInplaceOrView", None)
-    return nullcontext() if guard is None or is_sharded(model) else guard()
 
 
 class Generation(NamedTuple):
@@ -169,8 +157,8 @@ def generate(
             come first; the results are in the order of the prompts.
         progress: Show a progress bar, counting prompts.
         on_text: Called with a completion's index and the text it has grown by, whenever one has.
-        generation_kwargs: As for transformers' `generate`: `max_new_tokens`, `temperature` ... Sampling is on. With
-            `num_return_sequences=n`, completions `i * n` to `i * n + n - 1` are prompt `i`'s.
+        generation_kwargs: As for transformers' `generate`: `max_new_tokens`, `temperature`, `stop_strings` ...
+            Sampling is on. With `num_return_sequences=n`, completions `i * n` to `i * n + n - 1` are prompt `i`'s.
 
     Raises:
         ValueError: `prompts` is empty, `batch_size` is below 1, or the strategy is unknown.
@@ -221,9 +209,16 @@ def _decode(
     """The completions of one batch of prompts, and their record."""
     inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
     input_ids, mask = inputs["input_ids"].to(model.device), inputs["attention_mask"].to(model.device)
-    options = {"do_sample": True, "top_k": 0, "pad_token_id": tokenizer.pad_token_id} | generation_kwargs
+    options: dict[str, Any] = {
+        "do_sample": True,
+        "top_k": 0,
+        "pad_token_id": tokenizer.pad_token_id,
+    } | generation_kwargs
     if streamer is not None:
         options["token_streamer"] = streamer
+    if stop_strings := options.pop("stop_strings", None):
+        criteria = [*options.get("stopping_criteria", ()), StopStringCriteria(tokenizer, stop_strings)]
+        options["stopping_criteria"] = StoppingCriteriaList(criteria)
     decoder.rollout = None
     sequences = model.generate(  # ty: ignore[not-callable]
         input_ids=input_ids, attention_mask=mask, custom_generate=decoder, **options

@@ -1,7 +1,8 @@
 """Matrix products on a CPU."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import copy, deepcopy
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from mot_trl.memory import available_memory
+from mot_trl.sharding import is_sharded
 
 # A layer with less than either gains nothing: what it takes is spent around the product.
 LEAST_WEIGHTS, LEAST_WORK = 2**18, 2**21
@@ -42,13 +44,38 @@ def onednn_linears(*models: nn.Module, packed: bool = False) -> Generator[None]:
         layers = {module for model in models for module in model.modules() if _is_plain(module)}
     size = sum(layer.weight.nbytes for layer in layers)
     packed = packed and size <= PACKED_SHARE * available_memory()
-    for layer in layers:
-        layer.forward = _Forward(layer, packs=packed)
+    # A rollout within a training step is one of these within another.
+    outer = {layer: vars(layer).get("forward") for layer in layers}
     try:
+        for layer in layers:
+            layer.forward = _Forward(layer, packs=packed)
         yield
     finally:
-        for layer in layers:
-            del layer.forward
+        for layer, forward in outer.items():
+            if forward is not None:
+                layer.forward = forward
+            elif "forward" in vars(layer):
+                del layer.forward
+
+
+def unversioned(model: nn.Module) -> Callable[[], AbstractContextManager[None]]:
+    """Contexts that spare a model's operations what autograd notes of them: versions of tensors, and views' bases.
+
+    That is a good part of a small model's time on a CPU. Nothing inside has a gradient, whatever it asks for, as in
+    `torch.inference_mode`; but what comes out are ordinary tensors, and a model may keep some for training. On other
+    devices, and where layers are compiled or gather sharded weights, which rely on these notes, nothing is spared.
+    """
+    guard = getattr(torch._C, "_AutoDispatchBelowADInplaceOrView", None)
+    on_cpu = all(weight.device.type == "cpu" for weight in model.parameters())
+    return nullcontext if guard is None or not on_cpu or is_sharded(model) or is_compiled(model) else guard
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether `torch.compile` has anything to do with the model or a layer of it."""
+    return any(
+        module._compiled_call_impl is not None or hasattr(vars(module).get("forward"), "_torchdynamo_orig_callable")
+        for module in model.modules()
+    )
 
 
 def _has_onednn() -> bool:
@@ -58,7 +85,7 @@ def _has_onednn() -> bool:
 
 def _is_plain(module: nn.Module) -> bool:
     """Whether a layer is PyTorch's own, as it was made: not quantised, sharded or parametrised, and without a hook."""
-    if type(module) is not nn.Linear or "forward" in vars(module):
+    if type(module) is not nn.Linear or not isinstance(vars(module).get("forward"), _Forward | None):
         return False
     weight = module.weight
     is_whole = type(weight) is nn.Parameter and weight.shape == (module.out_features, module.in_features)
@@ -73,8 +100,14 @@ class _Forward:
         self.least_work = 1 if layer.weight.numel() >= LEAST_WEIGHTS else LEAST_PACKED_WORK if packs else LEAST_WORK
         self.packed: Tensor | None = None
 
-    def __call__(self, inputs: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
-        layer = self.layer
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Forward":
+        """A copy of the model has no end to its rollouts, so it packs nothing."""
+        other = copy(self)
+        other.layer, other.packs, other.packed = deepcopy(self.layer, memo), False, None
+        return other
+
+    def __call__(self, input: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
+        layer, inputs = self.layer, input
         # Experts may be given no tokens, of which oneDNN makes no gradient.
         is_small = inputs.numel() * layer.out_features < self.least_work
         if is_small or inputs.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):

@@ -16,8 +16,7 @@ def available_memory(root: Path = Path("/")) -> int:
     if found is None:
         return 0
     room = [int(found[1]) * 1024]
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
+    for controllers, path in re.findall(r"^\d+:([^:\n]*):(/.*)$", _text(root / "proc/self/cgroup"), re.MULTILINE):
         mount, limit, used = root / "sys/fs/cgroup", "memory.max", "memory.current"
         if controllers:
             mount, limit, used = mount / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
@@ -36,6 +35,6 @@ def available_memory(root: Path = Path("/")) -> int:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(errors="surrogateescape")
     except OSError:
         return ""

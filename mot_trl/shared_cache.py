@@ -1,7 +1,7 @@
 """A cache layer that keeps a prompt once for all the rows that go on from it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -68,7 +68,8 @@ class Parts(NamedTuple):
 class States(Tensor):
     """Parts that pass for the tensor they are parts of.
 
-    Shape, dtype and device are the whole's. Whoever reads anything else gets the whole, put together for the purpose.
+    Shape, dtype and device are the whole's. Operations read the whole, put together for the purpose; they cannot write
+    to it, nor has it an address.
     """
 
     parts: Parts
@@ -86,7 +87,7 @@ class States(Tensor):
 
     @classmethod
     def __torch_dispatch__(  # ty: ignore[incompatible-method-override]
-        cls, func: Callable, types: Any, args: Any = (), kwargs: Any = None
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         """Call `func` with the whole."""
 
@@ -96,6 +97,8 @@ class States(Tensor):
             value.is_read = True
             return value.parts.whole()
 
+        if any(isinstance(written, States) for written in _written(func, args, kwargs or {})):
+            raise RuntimeError("Keys and values of shared prompts cannot be changed in place; `clone()` them first.")
         return func(*tree_map(whole, args), **tree_map(whole, kwargs or {}))
 
     def __deepcopy__(self, memo: Any) -> Tensor:
@@ -105,6 +108,13 @@ class States(Tensor):
     def __reduce_ex__(self, proto: Any) -> Any:
         """Pickle the whole."""
         return self.parts.whole().__reduce_ex__(proto)
+
+
+def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
+    """The arguments that an operation changes."""
+    for position, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            yield args[position] if position < len(args) else kwargs.get(argument.name)
 
 
 class SharedLayer(GrowingLayer):
@@ -132,7 +142,8 @@ class SharedLayer(GrowingLayer):
     ) -> tuple[Float[Tensor, "N A S D"], Float[Tensor, "N A S D"]]:
         """Write the new states behind the old ones and return all of them."""
         keys, values = self.keys, self.values
-        if not (isinstance(keys, States) and isinstance(values, States)) or keys.is_read or values.is_read:
+        is_shared = isinstance(keys, States) and isinstance(values, States) and not (keys.is_read or values.is_read)
+        if not is_shared or torch.is_grad_enabled():  # parts would lose the gradient
             return super().update(key_states, value_states, *args, **kwargs)
         self.keys, self.values = States(keys.parts.append(key_states)), States(values.parts.append(value_states))
         return self.keys, self.values
@@ -155,19 +166,24 @@ class SharedLayer(GrowingLayer):
         self.batch_select_indices(beam_idx)
 
 
-def expand(cache: Cache, prompt_of_row: Int[Tensor, " N"]) -> None:
+def expand(cache: Cache, prompt_of_row: Int[Tensor, " N"], *, share: bool) -> None:
     """Give a cache that has read `U` prompts, and nothing else, a row for each of `prompt_of_row`.
 
-    Growing layers keep each prompt once where that pays: in float32 on a CPU, where attention of single tokens is
-    bound by reading keys and values.
+    Args:
+        cache: The cache.
+        prompt_of_row: The prompt that each row goes on from.
+        share: Let growing layers keep each prompt once where that pays: in float32 on a CPU, where attention of single
+            tokens is bound by reading keys and values.
     """
-    cache.layers = [_shared(layer) for layer in cache.layers]
+    if share:
+        cache.layers = [_shared(layer) for layer in cache.layers]
     cache.reorder_cache(prompt_of_row)  # ty: ignore[invalid-argument-type]
 
 
 def _shared(layer: Any) -> Any:
     if type(layer) is not GrowingLayer or layer.keys is None or layer.values is None:
         return layer
-    keys, values = layer.keys, layer.values
-    pays = keys.device.type == "cpu" and keys.dtype == torch.float32 and keys.size(-2) >= LEAST_PROMPT
-    return SharedLayer(keys, values) if pays else layer
+    states = layer.keys, layer.values
+    if any(each.device.type != "cpu" or each.dtype != torch.float32 for each in states):
+        return layer
+    return SharedLayer(*states) if layer.keys.size(-2) >= LEAST_PROMPT else layer

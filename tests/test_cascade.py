@@ -1,6 +1,7 @@
 """Attention in parts is the same attention."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -8,11 +9,11 @@ import torch
 from conftest import make_model
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, LogitsProcessor, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from mot_trl import MixtureDecoder, Phases, build_strategy, cascade, generation, shared_cache
+from mot_trl import MixtureDecoder, Phases, build_strategy, cascade, kernels, shared_cache
 from mot_trl.cache import make_growing
 from mot_trl.cascade import cascading
 from mot_trl.phases import BudgetRule
@@ -20,6 +21,12 @@ from mot_trl.shared_cache import States, expand
 from mot_trl.strategies.one_token import OneToken
 
 LENGTH, NEW = 40, 21
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
 
 
 def read(prompts: list[int], *, heads: int = 2, value_size: int = 8) -> tuple[Tensor, Tensor]:
@@ -31,7 +38,7 @@ def read(prompts: list[int], *, heads: int = 2, value_size: int = 8) -> tuple[Te
         return torch.randn(rows, heads, length, 8), torch.randn(rows, heads, length, value_size)
 
     cache.update(*new(max(prompts) + 1, LENGTH), 0)
-    expand(cache, torch.tensor(prompts))
+    expand(cache, torch.tensor(prompts), share=True)
     for _ in range(NEW - 1):
         cache.update(*new(len(prompts), 1), 0)
     return cache.update(*new(len(prompts), 1), 0)
@@ -248,6 +255,7 @@ def test_models_that_read_keys_for_themselves_read_them_whole(
     assert shared == [True, True] + [False] * 14
 
 
+@torch.enable_grad()
 def test_what_rollouts_leave_behind_can_be_trained_on() -> None:
     model = make_model()
     decoder = MixtureDecoder(OneToken(), Phases())
@@ -261,12 +269,77 @@ def test_what_rollouts_leave_behind_can_be_trained_on() -> None:
     assert model.model.embed_tokens.weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("sharded", [False, True])
-def test_sharded_weights_keep_their_versions(sharded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "is_sharded", lambda model: sharded)
+@pytest.mark.parametrize("kind", ["plain", "sharded", "compiled", "a compiled layer", "elsewhere"])
+def test_only_plain_models_on_a_cpu_are_spared_versions(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "is_sharded", lambda model: kind == "sharded")
+    model: Any = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2, device="meta" if kind == "elsewhere" else "cpu"))
+    if kind == "compiled":
+        model[1].compile(backend="eager")
+    if kind == "a compiled layer":
+        model[1] = torch.compile(model[1], backend="eager")
     weight = nn.Parameter(torch.zeros(3))
 
-    with generation._unversioned(nn.Linear(2, 2)), torch.no_grad():
+    with kernels.unversioned(model)(), torch.no_grad():
         weight.add_(1)
 
-    assert (weight._version > 0) == sharded
+    assert (weight._version == 0) == (kind == "plain")
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["model", "layers"])
+def test_compiled_models_decode(whole: bool, rollouts: Rollouts) -> None:
+    model = make_model()
+    options = {**prompts(), "max_new_tokens": 12, "do_sample": False, "eos_token_id": [], "pad_token_id": 0}
+    expected = model.generate(**options)
+    for module in [model] if whole else model.model.layers:
+        module.compile(backend="aot_eager")
+    decoder = MixtureDecoder(OneToken(), Phases())
+
+    assert torch.equal(model.generate(**options, custom_generate=decoder), expected)
+    assert not rollouts.rows
+
+
+def test_under_autocast_attention_is_sdpas(rollouts: Rollouts) -> None:
+    model = make_model()
+    options = {**prompts(), "max_new_tokens": 12, "do_sample": False, "eos_token_id": [], "pad_token_id": 0}
+    decoder = MixtureDecoder(OneToken(), Phases())
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours, theirs = rollouts(model, lambda: model.generate(**options, custom_generate=decoder))
+
+    assert torch.equal(ours, theirs)
+    assert not rollouts.rows
+
+
+def test_two_threads_share_the_place_of_sdpa() -> None:
+    inside, leave = threading.Barrier(2), threading.Event()
+
+    def other() -> None:
+        with cascading():
+            inside.wait()
+            leave.wait()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with cascading():
+        inside.wait()
+    assert ALL_ATTENTION_FUNCTIONS["sdpa"] is cascade._attention_forward
+    leave.set()
+    thread.join()
+    assert ALL_ATTENTION_FUNCTIONS["sdpa"] is sdpa_attention_forward
+
+
+def test_processors_may_take_gradients() -> None:
+    model, gradients = make_model(), []
+
+    class Guided(LogitsProcessor):
+        def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+            with torch.enable_grad():
+                leaf = scores.detach().requires_grad_()
+                gradients.append(torch.autograd.grad(leaf.logsumexp(dim=-1).sum(), leaf)[0])
+            return scores
+
+    decoder = MixtureDecoder(OneToken(), Phases())
+    model.generate(**prompts(), custom_generate=decoder, logits_processor=[Guided()], max_new_tokens=3, pad_token_id=0)
+
+    assert len(gradients) == 3
+    assert torch.allclose(gradients[0].sum(dim=-1), torch.ones(9))

@@ -8,7 +8,7 @@ from conftest import FAMILIES, make_model, make_tokenizer
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.utils import add_fused_lm_head
 
 from mot_trl import MixtureDecoder, Rollout, build_phases, build_strategy, decoding, generate
@@ -357,6 +357,68 @@ def test_a_cache_whose_rows_cannot_be_selected_takes_the_plain_path_with_one_war
     assert torch.allclose(logps[where], rollout.logps[where], atol=1e-5)
     assert len(warnings) == 1
     assert "plain path" in warnings[0]
+
+
+def continued(model: PreTrainedModel, ids: Tensor, decoder: MixtureDecoder | None, **options: object) -> Tensor:
+    options = {
+        "max_new_tokens": 9,
+        "do_sample": False,
+        "pad_token_id": 0,
+        "eos_token_id": list(range(3, 40)),
+        **options,
+    }
+    return model.generate(ids, attention_mask=torch.ones_like(ids), custom_generate=decoder, **options)
+
+
+def test_a_cache_of_ones_own_is_gone_on_from_and_keeps_its_rows() -> None:
+    model, decoder = make_model(), MixtureDecoder(OneToken(), build_phases(make_tokenizer()))
+    ids = torch.randint(40, 259, (1, 40)).repeat(6, 1)
+    ids[4:, 3] += 1
+    stock, ours = DynamicCache(), DynamicCache()
+
+    for _ in range(3):
+        expected = continued(model, ids, None, past_key_values=stock)
+        sequences = continued(model, ids, decoder, past_key_values=ours)
+        assert torch.equal(sequences, expected)
+        assert ours.get_seq_length() == stock.get_seq_length() == expected.size(1) - 1
+        for mine, other in zip(ours.layers, stock.layers, strict=True):
+            assert torch.allclose(mine.keys, other.keys, atol=1e-5)
+        ids = torch.cat([expected, torch.randint(40, 259, (6, 5))], dim=1)
+
+
+def test_long_prompts_may_be_read_in_chunks() -> None:
+    model, decoder = make_model(), MixtureDecoder(OneToken(), build_phases(make_tokenizer()))
+    ids = torch.randint(40, 259, (2, 40)).repeat_interleave(2, dim=0)
+    lengths = []
+    hook = model.model.register_forward_pre_hook(
+        lambda module, args, kwargs: lengths.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    sequences = continued(model, ids, decoder, prefill_chunk_size=16, eos_token_id=[])
+    hook.remove()
+
+    assert lengths[:4] == [(2, 16), (2, 16), (2, 8), (4, 1)]
+    assert torch.equal(sequences, continued(model, ids, None, eos_token_id=[]))
+
+
+def test_rows_with_a_repetition_penalty_leave_the_batch_too() -> None:
+    model, decoder = make_model(), MixtureDecoder(OneToken(), build_phases(make_tokenizer()))
+    ids = torch.randint(40, 259, (5, 9))
+    rows, remove = count_rows(model)
+    ours = continued(model, ids, decoder, repetition_penalty=1.3, max_new_tokens=30)
+    remove()
+
+    assert rows[-1] < 5
+    assert torch.equal(ours, continued(model, ids, None, repetition_penalty=1.3, max_new_tokens=30))
+    assert not torch.equal(ours, continued(model, ids, None, max_new_tokens=30)[:, : ours.size(1)])
+
+
+def test_generate_stops_at_strings(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
+    torch.manual_seed(0)
+    stops = [chr(code) for code in range(97, 110)]
+    stopped = generate(model, tokenizer, ["Hi"] * 4, strategy="one_token", stop_strings=stops, max_new_tokens=40)
+
+    assert any(text.endswith(tuple(stops)) for text in stopped.texts)
+    assert not any(stop in text[:-1] for text in stopped.texts for stop in stops)
 
 
 def test_rows_stay_where_a_processor_knows_them_by_their_place() -> None:

@@ -1,5 +1,6 @@
 """Other kernels, the same products."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,71 @@ def test_long_rollouts_of_several_rows_pack_weights(
 
     assert bool(packed_among(packings)) == packs
     assert torch.equal(ours, model.generate(ids, **options))
+
+
+@needs_onednn
+def test_a_rollout_within_a_training_step_packs_and_leaves_the_step_as_it_was(
+    tmp_path: Path, prompts: Dataset, packings: list[torch.Tensor]
+) -> None:
+    settings: dict[str, Any] = {
+        "per_device_train_batch_size": 4,
+        "num_generations": 4,
+        "max_completion_length": 64,
+        "max_steps": 1,
+        "use_cpu": True,
+        "bf16": False,
+        "report_to": [],
+        "save_strategy": "no",
+    }
+    grad_modes: dict[bool, list[bool]] = {False: [], True: []}
+    forward = kernels._Forward.__call__
+
+    class Watched(kernels._Forward):
+        def __call__(self, input: torch.Tensor) -> torch.Tensor:
+            grad_modes[torch.is_grad_enabled()].append(self.packs)
+            return forward(self, input)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "_Forward", Watched)
+        trainer = MoTGRPOTrainer(
+            make_model(),
+            lambda completions, **_: [float(len(completion[0]["content"])) for completion in completions],
+            MoTGRPOConfig(str(tmp_path), **settings),
+            train_dataset=prompts,
+            processing_class=make_tokenizer(),
+        )
+        trainer.train()
+
+    assert packed_among(packings)
+    assert grad_modes[False]
+    assert all(grad_modes[False])
+    assert grad_modes[True]
+    assert not any(grad_modes[True])
+    assert not any("forward" in vars(module) for module in trainer.model.modules() if type(module) is nn.Linear)
+
+
+@needs_onednn
+def test_one_within_another_gives_back_what_it_found() -> None:
+    layer, other = nn.Linear(8, 16), nn.Linear(8, 16)
+    with onednn_linears(layer):
+        before = vars(layer)["forward"]
+        with onednn_linears(layer, other, packed=True):
+            assert vars(layer)["forward"].packs
+        assert vars(layer)["forward"] is before
+        assert "forward" not in vars(other)
+    assert "forward" not in vars(layer)
+
+
+@needs_onednn
+def test_a_copy_made_meanwhile_learns() -> None:
+    layer, inputs = nn.Linear(8, 16), torch.randn(3, 8)
+    with torch.no_grad(), onednn_linears(layer, packed=True):
+        layer(inputs)
+        other = copy.deepcopy(layer)
+        other.weight.zero_()
+
+        assert torch.equal(other(input=inputs), other.bias.expand(3, 16))
+        assert not torch.allclose(layer(inputs), layer.bias.expand(3, 16), atol=1e-2)
 
 
 @needs_onednn

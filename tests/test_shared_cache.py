@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -13,6 +14,12 @@ from mot_trl.cache import GrowingLayer, make_growing
 from mot_trl.shared_cache import SharedLayer, States, expand
 
 PROMPTS = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
 
 
 def states(rows: int, length: int = 1) -> tuple[Tensor, Tensor]:
@@ -27,7 +34,7 @@ def pair(*, length: int = 40, prompts: Tensor = PROMPTS) -> tuple[DynamicCache, 
     read = states(int(prompts.max()) + 1, length)
     for cache in (ours, stock):
         cache.update(*read, 0)
-    expand(ours, prompts)
+    expand(ours, prompts, share=True)
     stock.batch_select_indices(prompts)
     return ours, stock
 
@@ -145,6 +152,31 @@ def test_states_pass_for_the_whole_and_whoever_reads_them_gets_it() -> None:
     assert keys.is_read
 
 
+def test_states_refuse_to_be_written_to() -> None:
+    ours, _ = pair()
+    keys, _ = ours.update(*states(8), 0)
+    before = keys.parts.whole()
+
+    for write in (lambda: keys.mul_(0), lambda: keys.copy_(before), lambda: torch.add(before, 1, out=keys)):
+        with pytest.raises(RuntimeError, match="clone"):
+            write()
+    assert torch.equal(keys.parts.whole(), before)
+
+
+@torch.enable_grad()
+def test_gradients_flow_into_states_that_want_them() -> None:
+    ours, stock = pair()
+    new = [each.requires_grad_() for each in states(8)]
+    gradients = []
+    for cache in (ours, stock):
+        keys, values = cache.update(*new, 0)
+        gradients.append(torch.autograd.grad(keys.square().sum() + values.square().sum(), new))
+
+    assert not is_shared(ours)
+    for mine, other in zip(*gradients, strict=True):
+        assert torch.equal(mine, other)
+
+
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda cache: pickle.loads(pickle.dumps(cache))])
 def test_copies_are_ordinary_and_go_on_alike(copied) -> None:
     ours, stock = pair()
@@ -188,7 +220,7 @@ def test_prompts_are_kept_in_each_row_where_sharing_does_not_pay(
     make_growing(cache)
     read = torch.randn(2, int(prompts.max()) + 1, 2, length, 4).to(dtype)
     cache.update(*read, 0)
-    expand(cache, prompts)
+    expand(cache, prompts, share=True)
 
     assert not is_shared(cache)
     assert torch.equal(cache.layers[0].keys, read[0][prompts])
@@ -200,7 +232,7 @@ def test_layers_of_other_kinds_get_their_rows_too() -> None:
     cache = DynamicCache()
     read = states(2, 40)
     cache.update(*read, 0)
-    expand(cache, torch.tensor([0, 0, 1, 1]))
+    expand(cache, torch.tensor([0, 0, 1, 1]), share=True)
 
     assert not isinstance(cache.layers[0], GrowingLayer)
     assert torch.equal(cache.layers[0].keys, read[0][[0, 0, 1, 1]])
