@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from mot_trl.shared_cache import Parts, States
+from mot_trl.shared_cache import Groups, Parts, States
 
 # Those who decode at this moment.
 _USERS: set[object] = set()
@@ -64,7 +64,7 @@ def _attend(
 ) -> Float[Tensor, "N A R E"]:
     """What `R` heads make of each of `A` heads' keys and values."""
     lengths, whole = [part.size(2) for part in (keys.prompts, keys.older, keys.recent)], keys.shape[2]
-    to_prompt = _by_prompt(query, keys.prompts.mT, keys.rows)
+    to_prompt = _by_prompt(query, keys.prompts.mT, keys.groups)
     scores = torch.cat([to_prompt, query @ keys.older.mT, query @ keys.recent.mT], dim=-1)
     scores[..., whole:] = -torch.inf
     if mask is not None:
@@ -75,17 +75,22 @@ def _attend(
         else:
             scores[..., :whole] += mask
     prompt, older, recent = scores.softmax(dim=-1).split(lengths, dim=-1)
-    return _by_prompt(prompt, values.prompts, values.rows) + older @ values.older + recent @ values.recent
+    return _by_prompt(prompt, values.prompts, values.groups) + older @ values.older + recent @ values.recent
 
 
 def _by_prompt(
-    rows: Float[Tensor, "N A R X"], prompts: Float[Tensor, "U A X Y"], counts: list[int]
+    rows: Float[Tensor, "N A R X"], prompts: Float[Tensor, "U A X Y"], groups: Groups
 ) -> Float[Tensor, "N A R Y"]:
     """The product of each row and its prompt's states, one for all the rows of a prompt."""
+    counts, places = groups
+    if places is not None:
+        even = Groups([max(counts)] * len(counts), None)
+        padded = rows.new_zeros(sum(even.rows), *rows.shape[1:]).index_copy_(0, places, rows)
+        return _by_prompt(padded, prompts, even)[places]
     if len(set(counts)) > 1:
-        parts = zip(rows.split(counts), prompts.split(1), counts, strict=True)
-        return torch.cat([_by_prompt(group, prompt, [count]) for group, prompt, count in parts])
+        each = zip(rows.split(counts), prompts.split(1), counts, strict=True)
+        return torch.cat([_by_prompt(group, prompt, Groups([count], None)) for group, prompt, count in each])
     _, heads, shared, size = rows.shape
-    groups = rows.view(len(counts), counts[0], heads, shared, size).transpose(1, 2)
-    products = groups.reshape(len(counts), heads, counts[0] * shared, size) @ prompts
-    return products.view(*groups.shape[:-1], -1).transpose(1, 2).reshape(len(rows), heads, shared, -1)
+    stacked = rows.view(len(counts), counts[0], heads, shared, size).transpose(1, 2)
+    products = stacked.reshape(len(counts), heads, counts[0] * shared, size) @ prompts
+    return products.view(*stacked.shape[:-1], -1).transpose(1, 2).reshape(len(rows), heads, shared, -1)

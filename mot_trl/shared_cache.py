@@ -12,11 +12,34 @@ from transformers.cache_utils import Cache
 
 from mot_trl.cache import GrowingLayer
 
-# With shorter prompts, or less than two rows for each, taking attention apart costs more than it saves.
-LEAST_PROMPT, LEAST_ROWS = 32, 2
+# Taking attention apart costs as much as reading about as many numbers of the prompts' keys.
+LEAST_SAVED = 2**17
 
 # Few enough positions to write each step's into, and to read whole.
 LEAST_RECENT = 16
+
+
+class Groups(NamedTuple):
+    """Which rows share a prompt.
+
+    Attributes:
+        rows: How many do, for each prompt, one after another.
+        places: Where the rows stand if each prompt is given as many as the largest group has; None where groups are of
+            one size, or so far from it that there would be more padding than rows.
+    """
+
+    rows: list[int]
+    places: Int[Tensor, " N"] | None
+
+    @classmethod
+    def of(cls, prompt_of_row: Int[Tensor, " N"], rows: Int[Tensor, " U"]) -> "Groups":
+        """The groups of rows whose prompts are 0, 1, and so on."""
+        largest, count = int(rows.max()), len(prompt_of_row)
+        if largest * len(rows) == count or largest * len(rows) > 2 * count:
+            return cls(rows.tolist(), None)
+        starts = rows.cumsum(dim=0) - rows
+        in_group = torch.arange(count, device=rows.device) - starts[prompt_of_row]
+        return cls(rows.tolist(), prompt_of_row * largest + in_group)
 
 
 class Parts(NamedTuple):
@@ -24,14 +47,14 @@ class Parts(NamedTuple):
 
     Attributes:
         prompts: Those of the prompts, in the order of the rows that go on from them.
-        rows: How many that are, for each prompt.
+        groups: Which rows those are.
         older: What follows the prompt, packed: strided reading is half as fast.
         recent: What follows that, and zeros.
         filled: How many positions of `recent` are in use.
     """
 
     prompts: Float[Tensor, "U A P D"]
-    rows: list[int]
+    groups: Groups
     older: Float[Tensor, "N A O D"]
     recent: Float[Tensor, "N A R D"]
     filled: int
@@ -44,7 +67,7 @@ class Parts(NamedTuple):
 
     def whole(self) -> Float[Tensor, "N A S D"]:
         """Everything in every row."""
-        prompts = self.prompts.repeat_interleave(torch.tensor(self.rows, device=self.prompts.device), dim=0)
+        prompts = self.prompts.repeat_interleave(torch.tensor(self.groups.rows, device=self.prompts.device), dim=0)
         return torch.cat([prompts, self.older, self.recent[:, :, : self.filled]], dim=2)
 
     def append(self, states: Float[Tensor, "N A T D"]) -> "Parts":
@@ -57,12 +80,12 @@ class Parts(NamedTuple):
             recent = states.new_zeros(*states.shape[:2], room, states.size(3))
             start, end = 0, states.size(2)
         recent.narrow(2, start, end - start).copy_(states)
-        return Parts(self.prompts, self.rows, older, recent, end)
+        return Parts(self.prompts, self.groups, older, recent, end)
 
-    def select(self, indices: Int[Tensor, " M"], prompts: list[int], rows: list[int]) -> "Parts":
-        """The rows `indices`, of which the first `rows[0]` go on from the prompt `prompts[0]`, and so on."""
+    def select(self, indices: Int[Tensor, " M"], prompts: list[int], groups: Groups) -> "Parts":
+        """The rows `indices`, in `groups` that go on from the `prompts`."""
         kept = self.prompts if prompts == list(range(len(self.prompts))) else self.prompts[prompts]
-        return Parts(kept, rows, self.older[indices], self.recent[indices], self.filled)
+        return Parts(kept, groups, self.older[indices], self.recent[indices], self.filled)
 
 
 class States(Tensor):
@@ -132,7 +155,7 @@ class SharedLayer(GrowingLayer):
         super().__init__()
         self.lazy_initialization(keys, values)
         self.keys, self.values = (
-            States(Parts(prompts, [1] * len(prompts), prompts[:, :, :0], prompts[:, :, :0], 0))
+            States(Parts(prompts, Groups([1] * len(prompts), None), prompts[:, :, :0], prompts[:, :, :0], 0))
             for prompts in (keys.contiguous(), values.contiguous())  # which they are not as models make them
         )
         self._prompt_of_row = torch.arange(len(keys), device=keys.device)
@@ -155,9 +178,9 @@ class SharedLayer(GrowingLayer):
             prompts, self._prompt_of_row, counts = self._prompt_of_row[indices].unique_consecutive(
                 return_inverse=True, return_counts=True
             )
-            if len(indices) >= LEAST_ROWS * len(prompts):
-                groups = prompts.tolist(), counts.tolist()
-                self.keys, self.values = (States(states.parts.select(indices, *groups)) for states in (keys, values))
+            if (len(indices) - len(prompts)) * keys.parts.prompts[0].numel() >= LEAST_SAVED:
+                chosen = indices, prompts.tolist(), Groups.of(self._prompt_of_row, counts)
+                self.keys, self.values = (States(states.parts.select(*chosen)) for states in (keys, values))
                 return
         super().batch_select_indices(indices)
 
@@ -184,6 +207,5 @@ def _shared(layer: Any) -> Any:
     if type(layer) is not GrowingLayer or layer.keys is None or layer.values is None:
         return layer
     states = layer.keys, layer.values
-    if any(each.device.type != "cpu" or each.dtype != torch.float32 for each in states):
-        return layer
-    return SharedLayer(*states) if layer.keys.size(-2) >= LEAST_PROMPT else layer
+    pays = all(each.device.type == "cpu" and each.dtype == torch.float32 for each in states)
+    return SharedLayer(*states) if pays else layer

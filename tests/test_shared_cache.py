@@ -17,7 +17,8 @@ PROMPTS = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
 
 
 @pytest.fixture(autouse=True)
-def _no_gradients() -> Iterator[None]:
+def _rollouts_of_small_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(shared_cache, "LEAST_SAVED", 1)
     with torch.no_grad():
         yield
 
@@ -70,6 +71,7 @@ def test_states_are_those_of_the_stock_layer_through_growth_and_selection() -> N
         160: [4, 6],
         180: [0, 1],
     }
+    shared = []
 
     for step in range(200):
         if step in changes:
@@ -81,8 +83,10 @@ def test_states_are_those_of_the_stock_layer_through_growth_and_selection() -> N
         for cache in (ours, stock):
             cache.update(*new, 0)
         assert_same(ours, stock)
-        assert is_shared(ours) == (step < 90)
+        shared.append(is_shared(ours))
     assert type(ours.layers[0]) is SharedLayer
+    # Until each row has a prompt of its own.
+    assert shared == [True] * 160 + [False] * 40
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,7 @@ def test_only_the_parts_are_kept() -> None:
     parts = ours.layers[0].keys.parts
 
     assert parts.prompts.shape == (3, 2, 1000, 4)
-    assert parts.rows == [3, 2, 3]
+    assert parts.groups.rows == [3, 2, 3]
     assert parts.older.size(2) + parts.filled == 40
     # What is not would be copied at each step.
     assert all(each.is_contiguous() for each in (parts.prompts, parts.older, parts.recent))
@@ -205,25 +209,28 @@ def test_a_layer_that_is_read_whole_is_an_ordinary_one_from_then_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "prompts", "dtype"),
+    ("least", "prompts", "dtype", "shared"),
     [
-        (shared_cache.LEAST_PROMPT - 1, PROMPTS, torch.float32),
-        (40, torch.tensor([0, 1, 2]), torch.float32),
-        (40, PROMPTS, torch.bfloat16),
+        (5 * 40 * 2 * 4, PROMPTS, torch.float32, True),
+        (5 * 40 * 2 * 4 + 1, PROMPTS, torch.float32, False),
+        (1, torch.tensor([0, 1, 2]), torch.float32, False),
+        (1, PROMPTS, torch.bfloat16, False),
     ],
-    ids=["short prompts", "a row each", "half precision"],
+    ids=["enough", "little", "a row each", "half precision"],
 )
 def test_prompts_are_kept_in_each_row_where_sharing_does_not_pay(
-    length: int, prompts: Tensor, dtype: torch.dtype
+    least: int, prompts: Tensor, dtype: torch.dtype, shared: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(shared_cache, "LEAST_SAVED", least)
+    length = 40
     cache = DynamicCache()
     make_growing(cache)
     read = torch.randn(2, int(prompts.max()) + 1, 2, length, 4).to(dtype)
     cache.update(*read, 0)
     expand(cache, prompts, share=True)
 
-    assert not is_shared(cache)
-    assert torch.equal(cache.layers[0].keys, read[0][prompts])
+    assert is_shared(cache) == shared
+    assert torch.equal(whole(cache)[0], read[0][prompts])
     cache.update(*torch.randn(2, len(prompts), 2, 1, 4).to(dtype), 0)
     assert cache.get_seq_length() == length + 1
 

@@ -34,7 +34,7 @@ def marked(family: str) -> object:
 def _prompts_are_worth_sharing() -> Iterator[None]:
     """Attend to shared prompts in parts, small as they are; rows that are decoded alone do not."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("LEAST_PROMPT", "LEAST_ROWS", "LEAST_RECENT"):
+        for name in ("LEAST_SAVED", "LEAST_RECENT"):
             patch.setattr(shared_cache, name, 1)
         yield
 
