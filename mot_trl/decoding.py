@@ -1,15 +1,13 @@
 """The decoding loop: which rows are still running, what each step draws, and what is recorded of it."""
 
 import math
-from copy import copy
 from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteriaList
-from transformers.generation import logits_process, stopping_criteria
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 from transformers.utils import logging
 
 from mot_trl.cache import make_growing
@@ -17,6 +15,7 @@ from mot_trl.embedding import Feed
 from mot_trl.kernels import is_compiled, unversioned
 from mot_trl.mixture import Columns, Mixture, is_mixed
 from mot_trl.phases import Phases
+from mot_trl.processors import are_rowwise, of_rows
 from mot_trl.rollout import Rollout
 from mot_trl.sharding import is_sharded
 from mot_trl.shared_cache import expand
@@ -25,27 +24,6 @@ from mot_trl.strategies.one_token import OneToken
 from mot_trl.strategies.score import MixtureScore, score
 
 logger = logging.get_logger(__name__)
-
-# These hold nothing that belongs to a row, so rows may leave the batch without their knowing.
-STATELESS = (
-    logits_process.TemperatureLogitsWarper,
-    logits_process.TopKLogitsWarper,
-    logits_process.TopPLogitsWarper,
-    logits_process.MinPLogitsWarper,
-    logits_process.TypicalLogitsWarper,
-    logits_process.EpsilonLogitsWarper,
-    logits_process.EtaLogitsWarper,
-    logits_process.RepetitionPenaltyLogitsProcessor,
-    logits_process.NoRepeatNGramLogitsProcessor,
-    logits_process.NoBadWordsLogitsProcessor,
-    logits_process.MinLengthLogitsProcessor,
-    logits_process.MinNewTokensLengthLogitsProcessor,
-    logits_process.SuppressTokensLogitsProcessor,
-    logits_process.InfNanRemoveLogitsProcessor,
-    stopping_criteria.MaxLengthCriteria,
-    stopping_criteria.EosTokenCriteria,
-    stopping_criteria.StopStringCriteria,
-)
 
 # The inputs that have one row a completion; a model with others keeps all its rows to the end.
 ROW_INPUTS = ("attention_mask", "position_ids", "token_type_ids")
@@ -307,15 +285,14 @@ class Decoding:
     def _worth_dropping(self) -> bool:
         """Whether enough rows have ended to pay for one copy of the cache."""
         rows = len(self.finished)
-        rules = [*self.logits_processor, *self.stopping_criteria]
-        rowwise = all(type(rule) in STATELESS or getattr(rule, "rowwise", False) for rule in rules)
+        rowwise = are_rowwise(self.logits_processor, self.stopping_criteria)
         return rowwise and self.unfinished_rows <= rows - max(1, rows // 8)
 
     def _select(self, indices: Int[Tensor, " M"]) -> None:
         self.rows = indices if isinstance(self.rows, slice) else self.rows[indices]
         self.input_ids, self.finished = self.input_ids[indices], self.finished[indices]
         self.phase = self.phase.select(indices)
-        self.logits_processor = LogitsProcessorList(_of_rows(rule, indices) for rule in self.logits_processor)
+        self.logits_processor = of_rows(self.logits_processor, indices)
         self.last = self.last.select(indices) if self.last else None
         self._select_inputs(indices)
         self.model_kwargs["past_key_values"].reorder_cache(indices)
@@ -344,16 +321,6 @@ def _repaired(logps: Float[Tensor, "N V"]) -> tuple[Float[Tensor, "N V"], Bool[T
     # The sum over a row that holds NaN or infinity is NaN, and so is each of its log-probabilities.
     broken = logps[:, 0].isnan()
     return logps.masked_fill_(broken.unsqueeze(-1), -math.log(logps.size(-1))), broken
-
-
-def _of_rows(rule: LogitsProcessor, indices: Int[Tensor, " M"]) -> LogitsProcessor:
-    """A processor for the rows `indices`: the repetition penalty knows how much padding each has."""
-    padding = getattr(rule, "prompt_ignore_length", None)
-    if not isinstance(padding, Tensor):
-        return rule
-    rule = copy(rule)
-    rule.prompt_ignore_length = padding[indices.to(padding.device)]  # ty: ignore[missing-attribute]
-    return rule
 
 
 def _first(token_ids: int | list[int] | None, *, default: int) -> int:

@@ -15,6 +15,7 @@ FLOORS = [
     {
         "embedding",
         "cache",
+        "processors",
         "shared_cache",
         "cascade",
         "metrics",

@@ -8,7 +8,12 @@ from conftest import FAMILIES, make_model, make_tokenizer
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    DynamicCache,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    RepetitionPenaltyLogitsProcessor,
+)
 from trl.trainer.utils import add_fused_lm_head
 
 from mot_trl import MixtureDecoder, Rollout, build_phases, build_strategy, decoding, generate
@@ -410,6 +415,17 @@ def test_rows_with_a_repetition_penalty_leave_the_batch_too() -> None:
     assert rows[-1] < 5
     assert torch.equal(ours, continued(model, ids, None, repetition_penalty=1.3, max_new_tokens=30))
     assert not torch.equal(ours, continued(model, ids, None, max_new_tokens=30)[:, : ours.size(1)])
+
+
+def test_a_processor_of_ones_own_serves_again_though_rows_have_left() -> None:
+    model, decoder = make_model(), MixtureDecoder(OneToken(), build_phases(make_tokenizer()))
+    ids = torch.randint(40, 259, (5, 9))
+    own = RepetitionPenaltyLogitsProcessor(1.3, prompt_ignore_length=torch.tensor([0, 9, 3, 9, 0]))
+
+    first, second = (continued(model, ids, decoder, logits_processor=[own], max_new_tokens=30) for _ in range(2))
+
+    assert torch.equal(first, second)
+    assert torch.equal(first, continued(model, ids, None, logits_processor=[own], max_new_tokens=30))
 
 
 def test_generate_stops_at_strings(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
