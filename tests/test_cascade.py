@@ -301,8 +301,11 @@ def test_compiled_models_decode(whole: bool, rollouts: Rollouts) -> None:
     assert not rollouts.rows
 
 
-def test_under_autocast_attention_is_sdpas(rollouts: Rollouts) -> None:
+@pytest.mark.parametrize("values", [torch.bfloat16, torch.float32], ids=str)
+def test_under_autocast_attention_is_sdpas(values: torch.dtype, rollouts: Rollouts) -> None:
     model = make_model()
+    for layer in model.model.layers:
+        layer.self_attn.v_proj.register_forward_hook(lambda module, args, output: output.to(values))
     options = {**prompts(), "max_new_tokens": 12, "do_sample": False, "eos_token_id": [], "pad_token_id": 0}
     decoder = MixtureDecoder(OneToken(), Phases())
 
@@ -325,9 +328,10 @@ def test_two_threads_share_the_place_of_sdpa() -> None:
     thread.start()
     with cascading():
         inside.wait()
-    assert ALL_ATTENTION_FUNCTIONS["sdpa"] is cascade._attention_forward
+    still = ALL_ATTENTION_FUNCTIONS["sdpa"]
     leave.set()
     thread.join()
+    assert still is cascade._attention_forward
     assert ALL_ATTENTION_FUNCTIONS["sdpa"] is sdpa_attention_forward
 
 

@@ -377,13 +377,15 @@ def continued(model: PreTrainedModel, ids: Tensor, decoder: MixtureDecoder | Non
 
 def test_a_cache_of_ones_own_is_gone_on_from_and_keeps_its_rows() -> None:
     model, decoder = make_model(), MixtureDecoder(OneToken(), build_phases(make_tokenizer()))
-    ids = torch.randint(40, 259, (1, 40)).repeat(6, 1)
-    ids[4:, 3] += 1
+    torch.manual_seed(0)
+    ids = torch.randint(40, 259, (6, 40))
+    ids[1] = ids[0]
     stock, ours = DynamicCache(), DynamicCache()
+    ends = [149, 246, 61, 11, 66]
 
     for _ in range(3):
-        expected = continued(model, ids, None, past_key_values=stock)
-        sequences = continued(model, ids, decoder, past_key_values=ours)
+        expected = continued(model, ids, None, past_key_values=stock, eos_token_id=ends)
+        sequences = continued(model, ids, decoder, past_key_values=ours, eos_token_id=ends)
         assert torch.equal(sequences, expected)
         assert ours.get_seq_length() == stock.get_seq_length() == expected.size(1) - 1
         for mine, other in zip(ours.layers, stock.layers, strict=True):
