@@ -59,7 +59,7 @@ def onednn_linears(*models: nn.Module, packed: bool = False) -> Generator[None]:
 
 
 def unversioned(model: nn.Module) -> Callable[[], AbstractContextManager[None]]:
-    """Contexts that spare a model's operations what autograd notes of them: versions of tensors, and views' bases.
+    """Contexts in which a model spares what autograd notes of each operation: versions, and whose view a tensor is.
 
     That is a good part of a small model's time on a CPU. Nothing inside has a gradient, whatever it asks for, as in
     `torch.inference_mode`; but what comes out are ordinary tensors, and a model may keep some for training. On other
