@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessor
 
-from mot_trl.models import random_model
+from mot_trl.tasks.nano.model import random_model
 
 
 def load(path: str | None) -> tuple[Any, Any]:

@@ -19,10 +19,10 @@ from pathlib import Path
 from math_verify import parse, verify
 from trl.rewards import accuracy_reward
 
-from mot_trl.grading.extract import final_answer
-from mot_trl.grading.maths import MathReward
+from mot_trl.rewards.answer import final_answer
+from mot_trl.rewards.math.equivalence import MathReward
 
-LISTS = Path(__file__).parents[1] / "tests" / "grading" / "tricky_pairs.py"
+LISTS = Path(__file__).parents[1] / "tests" / "rewards" / "tricky_pairs.py"
 Grader = Callable[[list[str], list[str]], list[float | None]]
 
 

@@ -15,27 +15,27 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mot_trl.strategies import build_strategy
-from mot_trl.strategies.score import MixtureScore, score
+from mot_trl.strategies.surrogate import LogProbType, score
 
 PROMPTS, GROUP, POSITIONS, REWARDED, FEATURES, VOCABULARY = 16, 8, 24, 4, 24, 32
 STEPS = 200
 SEEDS = (0, 1, 2)
 ARMS: dict[str, dict[str, Any]] = {
     "one_token": {"strategy": "one_token"},
-    "one_token, k 3, min_share 0.15": {"strategy": "one_token", "k": 3, "min_share": 0.15},
+    "one_token, k 3, min_prob 0.15": {"strategy": "one_token", "k": 3, "min_prob": 0.15},
     "one_token, k 3": {"strategy": "one_token", "k": 3},
-    "dirichlet, published": {"strategy": "dirichlet", "min_share": 0.0},
-    "dirichlet, published, visible": {"strategy": "dirichlet", "min_share": 0.0, "how": "visible"},
-    "dirichlet, min_share 0.05": {"strategy": "dirichlet", "min_share": 0.05},
-    "dirichlet, min_share 0.15": {"strategy": "dirichlet", "min_share": 0.15},
+    "dirichlet, published": {"strategy": "dirichlet", "min_prob": 0.0},
+    "dirichlet, published, visible": {"strategy": "dirichlet", "min_prob": 0.0, "how": "visible"},
+    "dirichlet, min_prob 0.05": {"strategy": "dirichlet", "min_prob": 0.05},
+    "dirichlet, min_prob 0.15": {"strategy": "dirichlet", "min_prob": 0.15},
     "polya_urn, resolution 64": {"strategy": "polya_urn", "resolution": 64},
     "polya_urn, resolution 16": {"strategy": "polya_urn", "resolution": 16},
     "polya_urn, resolution 8": {"strategy": "polya_urn", "resolution": 8},
     "polya_urn, resolution 4": {"strategy": "polya_urn", "resolution": 4},
     "gumbel 0.5, published": {"strategy": "gumbel_softmax", "min_ratio": 0.0},
     "gumbel 0.5, published, visible": {"strategy": "gumbel_softmax", "min_ratio": 0.0, "how": "visible"},
-    "gumbel 0.5, min_share 0.05": {"strategy": "gumbel_softmax", "min_ratio": 0.0, "min_share": 0.05},
-    "gumbel 0.5, min_share 0.15": {"strategy": "gumbel_softmax", "min_ratio": 0.0, "min_share": 0.15},
+    "gumbel 0.5, min_prob 0.05": {"strategy": "gumbel_softmax", "min_ratio": 0.0, "min_prob": 0.05},
+    "gumbel 0.5, min_prob 0.15": {"strategy": "gumbel_softmax", "min_ratio": 0.0, "min_prob": 0.15},
     "gumbel 0.5, min_ratio 0.01": {"strategy": "gumbel_softmax", "min_ratio": 0.01},
     "gumbel 0.5, min_ratio 0.05": {"strategy": "gumbel_softmax", "min_ratio": 0.05},
     "gumbel 0.5, min_ratio 0.1": {"strategy": "gumbel_softmax", "min_ratio": 0.1},
@@ -61,7 +61,7 @@ def main() -> None:
 def learn(arm: dict[str, Any], *, steps: int, learning_rate: float, seed: int) -> tuple[float, float]:
     """Mean reward over the first and the last tenth of the steps."""
     options = {"k": 3, **arm} if arm != {"strategy": "one_token"} else dict(arm)
-    how: MixtureScore = options.pop("how", "density")
+    how: LogProbType = options.pop("how", "density")
     strategy = build_strategy(options.pop("strategy"), **options)
     torch.manual_seed(seed)
     features = F.normalize(torch.randn(PROMPTS, 1, POSITIONS, FEATURES), dim=-1).expand(-1, GROUP, -1, -1)

@@ -17,8 +17,8 @@ import torch
 from transformers import TrainerCallback
 
 from mot_trl import MoTGRPOConfig, MoTGRPOTrainer
-from mot_trl.models import random_model
 from mot_trl.tasks import gsm8k
+from mot_trl.tasks.nano.model import random_model
 
 
 class Holdings(NamedTuple):

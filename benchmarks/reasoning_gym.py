@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mot_trl.tasks import reasoning_gym
-from mot_trl.tasks.reasoning_gym_grammar import EXECUTED
-from mot_trl.tasks.reasoning_gym_suites import TAMED
+from mot_trl.tasks.reasoning_gym.answer_grammar import EXECUTED
+from mot_trl.tasks.reasoning_gym.suites import TAMED
 
 MARK = "/tmp/mot_trl_was_here"
 

@@ -10,8 +10,9 @@ Solutions of LeetCodeDataset need `sortedcontainers`.
 import argparse
 import time
 
-from mot_trl.tasks import leetcode, mbpp, programs
-from mot_trl.tasks.source import read_rows
+from mot_trl.rewards import code as programs
+from mot_trl.tasks import leetcode, mbpp
+from mot_trl.tasks.loading import read_rows
 
 SETS = {
     "mbpp": (mbpp.load, "google-research-datasets/mbpp", "code"),

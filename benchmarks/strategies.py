@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mot_trl.mixture import Mixture
 from mot_trl.strategies import STRATEGIES, Strategy, build_strategy
+from mot_trl.strategies.mixture import Mixture
 
 REPEATS = 3
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mot_trl.mixture import is_mixed
 from mot_trl.strategies import build_strategy
+from mot_trl.strategies.mixture import is_mixed
 
 ENTROPIES = (0.05, 0.2, 0.5, 1.0, 2.0, 3.0)
 CANDIDATES = (2, 3, 5)
@@ -20,16 +20,16 @@ VOCABULARY = 200
 DRAWS = 10_000
 LAWS: dict[str, dict[str, Any]] = {
     "one_token": {},
-    "dirichlet, as published": {"strategy": "dirichlet", "min_share": 0.0},
-    "dirichlet, min_share 0.05": {"strategy": "dirichlet", "min_share": 0.05},
-    "dirichlet, min_share 0.15": {"strategy": "dirichlet", "min_share": 0.15},
+    "dirichlet, as published": {"strategy": "dirichlet", "min_prob": 0.0},
+    "dirichlet, min_prob 0.05": {"strategy": "dirichlet", "min_prob": 0.05},
+    "dirichlet, min_prob 0.15": {"strategy": "dirichlet", "min_prob": 0.15},
     "polya_urn, resolution 64": {"strategy": "polya_urn", "resolution": 64},
     "polya_urn, resolution 16": {"strategy": "polya_urn", "resolution": 16},
     "polya_urn, resolution 8": {"strategy": "polya_urn", "resolution": 8},
     "polya_urn, resolution 4": {"strategy": "polya_urn", "resolution": 4},
     "gumbel_softmax 0.5, as published": {"strategy": "gumbel_softmax", "min_ratio": 0.0},
-    "gumbel_softmax 0.5, min_share 0.05": {"strategy": "gumbel_softmax", "min_ratio": 0.0, "min_share": 0.05},
-    "gumbel_softmax 0.5, min_share 0.15": {"strategy": "gumbel_softmax", "min_ratio": 0.0, "min_share": 0.15},
+    "gumbel_softmax 0.5, min_prob 0.05": {"strategy": "gumbel_softmax", "min_ratio": 0.0, "min_prob": 0.05},
+    "gumbel_softmax 0.5, min_prob 0.15": {"strategy": "gumbel_softmax", "min_ratio": 0.0, "min_prob": 0.15},
     "gumbel_softmax 0.5, min_ratio 0.01": {"strategy": "gumbel_softmax", "min_ratio": 0.01},
     "gumbel_softmax 0.5, min_ratio 0.05": {"strategy": "gumbel_softmax", "min_ratio": 0.05},
     "gumbel_softmax 0.5, min_ratio 0.1": {"strategy": "gumbel_softmax", "min_ratio": 0.1},
@@ -47,7 +47,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(0)
     for k in CANDIDATES:
-        measured = {name: [measure(name, k, zipf(entropy)) for entropy in ENTROPIES] for name in LAWS}
+        measured = {name: [evaluate_accuracy(name, k, zipf(entropy)) for entropy in ENTROPIES] for name in LAWS}
         plain = [variance for variance, _ in measured["one_token"]]
         if arguments.json:
             print(json.dumps({"k": k, "entropies": ENTROPIES, "variance_and_share_mixed": measured}))
@@ -73,7 +73,7 @@ def zipf(entropy: float) -> Tensor:
     return logps
 
 
-def measure(name: str, k: int, logps: Tensor) -> tuple[float, float]:
+def evaluate_accuracy(name: str, k: int, logps: Tensor) -> tuple[float, float]:
     """Trace of the score's covariance in the logits, and the share of draws that mix."""
     options = dict(LAWS[name])
     strategy = build_strategy(options.pop("strategy", name), **({"k": k, **options} if LAWS[name] else {}))

@@ -1,55 +1,113 @@
 """Reinforcement learning of language models that think in mixtures of tokens, on an unmodified TRL."""
 
+import sys
+import warnings
+from collections.abc import Sequence
 from importlib import import_module
+from importlib.abc import InspectLoader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mot_trl.config import MoTGRPOConfig
     from mot_trl.generation import Generation, MixtureDecoder, generate
-    from mot_trl.mixture import Mixture
-    from mot_trl.phases import Phases, build_phases
-    from mot_trl.presets import PRESETS
-    from mot_trl.rollout import Rollout
+    from mot_trl.generation.config import DecoderConfig, build_phases
+    from mot_trl.generation.phases import Phases
+    from mot_trl.modeling.rollout import Rollout
     from mot_trl.strategies import STRATEGIES, Strategy, build_strategy
-    from mot_trl.trainer import MoTGRPOTrainer
+    from mot_trl.strategies.mixture import Mixture
+    from mot_trl.strategies.presets import PRESETS
+    from mot_trl.trainer import MoTGRPOConfig, MoTGRPOTrainer
 
 __version__ = "0.1.0"
 
-# Where each name lives. Loaded when first asked for: graders run in processes of their own, which need no torch.
+# Where each public name lives. It is imported when first asked for: graders run in processes without torch.
 _HOMES = {
-    "Generation": "generation",
-    "MixtureDecoder": "generation",
-    "generate": "generation",
-    "MoTGRPOConfig": "config",
-    "MoTGRPOTrainer": "trainer",
-    "Mixture": "mixture",
-    "Phases": "phases",
-    "build_phases": "phases",
-    "PRESETS": "presets",
-    "Rollout": "rollout",
+    "PRESETS": "strategies.presets",
     "STRATEGIES": "strategies",
+    "DecoderConfig": "generation.config",
+    "Generation": "generation",
+    "Mixture": "strategies.mixture",
+    "MixtureDecoder": "generation",
+    "MoTGRPOConfig": "trainer",
+    "MoTGRPOTrainer": "trainer",
+    "Phases": "generation.phases",
+    "Rollout": "modeling.rollout",
     "Strategy": "strategies",
+    "build_phases": "generation.config",
     "build_strategy": "strategies",
+    "generate": "generation",
 }
 
-__all__ = [
-    "PRESETS",
-    "STRATEGIES",
-    "Generation",
-    "Mixture",
-    "MixtureDecoder",
-    "MoTGRPOConfig",
-    "MoTGRPOTrainer",
-    "Phases",
-    "Rollout",
-    "Strategy",
-    "build_phases",
-    "build_strategy",
-    "generate",
-]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+# Modules of version 0.1.0 that moved, and where to; CHANGELOG.md has the whole table.
+_MOVED = {
+    "attention": "modeling.loading",
+    "config": "trainer.config",
+    "embedding": "modeling.embedding",
+    "export": "generation.custom_generate",
+    "grading.extract": "rewards.answer",
+    "grading.judge": "rewards.judge",
+    "grading.maths": "rewards.math.equivalence",
+    "harness": "evaluation.lm_eval_harness",
+    "measuring": "evaluation.quick",
+    "mixture": "strategies.mixture",
+    "models": "tasks.nano.model",
+    "phases": "generation.phases",
+    "plots": "traces.learning_curves",
+    "presets": "strategies.presets",
+    "rollout": "modeling.rollout",
+    "settings": "generation.config",
+    "show": "generation.formatting",
+    "tasks.counting": "tasks.shape_counting",
+    "tasks.formats": "rewards.format",
+    "tasks.maths": "tasks.math",
+    "tasks.programs": "rewards.code",
+    "training": "trainer.script_utils",
+}
+
+
+# What got another name there.
+_RENAMED = {
+    "DataConfig": "ScriptArguments",
+    "DecoderSettings": "DecoderConfig",
+    "carry_decoder": "write_custom_generate",
+    "measure": "evaluate_accuracy",
+    "show": "format_generation",
+    "train_to_end": "train_resumable",
+}
+
+
+class _Moved(MetaPathFinder, InspectLoader):
+    """Serve a module by its old path, with a `DeprecationWarning`."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:
+        """Find old paths alone; the folder `grading`, which is no more, as an empty package."""
+        package, _, name = fullname.partition(".")
+        if package == __name__ and (name in _MOVED or name == "grading"):
+            return ModuleSpec(fullname, self, is_package=name == "grading")
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Look every name up in the module's new place."""
+        new = _MOVED.get(module.__name__.partition(".")[2])
+        if new is not None:
+            warnings.warn(f"{module.__name__} is now {__name__}.{new}.", DeprecationWarning, stacklevel=2)
+            there = import_module(f"{__name__}.{new}")
+            vars(module)["__getattr__"] = lambda name: getattr(there, _RENAMED.get(name, name))
+
+    def get_source(self, fullname: str) -> str:
+        """Run the module in its new place, for `python -m` with the old path."""
+        new = _MOVED[fullname.partition(".")[2]]
+        return f"import runpy\nrunpy.run_module('{__name__}.{new}', run_name='__main__')"
+
+
+sys.meta_path.append(_Moved())

@@ -13,10 +13,10 @@ alone (0.25, then 0.5 of them; nothing solved in three steps). With LoRA and `di
 
 from trl import ModelConfig
 
-from mot_trl import training
-from mot_trl.config import MoTGRPOConfig
-from mot_trl.grading.judge import judge_or
+from mot_trl.rewards.judge.reward import judge_or
 from mot_trl.tasks import gsm8k
+from mot_trl.trainer import script_utils
+from mot_trl.trainer.config import MoTGRPOConfig
 
 DEFAULTS = {
     "model_name_or_path": "Qwen/Qwen2.5-1.5B-Instruct",
@@ -35,9 +35,9 @@ DEFAULTS = {
 }
 
 
-def main(config: MoTGRPOConfig, model: ModelConfig, data: training.DataConfig) -> None:
+def main(config: MoTGRPOConfig, model: ModelConfig, data: script_utils.ScriptArguments) -> None:
     """Train on the train split; `--eval_strategy steps` evaluates on the test split."""
-    training.train(
+    script_utils.train(
         config,
         model,
         train_dataset=gsm8k.load("train", data.data_path),
@@ -50,4 +50,4 @@ def main(config: MoTGRPOConfig, model: ModelConfig, data: training.DataConfig) -
 
 
 if __name__ == "__main__":
-    main(*training.parse(DEFAULTS))
+    main(*script_utils.parse(DEFAULTS))

@@ -9,9 +9,9 @@ The defaults are those of recipes/gsm8k.py and want one GPU of 80 GB. The progra
 
 from trl import ModelConfig
 
-from mot_trl import training
-from mot_trl.config import MoTGRPOConfig
 from mot_trl.tasks import leetcode
+from mot_trl.trainer import script_utils
+from mot_trl.trainer.config import MoTGRPOConfig
 
 DEFAULTS = {
     "model_name_or_path": "Qwen/Qwen2.5-1.5B-Instruct",
@@ -30,9 +30,9 @@ DEFAULTS = {
 }
 
 
-def main(config: MoTGRPOConfig, model: ModelConfig, data: training.DataConfig) -> None:
+def main(config: MoTGRPOConfig, model: ModelConfig, data: script_utils.ScriptArguments) -> None:
     """Train on the train split; `--eval_strategy steps` evaluates on the test split."""
-    training.train(
+    script_utils.train(
         config,
         model,
         train_dataset=leetcode.load("train", data.data_path),
@@ -42,4 +42,4 @@ def main(config: MoTGRPOConfig, model: ModelConfig, data: training.DataConfig) -
 
 
 if __name__ == "__main__":
-    main(*training.parse(DEFAULTS))
+    main(*script_utils.parse(DEFAULTS))

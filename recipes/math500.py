@@ -10,9 +10,9 @@ thoughts.
 
 from trl import ModelConfig
 
-from mot_trl import training
-from mot_trl.config import MoTGRPOConfig
 from mot_trl.tasks import math500
+from mot_trl.trainer import script_utils
+from mot_trl.trainer.config import MoTGRPOConfig
 
 DEFAULTS = {
     "model_name_or_path": "Qwen/Qwen2.5-1.5B-Instruct",
@@ -31,9 +31,9 @@ DEFAULTS = {
 }
 
 
-def main(config: MoTGRPOConfig, model: ModelConfig, data: training.DataConfig) -> None:
+def main(config: MoTGRPOConfig, model: ModelConfig, data: script_utils.ScriptArguments) -> None:
     """Train on the train split; `--eval_strategy steps` evaluates on the 500."""
-    training.train(
+    script_utils.train(
         config,
         model,
         train_dataset=math500.load("train", data.data_path),
@@ -43,4 +43,4 @@ def main(config: MoTGRPOConfig, model: ModelConfig, data: training.DataConfig) -
 
 
 if __name__ == "__main__":
-    main(*training.parse(DEFAULTS))
+    main(*script_utils.parse(DEFAULTS))

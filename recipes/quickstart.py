@@ -1,25 +1,26 @@
 """See a model learn to think in mixtures, in minutes, on a CPU and without any download: `make quickstart`.
 
-`nano`, which comes with the package, knows careful and careless ways to solve six families of small puzzles; GRPO lets
-it find out which of them pay: 0.36 of 360 held-out questions before, 0.72 to 0.74 after (three seeds, 55 s of a core).
-Ctrl-C saves; the same command goes on, and shows the results again once all is learnt.
+`nano`, which comes with the package, knows careful and careless ways to solve small puzzles; GRPO finds out which pay:
+0.36 of 360 questions before, 0.72 to 0.74 after (three seeds, 55 s of a core). Ctrl-C saves; the same command resumes.
 """
 
 from functools import partial
 
 from trl import ModelConfig
 
-from mot_trl import MoTGRPOConfig, MoTGRPOTrainer, generate, plots, training
-from mot_trl.measuring import measure, table
-from mot_trl.models import load_nano
-from mot_trl.show import show
+from mot_trl import MoTGRPOConfig, MoTGRPOTrainer, generate
+from mot_trl.evaluation.quick import evaluate_accuracy, table
+from mot_trl.generation.formatting import format_generation
 from mot_trl.tasks import nano
+from mot_trl.tasks.nano.model import load_nano
+from mot_trl.traces.learning_curves import plot_runs
+from mot_trl.trainer import script_utils
 
 DEFAULTS = {
     "output_dir": "outputs/quickstart",
     "strategy": "dirichlet",
     "mixture_k": 3,
-    "strategy_kwargs": {"min_share": 0.15, "visible": "heaviest"},
+    "strategy_kwargs": {"min_prob": 0.15, "visible": "heaviest"},
     "mixture_score": "visible",
     "max_completion_length": 64,
     "num_generations_eval": 1,
@@ -39,22 +40,21 @@ DEFAULTS = {
 }
 
 
-def main(config: MoTGRPOConfig, flags: ModelConfig, _data: training.DataConfig) -> None:
+def main(config: MoTGRPOConfig, flags: ModelConfig, _: script_utils.ScriptArguments) -> None:
     """Measure, train, measure again, and show what came of it."""
-    training.refuse_model_flags(flags)
+    script_utils.refuse_model_flags(flags)
     model, tokenizer = load_nano()
     train, held_out = nano.load(size=6_000), nano.load(size=360, split="test")
     trainer = MoTGRPOTrainer(model, nano.correct_answer, config, train, held_out.select(range(96)), tokenizer)
-    examine = partial(measure, model, tokenizer, list(held_out), nano.correct_answer, strategy=trainer.strategy)
-    before = examine()
-    folder = training.train_to_end(trainer)
-    print(f"\nAccuracy on {len(held_out)} held-out questions:\n\n{table({'before': before, 'after': examine()})}\n")
-    prompt = held_out[0]["prompt"]
-    trace = show(generate(model, tokenizer, [prompt], strategy=trainer.strategy), tokenizer)
-    print(f"{prompt[0]['content']}\n{trace}")
-    print(f"\nReward and accuracy over the steps: {plots.plot_runs([folder], window=3)[-2]}")
-    print(f'The model is in {folder}; ask it: python -m mot_trl.generate {folder} "{prompt[0]["content"]}"')
+    examine = partial(evaluate_accuracy, model, tokenizer, list(held_out), nano.correct_answer)
+    before, folder = examine(strategy=trainer.strategy), script_utils.train_resumable(trainer)
+    accuracy = table({"before": before, "after": examine(strategy=trainer.strategy)})
+    question = held_out[0]["prompt"][0]
+    print(f"\nAccuracy on {len(held_out)} held-out questions:\n\n{accuracy}\n\n{question['content']}")
+    print(format_generation(generate(model, tokenizer, [[question]], strategy=trainer.strategy), tokenizer))
+    print(f"\nReward and accuracy over the steps: {plot_runs([folder], window=3)[-2]}")
+    print(f'The model is in {folder}; ask it: mot-trl generate {folder} "{question["content"]}"')
 
 
 if __name__ == "__main__":
-    main(*training.parse(DEFAULTS))
+    main(*script_utils.parse(DEFAULTS))

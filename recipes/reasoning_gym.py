@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from trl import ModelConfig
 
-from mot_trl import training
-from mot_trl.config import MoTGRPOConfig
 from mot_trl.tasks import reasoning_gym
-from mot_trl.tasks.reasoning_gym_callback import training_data
+from mot_trl.tasks.reasoning_gym.callback import training_data
+from mot_trl.trainer import script_utils
+from mot_trl.trainer.config import MoTGRPOConfig
 
 DEFAULTS = {
     "model_name_or_path": "Qwen/Qwen2.5-1.5B-Instruct",
@@ -47,7 +47,7 @@ class TaskConfig:
 def main(config: MoTGRPOConfig, model: ModelConfig, data: TaskConfig) -> None:
     """Train on a suite or on the named data sets, and evaluate on items of the same that are held out."""
     mixture = data.task or data.suite
-    training.train(
+    script_utils.train(
         config,
         model,
         eval_dataset=reasoning_gym.load(mixture, size=data.eval_size, seed=data.task_seed, split="test"),
@@ -57,4 +57,4 @@ def main(config: MoTGRPOConfig, model: ModelConfig, data: TaskConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(*training.parse(DEFAULTS, TaskConfig))
+    main(*script_utils.parse(DEFAULTS, TaskConfig))

@@ -9,10 +9,10 @@ of docs/models.md will do. Qwen2.5-VL-3B-Instruct wants one GPU of 80 GB.
 
 from trl import ModelConfig
 
-from mot_trl import training
-from mot_trl.config import MoTGRPOConfig
-from mot_trl.tasks import counting
-from mot_trl.tasks.formats import soft_format
+from mot_trl.rewards.format import soft_format
+from mot_trl.tasks import shape_counting as counting
+from mot_trl.trainer import script_utils
+from mot_trl.trainer.config import MoTGRPOConfig
 
 DEFAULTS = {
     "model_name_or_path": "Qwen/Qwen2.5-VL-3B-Instruct",
@@ -30,9 +30,9 @@ DEFAULTS = {
 }
 
 
-def main(config: MoTGRPOConfig, model: ModelConfig, data: training.DataConfig) -> None:
+def main(config: MoTGRPOConfig, model: ModelConfig, data: script_utils.ScriptArguments) -> None:
     """Train on pictures nobody has seen before; `--eval_strategy steps` evaluates on others."""
-    training.train(
+    script_utils.train(
         config,
         model,
         train_dataset=counting.load("train", rows=4096),
@@ -42,4 +42,4 @@ def main(config: MoTGRPOConfig, model: ModelConfig, data: training.DataConfig) -
 
 
 if __name__ == "__main__":
-    main(*training.parse(DEFAULTS))
+    main(*script_utils.parse(DEFAULTS))

@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from mot_trl.models import byte_tokenizer
+from mot_trl.tasks.nano.model import byte_tokenizer
 
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"
 

@@ -1,106 +1,126 @@
-"""Imports point down only, and only the top mentions TRL."""
+"""Imports point down, without circles, and only the top mentions TRL."""
 
 import ast
+import shutil
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "mot_trl"
 
-# From the ground up: a module may import those on floors below its own, or beside it where they stand together.
-FLOORS = [
-    {"mixture", "blame", "checkpoints", "space", "memory"},
-    {"strategies"},
-    {"presets", "rollout", "phases", "checksums", "kernels", "attention", "sharding"},
-    {
-        "embedding",
-        "cache",
-        "processors",
-        "shared_cache",
-        "cascade",
-        "metrics",
-        "dropping",
-        "sharing",
-        "families",
-        "streaming",
-        "batching",
-        "models",
-        "pretraining",
-    },
-    {"decoding"},
-    {"generation", "logps"},
-    {"settings", "show", "traces", "plots"},
-    {
-        "carried",
-        "flatten",
-        "measuring",
-        "evaluation_records",
-        "evaluation_statistics",
-        "evaluation_models",
-        "evaluation_report",
-    },
-    {"config", "card", "nano_card", "callbacks", "evaluation_sampling", "harness"},
-    {"evaluation", "export"},
-    {"resuming"},
-    {"trainer", "generate"},
-    {"training", "study"},
-]
-GRADING_SIDE = {"tasks": {"grading", "sandbox"}, "grading": set(), "sandbox": set()}
-MAY_IMPORT_TRL = {"trainer", "config", "logps", "training"}
+# From the ground up: each folder, and the folders that it may import.
+FOLDERS: dict[str, set[str]] = {
+    "strategies": set(),
+    "sandbox": set(),
+    "modeling": {"strategies"},
+    "rewards": {"sandbox"},
+    "tasks": {"rewards", "sandbox"},
+    "generation": {"rewards", "modeling", "strategies"},
+    "evaluation": {"tasks", "generation", "modeling", "strategies"},
+    "traces": {"generation", "modeling", "strategies"},
+    "trainer": {"traces", "generation", "modeling", "strategies"},
+    "cli.py": {"traces", "generation", "modeling"},
+}
+MAY_IMPORT_TRL = {"trainer", "modeling/candidate_head.py"}
 
 
 def imports(path: Path) -> set[str]:
-    """What a file imports, at whatever depth: dotted names."""
+    """Dotted names of all that a file imports, at whatever depth, also for type checkers alone."""
     names: set[str] = set()
-    tree = ast.parse(path.read_text())
-    # What only the type checker reads may point up: a helper of the trainer's names the trainer.
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
-def part(path: Path) -> str:
-    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+def files(package: Path) -> list[Path]:
+    return [path for path in sorted(package.rglob("*.py")) if path != package / "__init__.py"]
 
 
-def parts_imported(path: Path) -> set[str]:
-    own = {name.split(".")[1] for name in imports(path) if name.startswith("mot_trl.")}
-    return {name for name in own if (PACKAGE / f"{name}.py").exists() or (PACKAGE / name).is_dir()}
+def folder(path: Path, package: Path) -> str:
+    return path.relative_to(package).parts[0]
 
 
-def files() -> list[Path]:
-    return [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+def module_of(name: str, package: Path) -> Path | None:
+    """The file of the package that an imported name comes from."""
+    parts = name.split(".")
+    if parts[0] != package.name:
+        return None
+    for end in range(len(parts), 1, -1):
+        place = package.joinpath(*parts[1:end])
+        for file in (place.with_suffix(".py"), place / "__init__.py"):
+            if file.is_file():
+                return file
+    return package / "__init__.py"
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_down(path: Path) -> None:
-    name = part(path)
-    others = parts_imported(path) - {name}
-    floors = [number for number, floor in enumerate(FLOORS) if name in floor]
-    if name in GRADING_SIDE:
-        assert others <= GRADING_SIDE[name]
-        return
-    assert floors, f"{name} has no floor: give it one in this test and in ARCHITECTURE.md"
-    below = set().union(*FLOORS[: floors[0] + 1]) | set(GRADING_SIDE)
-    assert others <= below
+def imported(path: Path, package: Path) -> set[Path]:
+    return {file for name in imports(path) if (file := module_of(name, package)) is not None} - {path}
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_the_top_mentions_trl(path: Path) -> None:
-    if part(path) not in MAY_IMPORT_TRL:
-        assert not {name for name in imports(path) if name.split(".")[0] == "trl"}
+def upward(package: Path) -> list[str]:
+    """Imports of a folder that the importing one may not see; the package's own names are for users."""
+    return [
+        f"{path.relative_to(package)} imports {file.relative_to(package)}"
+        for path in files(package)
+        for file in sorted(imported(path, package))
+        if folder(file, package) not in FOLDERS[folder(path, package)] | {folder(path, package)}
+    ]
 
 
-def test_every_part_has_a_floor() -> None:
-    known = set().union(*FLOORS) | set(GRADING_SIDE)
+def circle(package: Path) -> list[str]:
+    """Modules that import one another in a circle; empty if there is none."""
+    graph = {path: imported(path, package) for path in files(package)}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return [str(path.relative_to(package)) for path in error.args[1]]
+    return []
 
-    assert {part(path) for path in files()} <= known
+
+def test_imports_point_down() -> None:
+    assert upward(PACKAGE) == []
+
+
+def test_there_is_no_circle() -> None:
+    assert circle(PACKAGE) == []
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(PACKAGE, tmp_path / "mot_trl", ignore=shutil.ignore_patterns("*.safetensors")))
+
+
+def plant(path: Path, line: str) -> None:
+    path.write_text(f"{path.read_text()}\n{line}\n")
+
+
+def test_a_planted_upward_import_is_found(copy: Path) -> None:
+    plant(copy / "rewards" / "answer.py", "from mot_trl.modeling.rollout import Rollout")
+
+    assert upward(copy) == ["rewards/answer.py imports modeling/rollout.py"]
+
+
+def test_a_planted_circle_is_found_even_where_only_type_checkers_look(copy: Path) -> None:
+    plant(copy / "strategies" / "mixture.py", "if TYPE_CHECKING:\n    from mot_trl.strategies.top_k import TopK")
+
+    assert upward(copy) == []
+    assert "strategies/mixture.py" in circle(copy)
+
+
+def test_the_root_holds_the_folders_and_nothing_else() -> None:
+    entries = {path.name for path in PACKAGE.iterdir()} - {"__pycache__"}
+
+    assert entries == {*FOLDERS, "__init__.py", "py.typed"}
+
+
+def test_only_the_top_mentions_trl() -> None:
+    for path in files(PACKAGE):
+        if not {folder(path, PACKAGE), str(path.relative_to(PACKAGE))} & MAY_IMPORT_TRL:
+            assert not {name for name in imports(path) if name.split(".")[0] == "trl"}, path
 
 
 def test_recipes_are_short() -> None:

@@ -4,7 +4,7 @@ import ctypes
 import os
 from collections.abc import Callable, Iterable
 
-from mot_trl.sandbox import kernel
+from mot_trl.sandbox import syscalls as kernel
 
 _READ_FILE, _READ_DIRECTORY = 1 << 2, 1 << 3
 # How many file rights each version of the interface knows: asking for more is refused.

@@ -3,7 +3,7 @@
 import contextlib
 import os
 
-from mot_trl.sandbox import kernel
+from mot_trl.sandbox import syscalls as kernel
 
 _NEW_MOUNTS, _NEW_IPC, _NEW_USER = 0x00020000, 0x08000000, 0x10000000
 _NEW_PIDS, _NEW_NETWORK = 0x20000000, 0x40000000

@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from mot_trl.sandbox import codec, confinement
+from mot_trl.sandbox import codec
+from mot_trl.sandbox import config as confinement
 from mot_trl.sandbox.channel import Channel, ClosedError, Deadline, DeadlineError
 from mot_trl.sandbox.job import Job, Result, Score
 from mot_trl.sandbox.stopwatch import PATIENCE
@@ -66,7 +67,7 @@ class _Slot:
             return
         self.kill()
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-I", str(Path(__file__).with_name("start.py")), str(theirs.fileno())]
+        command = [sys.executable, "-I", str(Path(__file__).with_name("bootstrap.py")), str(theirs.fileno())]
         # One thread, as only those can be forked; symbols bound at once, rather than again in every fork.
         environment = {"LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "LD_BIND_NOW": "1"}
         if "LD_LIBRARY_PATH" in os.environ:
@@ -146,7 +147,7 @@ class ProgramRunner:
         preload: Modules to import once, before any program: for programs that import them (NumPy), or for `Score`.
         allow_weak_isolation: Run even where "auto" has too little, for instance on macOS. A hostile program can then
             do what you can.
-        layers: Use only these, out of `mot_trl.sandbox.confinement.ALL`. For tests and for measuring.
+        layers: Use only these, out of `mot_trl.sandbox.config.ALL`. For tests and for measuring.
 
     Raises:
         ValueError: At once, on arguments out of range.

@@ -5,7 +5,7 @@ import errno
 import struct
 from collections.abc import Callable
 
-from mot_trl.sandbox import kernel
+from mot_trl.sandbox import syscalls as kernel
 
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _LOAD, _JUMP, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x06

@@ -9,13 +9,13 @@ import signal
 import sys
 from typing import Any, NoReturn
 
-from mot_trl.sandbox import layers
+from mot_trl.sandbox import probe as layers
 from mot_trl.sandbox.channel import Channel, Deadline
-from mot_trl.sandbox.confinement import Confinement
+from mot_trl.sandbox.config import Confinement
 from mot_trl.sandbox.job import Result
-from mot_trl.sandbox.judge import Judge
 from mot_trl.sandbox.program import START_SECONDS, EndedError, Program
 from mot_trl.sandbox.stopwatch import PATIENCE, Stopwatch
+from mot_trl.sandbox.test_run import Judge
 from mot_trl.sandbox.zygote import Zygote
 
 # What programs of these data sets import, and what the star imports before them touch.

@@ -9,8 +9,11 @@ import signal
 import socket
 from typing import NoReturn
 
-from mot_trl.sandbox import candidate, confine, kernel, layers
-from mot_trl.sandbox.confinement import USERS_PER_ZYGOTE, Confinement
+from mot_trl.sandbox import apply as confine
+from mot_trl.sandbox import guest as candidate
+from mot_trl.sandbox import probe as layers
+from mot_trl.sandbox import syscalls as kernel
+from mot_trl.sandbox.config import USERS_PER_ZYGOTE, Confinement
 
 _FORK, _END = b"f", b"e"
 _REAP_MILLISECONDS = 10

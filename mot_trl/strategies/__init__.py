@@ -6,6 +6,7 @@ from typing import Any
 
 from mot_trl.strategies.base import BlendingStrategy, Strategy
 from mot_trl.strategies.dirichlet import Dirichlet
+from mot_trl.strategies.dirichlet_multinomial import DirichletMultinomial
 from mot_trl.strategies.elementwise_max import ElementwiseMax
 from mot_trl.strategies.gumbel_softmax import GumbelSoftmax
 from mot_trl.strategies.min_p import MinP
@@ -13,7 +14,6 @@ from mot_trl.strategies.mixture_of_inputs import MixtureOfInputs
 from mot_trl.strategies.multiplex import Multiplex
 from mot_trl.strategies.nucleus import Nucleus
 from mot_trl.strategies.one_token import OneToken
-from mot_trl.strategies.polya_urn import PolyaUrn
 from mot_trl.strategies.top_k import TopK
 from mot_trl.strategies.without_replacement import WithoutReplacement
 
@@ -23,13 +23,18 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "nucleus": Nucleus,
     "min_p": MinP,
     "dirichlet": Dirichlet,
-    "polya_urn": PolyaUrn,
+    "polya_urn": DirichletMultinomial,
     "without_replacement": WithoutReplacement,
     "multiplex": Multiplex,
     "gumbel_softmax": GumbelSoftmax,
     "elementwise_max": ElementwiseMax,
     "mixture_of_inputs": MixtureOfInputs,
 }
+
+
+# Options of earlier checkpoints and command lines, and how they are called and written now.
+_RENAMED_OPTIONS = {"min_share": "min_prob"}
+_RENAMED_VALUES = {"renormalised": "renormalized"}
 
 
 def build_strategy(name: str, **options: Any) -> Strategy:
@@ -40,10 +45,15 @@ def build_strategy(name: str, **options: Any) -> Strategy:
     """
     if name not in STRATEGIES:
         raise ValueError(f"Unknown strategy {name!r}; choose one of {sorted(STRATEGIES)}.")
+    options = {_RENAMED_OPTIONS.get(key, key): _renamed_value(value) for key, value in options.items()}
     known = list(inspect.signature(STRATEGIES[name]).parameters)
     if unknown := sorted(set(options) - set(known)):
         raise ValueError(f"Strategy {name!r} has no option {', '.join(unknown)}; it takes {known or 'none'}.")
     return STRATEGIES[name](**options)
+
+
+def _renamed_value(value: Any) -> Any:
+    return _RENAMED_VALUES.get(value, value) if isinstance(value, str) else value
 
 
 __all__ = ["STRATEGIES", "BlendingStrategy", "Strategy", "build_strategy"]

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mot_trl.mixture import Mixture
+from mot_trl.strategies.mixture import Mixture
 
 
 class Strategy(Protocol):
@@ -49,14 +49,14 @@ def exponential_like(values: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
     return noise.clamp_min_(torch.finfo(torch.float32).tiny)
 
 
-def draw_visible(candidate_ids: Int[Tensor, "N K"], log_weights: Float[Tensor, "N K"]) -> Int[Tensor, " N"]:
+def sample_visible(candidate_ids: Int[Tensor, "N K"], log_weights: Float[Tensor, "N K"]) -> Int[Tensor, " N"]:
     """Draw one candidate a row with the probability of its weight."""
     # The largest of Gumbel-perturbed weights: `torch.multinomial` reads its input back to check it.
     slots = (log_weights - exponential_like(log_weights).log()).argmax(dim=-1, keepdim=True)
     return candidate_ids.gather(-1, slots).squeeze(-1)
 
 
-def heaviest(candidate_ids: Int[Tensor, "N K"], log_weights: Float[Tensor, "N K"]) -> Int[Tensor, " N"]:
+def argmax_weight(candidate_ids: Int[Tensor, "N K"], log_weights: Float[Tensor, "N K"]) -> Int[Tensor, " N"]:
     """Candidate with the largest weight."""
     return candidate_ids.gather(-1, log_weights.argmax(dim=-1, keepdim=True)).squeeze(-1)
 

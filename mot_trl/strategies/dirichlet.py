@@ -8,9 +8,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.distributions import Gamma
 
-from mot_trl.mixture import Mixture
-from mot_trl.strategies.base import draw_visible, exponential_like, heaviest
-from mot_trl.strategies.support import check_support, in_support, likeliest, renormalise
+from mot_trl.strategies.base import argmax_weight, exponential_like, sample_visible
+from mot_trl.strategies.mixture import Mixture
+from mot_trl.strategies.support import check_support, in_support, renormalize, top_candidates
 
 SMALLEST_CONCENTRATION = 1e-3
 """Least concentration of a candidate; below it, a weight's logarithm would lose the digits that the score needs."""
@@ -21,25 +21,25 @@ class Dirichlet:
     """Weights `w ~ Dir(a)` on the `k` likeliest tokens, `a = max(concentration * q, 1e-3)` (MoT-G, arXiv 2509.21482).
 
     Scored by its density, as CoT2 does (arXiv 2505.23648); MoT-G draws it and scores a representative token. The
-    Fisher information about a candidate does not vanish with its share, so a candidate below `min_share` is left out:
+    Fisher information about a candidate does not vanish with its share, so a candidate below `min_prob` is left out:
     `polya_urn` is the same law at a finite resolution, whose score is quiet by itself.
 
     Attributes:
         concentration: Sum of the concentrations; the smaller, the closer to one token.
-        min_share: Share of the candidates' mass below which a candidate is left out.
+        min_prob: Share of the candidates' mass below which a candidate is left out.
         visible: `drawn` with the probability of its weight, or the `heaviest`.
     """
 
     k: int = 2
     concentration: float = 1.0
-    min_share: float = 0.15
+    min_prob: float = 0.15
     visible: Literal["drawn", "heaviest"] = "drawn"
 
     exact: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse what no support and no Dirichlet distribution allows."""
-        check_support(k=self.k, min_share=self.min_share)
+        check_support(k=self.k, min_prob=self.min_prob)
         if not 0 < self.concentration < float("inf"):
             raise ValueError(
                 f"`concentration` must be a number above 0 (published: 1 or 4), not {self.concentration}."
@@ -49,22 +49,22 @@ class Dirichlet:
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Draw weights for the likeliest tokens."""
-        candidate_ids, log_shares = likeliest(logps, k=self.k, min_share=self.min_share)
-        log_weights = draw_log_weights(self._each(log_shares), log_shares > -torch.inf)
-        pick = draw_visible if self.visible == "drawn" else heaviest
+        candidate_ids, log_q = top_candidates(logps, k=self.k, min_prob=self.min_prob)
+        log_weights = draw_log_weights(self._each(log_q), log_q > -torch.inf)
+        pick = sample_visible if self.visible == "drawn" else argmax_weight
         return Mixture(candidate_ids, log_weights, pick(candidate_ids, log_weights))
 
     def log_prob(self, candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
         """Log-density of the weights on the simplex of the candidates in use; 0 for a lone candidate."""
         used = in_support(mixture)
-        each = self._each(renormalise(candidate_logps, used))
+        each = self._each(renormalize(candidate_logps, used))
         total = each.masked_fill(~used, 0.0).sum(dim=-1)
         each = each.masked_fill(~used, 1.0)
         log_weights = mixture.log_weights.masked_fill(~used, 0.0)
         return total.lgamma() + ((each - 1) * log_weights - each.lgamma()).sum(dim=-1)
 
-    def _each(self, log_shares: Float[Tensor, "N K"]) -> Float[Tensor, "N K"]:
-        return (self.concentration * log_shares.exp()).clamp_min(SMALLEST_CONCENTRATION)
+    def _each(self, log_q: Float[Tensor, "N K"]) -> Float[Tensor, "N K"]:
+        return (self.concentration * log_q.exp()).clamp_min(SMALLEST_CONCENTRATION)
 
 
 def draw_log_weights(each: Float[Tensor, "N K"], used: Bool[Tensor, "N K"]) -> Float[Tensor, "N K"]:

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.mixture import WEIGHTLESS, Mixture
-from mot_trl.strategies.base import exponential_like, heaviest
-from mot_trl.strategies.support import check_support, in_support, likeliest, renormalise
+from mot_trl.strategies.base import argmax_weight, exponential_like
+from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT, Mixture
+from mot_trl.strategies.support import check_support, in_support, renormalize, top_candidates
 
 
 @dataclass(frozen=True)
@@ -28,21 +28,21 @@ class GumbelSoftmax:
     Attributes:
         temperature: Of the softmax, tau; the smaller, the closer to one token.
         min_ratio: Censors weights below this share of the heaviest; 0 is the published law.
-        min_share: Share of the candidates' mass below which a candidate is left out of the draw.
+        min_prob: Share of the candidates' mass below which a candidate is left out of the draw.
         nucleus: Mass of p that suffices; candidates beyond it are left out of the draw.
     """
 
     k: int = 5
     temperature: float = 0.5
     min_ratio: float = 0.1
-    min_share: float = 0.0
+    min_prob: float = 0.0
     nucleus: float = 1.0
 
     exact: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse what no support and no Concrete distribution allows."""
-        check_support(k=self.k, min_share=self.min_share, nucleus=self.nucleus)
+        check_support(k=self.k, min_prob=self.min_prob, nucleus=self.nucleus)
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"`temperature` must be a number above 0 (published: 0.1, 0.5), not {self.temperature}.")
         if self.min_ratio != 0 and not 1e-30 <= self.min_ratio < 1:
@@ -52,12 +52,12 @@ class GumbelSoftmax:
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Draw weights for the likeliest tokens."""
-        candidate_ids, log_shares = likeliest(logps, k=self.k, min_share=self.min_share, nucleus=self.nucleus)
-        scores = (log_shares - exponential_like(log_shares).log()) / self.temperature
+        candidate_ids, log_q = top_candidates(logps, k=self.k, min_prob=self.min_prob, nucleus=self.nucleus)
+        scores = (log_q - exponential_like(log_q).log()) / self.temperature
         censored = scores < scores.amax(dim=-1, keepdim=True) + self._log_min_ratio
         log_weights = scores.masked_fill(censored, -torch.inf).log_softmax(dim=-1)
-        log_weights = log_weights.masked_fill(censored & (log_shares > -torch.inf), WEIGHTLESS)
-        return Mixture(candidate_ids, log_weights, heaviest(candidate_ids, log_weights))
+        log_weights = log_weights.masked_fill(censored & (log_q > -torch.inf), LOG_ZERO_WEIGHT)
+        return Mixture(candidate_ids, log_weights, argmax_weight(candidate_ids, log_weights))
 
     def log_prob(self, candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
         """Log-density of the weights on the simplex of the candidates with weight; 0 for a lone candidate.
@@ -69,14 +69,14 @@ class GumbelSoftmax:
         over all.
         """
         used = in_support(mixture)
-        weighted = used & (mixture.log_weights > WEIGHTLESS / 2) if self.min_ratio > 0 else used
-        log_shares = renormalise(candidate_logps, used)
+        weighted = used & (mixture.log_weights > LOG_ZERO_WEIGHT / 2) if self.min_ratio > 0 else used
+        log_q = renormalize(candidate_logps, used)
         count = weighted.sum(dim=-1)
         ceilings = mixture.log_weights.amax(dim=-1, keepdim=True) + self._log_min_ratio
         bounds = torch.where(weighted, mixture.log_weights, ceilings).masked_fill(~used, 0.0)
-        level = (log_shares - self.temperature * bounds).masked_fill(~used, -torch.inf).logsumexp(dim=-1)
+        level = (log_q - self.temperature * bounds).masked_fill(~used, -torch.inf).logsumexp(dim=-1)
         # At most two powers of one weight meet, so nothing here underflows, as w^-tau itself would.
-        each = (log_shares - (self.temperature + 1) * bounds).masked_fill(~weighted, 0.0).sum(dim=-1)
+        each = (log_q - (self.temperature + 1) * bounds).masked_fill(~weighted, 0.0).sum(dim=-1)
         return torch.lgamma(count.float()) + (count - 1) * math.log(self.temperature) + each - count * level
 
     @property

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.mixture import Mixture
-from mot_trl.strategies.base import draw_visible, visible_logp
-from mot_trl.strategies.support import check_support, likeliest
+from mot_trl.strategies.base import sample_visible, visible_logp
+from mot_trl.strategies.mixture import Mixture
+from mot_trl.strategies.support import check_support, top_candidates
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class MinP:
 
     k: int = 8
     min_p: float = 0.1
-    min_share: float = 0.0
+    min_prob: float = 0.0
 
     exact: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Refuse what no support allows."""
-        check_support(k=self.k, min_share=self.min_share)
+        check_support(k=self.k, min_prob=self.min_prob)
         if not 0 <= self.min_p <= 1:
             raise ValueError(
                 f"`min_p` is a ratio to the largest probability: give 0 (all `k`) to 1, not {self.min_p}."
@@ -35,10 +35,10 @@ class MinP:
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Take the tokens likely enough; the visible one is drawn with the probability of its weight."""
-        candidate_ids, log_shares = likeliest(logps, k=self.k, min_share=self.min_share)
-        ratios = (log_shares - log_shares[..., :1]).exp()
-        log_weights = log_shares.masked_fill(ratios < self.min_p, -torch.inf).log_softmax(dim=-1)
-        return Mixture(candidate_ids, log_weights, draw_visible(candidate_ids, log_weights))
+        candidate_ids, log_q = top_candidates(logps, k=self.k, min_prob=self.min_prob)
+        ratios = (log_q - log_q[..., :1]).exp()
+        log_weights = log_q.masked_fill(ratios < self.min_p, -torch.inf).log_softmax(dim=-1)
+        return Mixture(candidate_ids, log_weights, sample_visible(candidate_ids, log_weights))
 
     def log_prob(self, candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
         """Log-probability of the visible token."""

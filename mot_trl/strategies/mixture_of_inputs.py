@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.mixture import Mixture
 from mot_trl.strategies.base import exponential_like, visible_logp
+from mot_trl.strategies.mixture import Mixture
 from mot_trl.strategies.support import check_support
 
 
@@ -19,7 +19,7 @@ class MixtureOfInputs:
 
     With H the entropy of p over its maximum, log V, and x the token drawn, the weights are
     `(H q_i + (1 + beta - H) 1[i = x]) / (1 + beta)`. The candidates are the `k` likeliest tokens, the last replaced by
-    x where x is not among them, and q is p renormalised on them; the paper mixes all tokens, its code 20. The
+    x where x is not among them, and q is p renormalized on them; the paper mixes all tokens, its code 20. The
     embedding depends on p beside x, unscored.
     """
 

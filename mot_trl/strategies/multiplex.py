@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mot_trl.mixture import WEIGHTLESS, Mixture
+from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT, Mixture
 from mot_trl.strategies.support import check_support, in_support
 
 
@@ -19,21 +19,21 @@ class Multiplex:
 
     Attributes:
         k: How many tokens are drawn.
-        weights: `uniform`, each draw 1/k; or p `renormalised` on the set of tokens drawn, however often each was.
+        weights: `uniform`, each draw 1/k; or p `renormalized` on the set of tokens drawn, however often each was.
             Then the embedding depends on p as well, unscored.
         aggregate: `joint`, the probability of all draws; or the `mean` of their log-probabilities, CoT2-MTS's
             (arXiv 2505.23648), whose ratio moves as one token's does and whose gradient is 1/k of the unbiased one.
     """
 
     k: int = 3
-    weights: Literal["renormalised", "uniform"] = "uniform"
+    weights: Literal["renormalized", "uniform"] = "uniform"
     aggregate: Literal["joint", "mean"] = "joint"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""
         check_support(k=self.k)
-        if self.weights not in ("renormalised", "uniform"):
-            raise ValueError(f'`weights` must be "renormalised" or "uniform", not {self.weights!r}.')
+        if self.weights not in ("renormalized", "uniform"):
+            raise ValueError(f'`weights` must be "renormalized" or "uniform", not {self.weights!r}.')
         if self.aggregate not in ("joint", "mean"):
             raise ValueError(f'`aggregate` must be "joint" or "mean", not {self.aggregate!r}.')
 
@@ -49,7 +49,7 @@ class Multiplex:
         same, repeats = _repeats(candidate_ids)
         shares = same.sum(dim=-1) / self.k if self.weights == "uniform" else probs.gather(-1, candidate_ids)
         log_weights = shares.log().masked_fill(repeats, -torch.inf).log_softmax(dim=-1)
-        return Mixture(candidate_ids, log_weights.masked_fill(repeats, WEIGHTLESS), candidate_ids[..., 0])
+        return Mixture(candidate_ids, log_weights.masked_fill(repeats, LOG_ZERO_WEIGHT), candidate_ids[..., 0])
 
     def log_prob(self, candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
         """Log-probability of the draws, or the mean of each one's."""

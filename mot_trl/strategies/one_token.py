@@ -7,44 +7,44 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.mixture import WEIGHTLESS, Mixture
-from mot_trl.strategies.base import draw_visible, visible_logp
-from mot_trl.strategies.support import check_support, in_support, likeliest, renormalise
+from mot_trl.strategies.base import sample_visible, visible_logp
+from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT, Mixture
+from mot_trl.strategies.support import check_support, in_support, renormalize, top_candidates
 
 
 @dataclass(frozen=True)
 class OneToken:
     """One draw, with all the weight: ordinary GRPO.
 
-    Without options the draw is from p. With `k` it is from q, p renormalised on the support that the mixtures with the
-    same `k`, `min_share` and `nucleus` have, and is scored by log q: much of what looks like a gain of mixing is this
+    Without options the draw is from p. With `k` it is from q, p renormalized on the support that the mixtures with the
+    same `k`, `min_prob` and `nucleus` have, and is scored by log q: much of what looks like a gain of mixing is this
     truncation, so it is the fair control of every mixture.
     """
 
     k: int | None = None
-    min_share: float = 0.0
+    min_prob: float = 0.0
     nucleus: float = 1.0
 
     exact: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse a limit without candidates, and what no support allows."""
-        if self.k is None and self.min_share != 0:
-            raise ValueError("`min_share` is a share of `k` candidates: give one_token a `k` too, or leave it out.")
+        if self.k is None and self.min_prob != 0:
+            raise ValueError("`min_prob` is a share of `k` candidates: give one_token a `k` too, or leave it out.")
         if self.k is None and self.nucleus != 1:
             raise ValueError("`nucleus` picks among `k` candidates: give one_token a `k` too, or leave it out.")
         if self.k is not None:
-            check_support(k=self.k, min_share=self.min_share, nucleus=self.nucleus)
+            check_support(k=self.k, min_prob=self.min_prob, nucleus=self.nucleus)
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Draw one token a row; without `k`, as transformers' `generate` does and with its random numbers."""
         if self.k is None:
             token_ids = torch.multinomial(logps.float().exp(), 1)
             return Mixture(token_ids, torch.zeros_like(token_ids, dtype=torch.float32), token_ids.squeeze(-1))
-        candidate_ids, log_shares = likeliest(logps, k=self.k, min_share=self.min_share, nucleus=self.nucleus)
-        visible_ids = draw_visible(candidate_ids, log_shares)
+        candidate_ids, log_q = top_candidates(logps, k=self.k, min_prob=self.min_prob, nucleus=self.nucleus)
+        visible_ids = sample_visible(candidate_ids, log_q)
         # The other candidates are recorded without weight: `log_prob` needs the support that the token was drawn from.
-        others = log_shares.masked_fill(log_shares > -torch.inf, WEIGHTLESS)
+        others = log_q.masked_fill(log_q > -torch.inf, LOG_ZERO_WEIGHT)
         log_weights = others.masked_fill(candidate_ids == visible_ids.unsqueeze(-1), 0.0)
         return Mixture(candidate_ids, log_weights, visible_ids)
 
@@ -52,4 +52,4 @@ class OneToken:
         """Log-probability of the token, under p or, with `k`, under q."""
         if self.k is None:
             return visible_logp(candidate_logps, mixture)
-        return visible_logp(renormalise(candidate_logps, in_support(mixture)), mixture)
+        return visible_logp(renormalize(candidate_logps, in_support(mixture)), mixture)

@@ -1,4 +1,4 @@
-"""Which tokens a mixture may hold: the likeliest ones, and p renormalised on them."""
+"""Which tokens a mixture may hold: the likeliest ones, and p renormalized on them."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mot_trl.mixture import Mixture
+from mot_trl.strategies.mixture import Mixture
 
 
 class Support(NamedTuple):
@@ -14,20 +14,20 @@ class Support(NamedTuple):
 
     Attributes:
         candidate_ids: The likeliest tokens, likeliest first.
-        log_shares: Logarithm of p renormalised on the support (q), float32; `-inf` outside of it.
+        log_q: Logarithm of p renormalized on the support (q), float32; `-inf` outside of it.
     """
 
     candidate_ids: Int[Tensor, "N K"]
-    log_shares: Float[Tensor, "N K"]
+    log_q: Float[Tensor, "N K"]
 
 
-def likeliest(logps: Float[Tensor, "N V"], *, k: int, min_share: float = 0.0, nucleus: float = 1.0) -> Support:
+def top_candidates(logps: Float[Tensor, "N V"], *, k: int, min_prob: float = 0.0, nucleus: float = 1.0) -> Support:
     """Take the `k` likeliest tokens of each row (all, if there are fewer), less those that a floor leaves out.
 
     Args:
         logps: Log-probabilities; `-inf` marks a token that must not be drawn.
         k: Most candidates a row.
-        min_share: Leaves out candidates whose share of the candidates' mass is smaller. The likeliest always stays.
+        min_prob: Leaves out candidates whose share of the candidates' mass is smaller. The likeliest always stays.
         nucleus: Leaves out candidates that are not needed to reach this mass of the whole distribution.
     """
     candidate_logps, candidate_ids = logps.topk(min(k, logps.shape[-1]), dim=-1)
@@ -35,12 +35,12 @@ def likeliest(logps: Float[Tensor, "N V"], *, k: int, min_share: float = 0.0, nu
     if nucleus < 1:
         probs = candidate_logps.exp()
         candidate_logps = candidate_logps.masked_fill(probs.cumsum(dim=-1) - probs >= nucleus, -torch.inf)
-    log_shares = candidate_logps.log_softmax(dim=-1)
-    if min_share > 0:
-        small = log_shares.exp() < min_share
+    log_q = candidate_logps.log_softmax(dim=-1)
+    if min_prob > 0:
+        small = log_q.exp() < min_prob
         small[..., 0] = False
-        log_shares = log_shares.masked_fill(small, -torch.inf).log_softmax(dim=-1)
-    return Support(candidate_ids, log_shares)
+        log_q = log_q.masked_fill(small, -torch.inf).log_softmax(dim=-1)
+    return Support(candidate_ids, log_q)
 
 
 def in_support(mixture: Mixture) -> Bool[Tensor, "N K"]:
@@ -48,13 +48,13 @@ def in_support(mixture: Mixture) -> Bool[Tensor, "N K"]:
     return mixture.log_weights > -torch.inf
 
 
-def renormalise(candidate_logps: Float[Tensor, "N K"], used: Bool[Tensor, "N K"]) -> Float[Tensor, "N K"]:
-    """Logarithm of p renormalised on the `used` slots, float32; 0, without gradient, in the others."""
-    log_shares = candidate_logps.float().masked_fill(~used, -torch.inf).log_softmax(dim=-1)
-    return log_shares.masked_fill(~used, 0.0)
+def renormalize(candidate_logps: Float[Tensor, "N K"], used: Bool[Tensor, "N K"]) -> Float[Tensor, "N K"]:
+    """Logarithm of p renormalized on the `used` slots, float32; 0, without gradient, in the others."""
+    log_q = candidate_logps.float().masked_fill(~used, -torch.inf).log_softmax(dim=-1)
+    return log_q.masked_fill(~used, 0.0)
 
 
-def check_support(*, k: int, min_share: float = 0.0, nucleus: float = 1.0) -> None:
+def check_support(*, k: int, min_prob: float = 0.0, nucleus: float = 1.0) -> None:
     """Refuse options of a support that leave nothing or mean nothing.
 
     Raises:
@@ -62,9 +62,9 @@ def check_support(*, k: int, min_share: float = 0.0, nucleus: float = 1.0) -> No
     """
     if k < 1:
         raise ValueError(f"`k` is how many candidates a mixture has, so it must be at least 1, not {k}.")
-    if not 0 <= min_share < 1:
+    if not 0 <= min_prob < 1:
         raise ValueError(
-            f"`min_share` is a share of the candidates' mass: give 0 (no floor) to below 1, not {min_share}."
+            f"`min_prob` is a share of the candidates' mass: give 0 (no floor) to below 1, not {min_prob}."
         )
     if not 0 < nucleus <= 1:
         raise ValueError(f"`nucleus` is a probability mass: give above 0 to 1 (no limit), not {nucleus}.")

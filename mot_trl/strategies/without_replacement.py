@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from mot_trl.mixture import Mixture
 from mot_trl.strategies.base import exponential_like
+from mot_trl.strategies.mixture import Mixture
 from mot_trl.strategies.support import check_support, in_support
 
 
@@ -18,24 +18,24 @@ class WithoutReplacement:
     """Mixture of `k` tokens drawn from p without replacement, the first of them visible (MoT-G's "different tokens").
 
     Scored by the Plackett-Luce probability of the ordered draw; MoT-G (arXiv 2509.21482) scores it by the sum of
-    q log p, which is no density of it. With `renormalised` weights the embedding depends on p as well, unscored.
+    q log p, which is no density of it. With `renormalized` weights the embedding depends on p as well, unscored.
 
     Attributes:
         k: How many tokens are drawn, or all that have probability.
-        weights: `uniform`, or p `renormalised` on the tokens drawn.
+        weights: `uniform`, or p `renormalized` on the tokens drawn.
         min_rest: Drawing ends when the tokens left have less probability than this. The next draw's probability is a
             ratio to it, and 1 - p has no digits left in float32 much below 1e-5.
     """
 
     k: int = 2
-    weights: Literal["renormalised", "uniform"] = "uniform"
+    weights: Literal["renormalized", "uniform"] = "uniform"
     min_rest: float = 1e-4
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""
         check_support(k=self.k)
-        if self.weights not in ("renormalised", "uniform"):
-            raise ValueError(f'`weights` must be "renormalised" or "uniform", not {self.weights!r}.')
+        if self.weights not in ("renormalized", "uniform"):
+            raise ValueError(f'`weights` must be "renormalized" or "uniform", not {self.weights!r}.')
         if not 1e-5 <= self.min_rest < 1:
             raise ValueError(
                 f"`min_rest` is a probability from 1e-5, float32's resolution, to 1, not {self.min_rest}."

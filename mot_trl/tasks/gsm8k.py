@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mot_trl.grading.maths import MathReward
-from mot_trl.tasks.formats import integer_answer, soft_format, strict_format, tag_count
-from mot_trl.tasks.source import read_rows
+from mot_trl.rewards.format import integer_answer, soft_format, strict_format, tag_count
+from mot_trl.rewards.math.equivalence import MathReward
+from mot_trl.tasks.loading import read_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset

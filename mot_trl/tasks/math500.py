@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mot_trl.grading.verifier import require_math_verify
-from mot_trl.tasks import maths
-from mot_trl.tasks.formats import integer_answer, soft_format, strict_format, tag_count
-from mot_trl.tasks.maths import INSTRUCTION, correct_answer
+from mot_trl.rewards.format import integer_answer, soft_format, strict_format, tag_count
+from mot_trl.rewards.math.math_verify import require_math_verify
+from mot_trl.tasks import math as maths
+from mot_trl.tasks.math import INSTRUCTION, correct_answer
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -15,8 +15,8 @@ import builtins
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mot_trl.tasks.programs import COLUMNS, compiles, has_code_block, runs, tests_fraction, tests_pass
-from mot_trl.tasks.source import read_rows
+from mot_trl.rewards.code import COLUMNS, compiles, has_code_block, runs, tests_fraction, tests_pass
+from mot_trl.tasks.loading import read_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -4,35 +4,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mot_trl.traces.analysis import along_thinking, disagreements, over_training, pairs, positions
-    from mot_trl.traces.files import load_traces
     from mot_trl.traces.page import write_page
     from mot_trl.traces.replay import Replay, to_replay
+    from mot_trl.traces.storage import load_traces
+    from mot_trl.traces.token_selection import along_thinking, disagreements, over_training, pairs, positions
 
 # Loaded when first asked for: training needs neither the page nor pandas.
 _HOMES = {
     "Replay": "replay",
-    "along_thinking": "analysis",
-    "disagreements": "analysis",
-    "load_traces": "files",
-    "over_training": "analysis",
-    "pairs": "analysis",
-    "positions": "analysis",
+    "along_thinking": "token_selection",
+    "disagreements": "token_selection",
+    "load_traces": "storage",
+    "over_training": "token_selection",
+    "pairs": "token_selection",
+    "positions": "token_selection",
     "to_replay": "replay",
     "write_page": "page",
 }
 
-__all__ = [
-    "Replay",
-    "along_thinking",
-    "disagreements",
-    "load_traces",
-    "over_training",
-    "pairs",
-    "positions",
-    "to_replay",
-    "write_page",
-]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

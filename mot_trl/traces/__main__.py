@@ -1,4 +1,4 @@
-"""`python -m mot_trl.traces RUN_DIR`: write the HTML page of a run's traces, and name it."""
+"""`mot-trl traces RUN_DIR`: write the HTML page of a run's traces, and name it."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from mot_trl.traces.page import write_page
 
 def main(arguments: list[str] | None = None) -> int:
     """Read the command line, write the page and, if asked to, the tables and plots."""
-    parser = argparse.ArgumentParser(prog="python -m mot_trl.traces", description="Show what a run's model mixed.")
+    parser = argparse.ArgumentParser(prog="mot-trl traces", description="Show what a run's model mixed.")
     parser.add_argument("run_dir", type=Path, help="the run's output_dir")
     parser.add_argument("--output", type=Path, help="file to write (default RUN_DIR/traces.html)")
     parser.add_argument("--tables", action="store_true", help="also write tables (CSV) and plots of token selection")
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     if left_out:
         print(f"{left_out} completions were left out, evenly over the steps, to keep the page within 10 MB.")
     if options.tables:
-        from mot_trl.traces.plots import write_figure, write_tables
+        from mot_trl.traces.token_selection_plots import write_figure, write_tables
 
         print(*write_tables(options.run_dir), sep="\n")
         try:

@@ -12,10 +12,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerState
 from transformers.utils import logging
 
-from mot_trl.phases import BudgetRule, ColdStopRule, Phases, Rule, TextRule
-from mot_trl.rollout import Rollout
+from mot_trl.generation.phases import BudgetRule, ColdStopRule, Phases, Rule, TextRule
+from mot_trl.modeling.rollout import Rollout
 from mot_trl.strategies import Strategy
-from mot_trl.traces.files import FOLDER, set_aside, write_trace
+from mot_trl.traces.storage import FOLDER, set_aside, write_trace
 from mot_trl.traces.table import Sampled, to_table
 
 logger = logging.get_logger(__name__)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mot_trl.traces.files import load_traces, read_metadata, trace_files
+from mot_trl.traces.storage import load_traces, read_metadata, trace_files
 
 MAX_BYTES = 10_000_000
 MAX_CANDIDATES = 16

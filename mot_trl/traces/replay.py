@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mot_trl.rollout import Rollout
+from mot_trl.modeling.rollout import Rollout
 
 
 class Replay(NamedTuple):
@@ -41,11 +41,11 @@ def to_replay(traces: pa.Table, *, pad_token_id: int = 0) -> Replay:
         raise ValueError("The table has no row; filter less.")
     prompt_length = max(len(row["prompt_ids"]) for row in rows)
     length = max(len(row["completion_ids"]) for row in rows)
-    slots = max((len(ids) for row in rows for ids in row["candidate_ids"]), default=1) or 1
+    num_candidates = max((len(ids) for row in rows for ids in row["candidate_ids"]), default=1) or 1
     prompt_ids = torch.full((len(rows), prompt_length), pad_token_id)
     completion_ids = torch.full((len(rows), length), pad_token_id)
     prompt_mask, completion_mask = torch.zeros_like(prompt_ids), torch.zeros_like(completion_ids)
-    rollout = Rollout.empty(len(rows), length, slots=slots, device="cpu")
+    rollout = Rollout.empty(len(rows), length, num_candidates=num_candidates, device="cpu")
     for index, row in enumerate(rows):
         begin, end = prompt_length - len(row["prompt_ids"]), len(row["completion_ids"])
         prompt_ids[index, begin:] = torch.tensor(row["prompt_ids"])

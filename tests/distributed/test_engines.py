@@ -17,7 +17,7 @@ from scenarios import SCENARIOS, save_models
 from transformers import AutoModelForCausalLM
 
 from mot_trl.traces import load_traces
-from mot_trl.traces.files import trace_files
+from mot_trl.traces.storage import trace_files
 
 Trained = Callable[[str], Path]
 

@@ -12,19 +12,20 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.utils import add_fused_lm_head
 
-from mot_trl import MoTGRPOConfig, MoTGRPOTrainer, decoding
-from mot_trl.embedding import mixing
-from mot_trl.generation import MixtureDecoder
-from mot_trl.logps import add_candidate_head
-from mot_trl.phases import BudgetRule, Phases
-from mot_trl.rollout import Rollout
+from mot_trl import MoTGRPOConfig, MoTGRPOTrainer
+from mot_trl.generation import decoding_loop as decoding
+from mot_trl.generation.decoder import MixtureDecoder
+from mot_trl.generation.phases import BudgetRule, Phases
+from mot_trl.modeling.candidate_head import add_candidate_head
+from mot_trl.modeling.embedding import override_embeddings
+from mot_trl.modeling.rollout import Rollout
 from mot_trl.strategies import build_strategy
-from mot_trl.strategies.score import score
+from mot_trl.strategies.surrogate import score
 
 TOLERANCE = 1e-5
 TEMPERATURE = 0.7
 # A low floor, so that the surest of the tiny models mix, too.
-STRATEGY = build_strategy("dirichlet", k=3, min_share=0.03)
+STRATEGY = build_strategy("dirichlet", k=3, min_prob=0.03)
 # With forced tokens and an answer behind the thoughts.
 PHASES = Phases(rules=(BudgetRule(6),), closing_ids=(3, 4))
 NEW_TOKENS = 12
@@ -132,17 +133,17 @@ def takes_fast_path(model: PreTrainedModel, vocabulary: int) -> bool:
     """Whether rollouts expand and drop rows of the family's cache."""
     ids, mask = prompts(vocabulary)
     answers: list[bool] = []
-    make_growing = decoding.make_growing
+    preallocate = decoding.preallocate
 
     def asked(cache: Any) -> bool:
-        answers.append(make_growing(cache))
+        answers.append(preallocate(cache))
         return answers[-1]
 
-    decoding.make_growing = asked
+    decoding.preallocate = asked
     try:
         decode(model, ids, mask, max_new_tokens=1)
     finally:
-        decoding.make_growing = make_growing
+        decoding.preallocate = preallocate
     return answers == [True]
 
 
@@ -189,7 +190,7 @@ def gap_to_full_logits(model: PreTrainedModel, batch: Batch, **extra: Any) -> tu
 def full_candidate_logps(model: PreTrainedModel, batch: Batch, **extra: Any) -> Tensor:
     """The recorded candidates' log-probabilities, out of a softmax over the model's own logits."""
     start = batch.prompt_ids.size(1) - 1
-    with mixing(model) as feed:
+    with override_embeddings(model) as feed:
         feed.columns = batch.rollout.columns
         logits = model(**batch.inputs, **extra).logits[:, start:-1]
     logps = (logits.float() / TEMPERATURE).log_softmax(dim=-1)

@@ -21,7 +21,7 @@ from family_laws import (
 from family_table import FAMILIES, NO_ROUTER_LOSS, PLAIN, QUICK, REFUSED, SIZES, build
 from transformers import PreTrainedModel
 
-from mot_trl import shared_cache
+from mot_trl.modeling import shared_kv_cache as shared_cache
 
 VOCABULARY = SIZES["vocab_size"]
 

@@ -7,8 +7,9 @@ import torch
 from conftest import make_model, make_tokenizer, shared
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from mot_trl.generation import generate
-from mot_trl.phases import Phases, build_phases
+from mot_trl.generation.config import build_phases
+from mot_trl.generation.generate import generate
+from mot_trl.generation.phases import Phases
 
 CHAT = [{"role": "user", "content": "How many?"}]
 # DeepSeek-R1's distills open the thinking in the prompt, and drop that of earlier turns.

@@ -11,8 +11,8 @@ from family_laws import share_of_weights_moved
 from transformers import Gemma3ImageProcessorPil, Gemma3Processor
 from vision_table import build
 
-from mot_trl import training
-from mot_trl.tasks import counting
+from mot_trl.tasks import shape_counting as counting
+from mot_trl.trainer import script_utils
 
 pytest.importorskip("PIL")
 
@@ -67,7 +67,7 @@ def test_the_recipe_trains_a_tiny_model_a_few_steps(tmp_path: Path, monkeypatch:
     ]
     monkeypatch.setattr(sys, "argv", ["vlm_counting", *flags])
 
-    recipe["main"](*training.parse(recipe["DEFAULTS"]))
+    recipe["main"](*script_utils.parse(recipe["DEFAULTS"]))
 
     state = json.loads(next((tmp_path / "run").glob("checkpoint-3/trainer_state.json")).read_text())
     assert state["global_step"] == 3

@@ -31,7 +31,7 @@ def train(folder: Path, attention: str, *, resume: str | None = None) -> tuple[M
         str(folder / "run"),
         strategy="dirichlet",
         mixture_k=3,
-        strategy_kwargs={"min_share": 0.01},
+        strategy_kwargs={"min_prob": 0.01},
         per_device_train_batch_size=GROUP,
         num_generations=GROUP,
         max_completion_length=16,

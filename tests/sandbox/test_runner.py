@@ -14,7 +14,7 @@ import hostile_suite
 import pytest
 
 from mot_trl.sandbox import Job, ProgramRunner, Score
-from mot_trl.sandbox.confinement import ALL
+from mot_trl.sandbox.config import ALL
 
 ADD = "def add(a, b):\n    return a + b\n"
 ADD_TESTS = ("assert add(1, 2) == 3", "assert add('x', 'y') == 'xy'")

@@ -4,7 +4,8 @@ import struct
 
 import pytest
 
-from mot_trl.sandbox import kernel, seccomp
+from mot_trl.sandbox import seccomp
+from mot_trl.sandbox import syscalls as kernel
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7, "i386": 0x40000003}
 ALLOW, ERRNO, KILL = 0x7FFF0000, 0x00050000, 0x80000000

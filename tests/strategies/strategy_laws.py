@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import torch
 from torch import Tensor
 
-from mot_trl.mixture import Mixture
-from mot_trl.presets import PRESETS
 from mot_trl.strategies import STRATEGIES, Strategy, build_strategy
+from mot_trl.strategies.mixture import Mixture
+from mot_trl.strategies.presets import PRESETS
 from mot_trl.strategies.support import in_support
 
 # No candidate is near a support's edge, where a density has no derivative.

@@ -5,16 +5,16 @@ import torch
 from strategy_laws import LOGITS, variants
 
 from mot_trl.strategies import Strategy, build_strategy
-from mot_trl.strategies.score import MixtureScore, score
+from mot_trl.strategies.surrogate import LogProbType, score
 
 BEST = 1  # The second likeliest token, so that merely sharpening p does not find it.
 EXACT = {name: s for name, s in variants().items() if s.exact and not (name.endswith("1]") and s.k == 1)}
 
-UNCUT: dict[str, dict[str, float]] = {"dirichlet": {"min_share": 0.0}, "gumbel_softmax": {"min_ratio": 0.0}}
+UNCUT: dict[str, dict[str, float]] = {"dirichlet": {"min_prob": 0.0}, "gumbel_softmax": {"min_ratio": 0.0}}
 
 
 def train(
-    strategy: Strategy, *, how: MixtureScore = "density", baseline: bool = True, steps: int = 150
+    strategy: Strategy, *, how: LogProbType = "density", baseline: bool = True, steps: int = 150
 ) -> torch.Tensor:
     """Token probabilities after REINFORCE with the best token's weight as reward, 256 draws a step."""
     torch.manual_seed(0)

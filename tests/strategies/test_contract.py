@@ -12,10 +12,10 @@ from strategy_laws import (
     variants,
 )
 
-from mot_trl.mixture import is_mixed
 from mot_trl.strategies import Strategy
-from mot_trl.strategies.score import score
+from mot_trl.strategies.mixture import is_mixed
 from mot_trl.strategies.support import in_support
+from mot_trl.strategies.surrogate import score
 
 VARIANTS = variants()
 EXACT = {name: strategy for name, strategy in VARIANTS.items() if strategy.exact}

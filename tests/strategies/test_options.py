@@ -9,9 +9,9 @@ from mot_trl.strategies import STRATEGIES, BlendingStrategy, build_strategy
     ("name", "option", "value"),
     [
         *[(name, "k", 0) for name in STRATEGIES],
-        ("top_k", "min_share", 1.0),
-        ("top_k", "min_share", -0.1),
-        ("one_token", "min_share", 0.15),
+        ("top_k", "min_prob", 1.0),
+        ("top_k", "min_prob", -0.1),
+        ("one_token", "min_prob", 0.15),
         ("one_token", "nucleus", 0.9),
         ("nucleus", "nucleus", 0.0),
         ("nucleus", "nucleus", 1.5),
@@ -37,7 +37,7 @@ def test_an_option_out_of_range_is_refused_by_name(name: str, option: str, value
 
 
 def test_an_unknown_option_is_refused_with_those_that_exist():
-    with pytest.raises(ValueError, match=r"'top_k' has no option tau; it takes \['k', 'min_share'\]"):
+    with pytest.raises(ValueError, match=r"'top_k' has no option tau; it takes \['k', 'min_prob'\]"):
         build_strategy("top_k", tau=1.0)
 
 

@@ -8,9 +8,9 @@ import torch
 from strategy_laws import LOGITS
 from torch.distributions import Dirichlet, RelaxedOneHotCategorical
 
-from mot_trl.mixture import WEIGHTLESS, Mixture, is_mixed
 from mot_trl.strategies import BlendingStrategy, build_strategy
-from mot_trl.strategies.score import score
+from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT, Mixture, is_mixed
+from mot_trl.strategies.surrogate import score
 
 LOGPS = LOGITS.log_softmax(dim=-1).expand(500, -1)
 
@@ -23,7 +23,7 @@ def draw(name: str, **options) -> tuple[Mixture, torch.Tensor]:
     return mixture, strategy.log_prob(LOGPS.gather(-1, mixture.candidate_ids), mixture)
 
 
-def test_top_k_weights_are_p_renormalised_on_the_likeliest():
+def test_top_k_weights_are_p_renormalized_on_the_likeliest():
     mixture, log_probs = draw("top_k", k=3)
 
     assert (mixture.candidate_ids == torch.tensor([0, 1, 2])).all()
@@ -38,8 +38,8 @@ def test_top_k_weights_are_p_renormalised_on_the_likeliest():
         ("nucleus", {"k": 6, "nucleus": 0.4}, 1),
         ("nucleus", {"k": 2, "nucleus": 0.9}, 2),
         ("min_p", {"k": 6, "min_p": 0.15}, 4),
-        ("top_k", {"k": 3, "min_share": 0.25}, 2),
-        ("top_k", {"k": 2, "min_share": 0.9}, 1),
+        ("top_k", {"k": 3, "min_prob": 0.25}, 2),
+        ("top_k", {"k": 2, "min_prob": 0.9}, 1),
     ],
 )
 def test_candidates_outside_of_the_rule_are_unused(name: str, options: dict[str, float], used: int):
@@ -50,16 +50,16 @@ def test_candidates_outside_of_the_rule_are_unused(name: str, options: dict[str,
 
 
 def test_a_truncated_token_is_scored_by_its_share_and_records_its_support():
-    mixture, log_probs = draw("one_token", k=4, min_share=0.1)
+    mixture, log_probs = draw("one_token", k=4, min_prob=0.1)
 
     assert not is_mixed(mixture.log_weights).any()
     assert (mixture.log_weights[:, 3] == -torch.inf).all()
-    assert set(mixture.log_weights[:, :3].unique().tolist()) == {WEIGHTLESS, 0.0}
+    assert set(mixture.log_weights[:, :3].unique().tolist()) == {LOG_ZERO_WEIGHT, 0.0}
     torch.testing.assert_close(log_probs, LOGITS[:3].log_softmax(dim=-1)[mixture.visible_ids])
 
 
 def test_dirichlet_density_is_torch_s():
-    mixture, log_probs = draw("dirichlet", k=3, concentration=4.0, min_share=0.0)
+    mixture, log_probs = draw("dirichlet", k=3, concentration=4.0, min_prob=0.0)
 
     expected = Dirichlet(4 * LOGITS[:3].softmax(dim=-1), validate_args=False).log_prob(mixture.log_weights.exp())
     torch.testing.assert_close(log_probs, expected, rtol=1e-4, atol=1e-3)
@@ -89,7 +89,7 @@ def test_gumbel_weights_below_the_ratio_are_censored_and_the_others_are_not():
 
     ratios = (mixture.log_weights - mixture.log_weights.amax(dim=-1, keepdim=True)).exp()
     assert ((ratios == 0) | (ratios >= 0.2 - 1e-6)).all()
-    assert (mixture.log_weights[ratios == 0] == WEIGHTLESS).all()
+    assert (mixture.log_weights[ratios == 0] == LOG_ZERO_WEIGHT).all()
 
 
 def test_an_urn_of_resolution_1_is_a_truncated_token():
@@ -102,7 +102,7 @@ def test_an_urn_of_resolution_1_is_a_truncated_token():
 def test_urn_probabilities_sum_to_1_over_all_counts():
     strategy = build_strategy("polya_urn", k=3, concentration=2.5, resolution=4)
     counts = torch.tensor([c for c in itertools.product(range(5), repeat=3) if sum(c) == 4])
-    log_weights = (counts / 4).log().clamp_min(WEIGHTLESS)
+    log_weights = (counts / 4).log().clamp_min(LOG_ZERO_WEIGHT)
     record = Mixture(torch.arange(3).expand(len(counts), -1), log_weights, counts.argmax(dim=-1))
 
     log_probs = strategy.log_prob(LOGPS[: len(counts), :3], record)
@@ -152,7 +152,7 @@ def test_a_token_drawn_twice_has_its_weight_once_and_counts_twice():
 
 
 def test_multiplex_weights_are_p_on_the_set_of_tokens_drawn():
-    mixture, _ = draw("multiplex", k=3, weights="renormalised")
+    mixture, _ = draw("multiplex", k=3, weights="renormalized")
     weights = torch.zeros(500, 6).scatter_add(-1, mixture.candidate_ids, mixture.log_weights.exp())
 
     drawn = torch.zeros(500, 6).scatter(-1, mixture.candidate_ids, 1.0)

@@ -21,7 +21,7 @@ def score_variance(strategy: Strategy) -> float:
 
 @pytest.mark.parametrize("k", [2, 3, 5])
 def test_an_urn_is_quieter_than_the_dirichlet_distribution(k: int):
-    published = score_variance(build_strategy("dirichlet", k=k, min_share=0.0))
+    published = score_variance(build_strategy("dirichlet", k=k, min_prob=0.0))
 
     assert 0 < 3 * score_variance(build_strategy("polya_urn", k=k)) < published
 
@@ -35,4 +35,4 @@ def test_censored_gumbel_weights_are_quieter(k: int, temperature: float):
 
 
 def test_a_support_floor_leaves_nothing_random_where_p_is_peaked():
-    assert score_variance(build_strategy("dirichlet", k=3, min_share=0.15)) < 1e-9
+    assert score_variance(build_strategy("dirichlet", k=3, min_prob=0.15)) < 1e-9

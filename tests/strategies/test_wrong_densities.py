@@ -9,10 +9,10 @@ import torch
 from strategy_laws import atom_frequencies, gradient_bias, marginal_excess, score_mean, total_mass
 from torch import Tensor
 
-from mot_trl.mixture import Mixture
 from mot_trl.strategies import Strategy, build_strategy
-from mot_trl.strategies.score import score
-from mot_trl.strategies.support import in_support, renormalise
+from mot_trl.strategies.mixture import Mixture
+from mot_trl.strategies.support import in_support, renormalize
+from mot_trl.strategies.surrogate import score
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ def uncensored(strategy: Strategy, candidate_logps: Tensor, mixture: Mixture) ->
 def unnormalised(strategy: Strategy, candidate_logps: Tensor, mixture: Mixture) -> Tensor:
     """A Dirichlet density without the gamma functions of each concentration."""
     used = in_support(mixture)
-    each = (renormalise(candidate_logps, used).exp() * used).clamp_min(1e-3)
+    each = (renormalize(candidate_logps, used).exp() * used).clamp_min(1e-3)
     return ((each - 1) * mixture.log_weights.masked_fill(~used, 0.0)).sum(dim=-1)
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mot_trl.rewards import code as programs
 from mot_trl.sandbox import ProgramRunner
-from mot_trl.tasks import leetcode, programs
+from mot_trl.tasks import leetcode
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "leetcode"
 

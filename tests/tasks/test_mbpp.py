@@ -12,8 +12,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from mot_trl.rewards import code as programs
 from mot_trl.sandbox import Job, ProgramRunner
-from mot_trl.tasks import mbpp, programs
+from mot_trl.tasks import mbpp
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT / ".." / "shared" / "data"

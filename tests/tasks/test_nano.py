@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from mot_trl.tasks import nano
-from mot_trl.tasks.nano import TASKS, correct_answer, load, questions
+from mot_trl.tasks.nano.puzzles import TASKS, correct_answer, load, questions
 
 ROWS = 60
 
@@ -112,7 +112,7 @@ def test_only_families_of_reasoning_gym_need_it() -> None:
     program = """
 import sys
 sys.modules["reasoning_gym"] = None
-from mot_trl.tasks.nano import load
+from mot_trl.tasks.nano.puzzles import load
 assert len(load(["reach", "signed"], size=4)) == 4
 """
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -10,8 +10,8 @@ import pytest
 
 from mot_trl.sandbox import codec
 from mot_trl.tasks import reasoning_gym
-from mot_trl.tasks.reasoning_gym import Part, load, split_of, stream
-from mot_trl.tasks.reasoning_gym_items import Generator
+from mot_trl.tasks.reasoning_gym.dataset import Part, load, split_of, stream
+from mot_trl.tasks.reasoning_gym.generator import Generator
 
 
 def take(rows, count):
@@ -58,7 +58,7 @@ def test_a_data_set_with_too_few_questions_is_refused():
 
 _DIGEST = """
 import hashlib, sys
-from mot_trl.tasks.reasoning_gym import load
+from mot_trl.tasks.reasoning_gym.dataset import load
 for task in sys.argv[1:]:
     print(task, hashlib.sha256(repr(load(task, size=3).to_list()).encode()).hexdigest())
 """

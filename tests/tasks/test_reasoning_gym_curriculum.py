@@ -9,8 +9,8 @@ from trl import GRPOConfig
 from mot_trl.sandbox import codec
 from mot_trl.tasks import reasoning_gym
 from mot_trl.tasks.reasoning_gym import score, stream
-from mot_trl.tasks.reasoning_gym_callback import CurriculumCallback, rows_drawn, training_data
-from mot_trl.tasks.reasoning_gym_curriculum import Curriculum
+from mot_trl.tasks.reasoning_gym.callback import CurriculumCallback, rows_drawn, training_data
+from mot_trl.tasks.reasoning_gym.curriculum import Curriculum
 
 
 def read(curriculum, accuracies, task="gcd", start=1):

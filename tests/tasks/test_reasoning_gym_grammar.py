@@ -3,7 +3,7 @@ import time
 import pytest
 
 from benchmarks.reasoning_gym import HOSTILE, MARK
-from mot_trl.tasks.reasoning_gym_grammar import EXECUTED, is_admissible
+from mot_trl.tasks.reasoning_gym.answer_grammar import EXECUTED, is_admissible
 
 CODE = [name for name, answer in HOSTILE.items() if "import" in answer or "open(" in answer or "class" in answer]
 

@@ -5,13 +5,20 @@ from pathlib import Path
 import pytest
 
 from benchmarks.reasoning_gym import HOSTILE, MARK, gold_scores, hostile_scores
+from mot_trl.rewards.format import TAGS
 from mot_trl.sandbox import Result
 from mot_trl.tasks import reasoning_gym
-from mot_trl.tasks.formats import TAGS
-from mot_trl.tasks.reasoning_gym import ReasoningGymReward, ThinkingLength, accuracy, load, score, thinking_length
-from mot_trl.tasks.reasoning_gym_grammar import EXECUTED
-from mot_trl.tasks.reasoning_gym_rewards import _failure, _values
-from mot_trl.tasks.reasoning_gym_suites import TAMED
+from mot_trl.tasks.reasoning_gym import (
+    ReasoningGymReward,
+    ThinkingLength,
+    accuracy,
+    load,
+    score,
+    thinking_length,
+)
+from mot_trl.tasks.reasoning_gym.answer_grammar import EXECUTED
+from mot_trl.tasks.reasoning_gym.rewards import _failure, _values
+from mot_trl.tasks.reasoning_gym.suites import TAMED
 
 NO_GOLD = {"boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour"}
 TRAPS = ["acre", "boxnet", "coin_flip", "complex_arithmetic", "game_of_life_halting", "rearc"]

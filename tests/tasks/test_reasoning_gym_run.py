@@ -10,7 +10,7 @@ import pytest
 from conftest import make_model, make_tokenizer
 
 from mot_trl.tasks import reasoning_gym
-from mot_trl.tasks.reasoning_gym_curriculum import Curriculum
+from mot_trl.tasks.reasoning_gym.curriculum import Curriculum
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "reasoning_gym.py"
 TASKS = ["gcd", "chain_sum", "number_sequence"]

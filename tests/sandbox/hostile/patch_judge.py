@@ -1,7 +1,7 @@
 # attack: rewrite the judge
 import sys
 
-judge = sys.modules["mot_trl.sandbox.judge"]
+judge = sys.modules["mot_trl.sandbox.test_run"]
 judge.Judge._holds = lambda *_: True
 judge.Judge.result = lambda self: judge.Result("passed", (True, True, True))
 program = sys.modules["mot_trl.sandbox.program"]

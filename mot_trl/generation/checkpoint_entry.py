@@ -1,0 +1,62 @@
+"""The `generate` that a checkpoint carries: what transformers calls for `custom_generate="<the checkpoint>"`."""
+
+from functools import lru_cache
+from typing import Any
+
+from jaxtyping import Int
+from torch import Tensor
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.generation.streamers import BaseStreamer
+
+from mot_trl.generation.config import DecoderConfig
+
+EMBEDDED_CONFIG: dict[str, dict[str, Any]] = {"mixture": {}, "sampling": {}}
+"""Settings of the decoder and of sampling that a checkpoint's copy of this code was written with."""
+
+
+def generate(
+    model: PreTrainedModel,
+    *,
+    generation_config: GenerationConfig | None = None,
+    mixture: dict[str, Any] | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    streamer: BaseStreamer | None = None,
+    **kwargs: Any,
+) -> Int[Tensor, "B S"]:
+    """Generate with mixtures of tokens, as the model was trained to.
+
+    Args:
+        model: The checkpoint's model, or, if the checkpoint is an adapter, its base with the adapter.
+        generation_config: By default the model's.
+        mixture: Settings of the decoder to use instead of the checkpoint's, such as `{"strategy": "one_token"}`.
+        tokenizer: The model's; by default the one beside its weights.
+        streamer: Is given the visible tokens as they come.
+        kwargs: As for transformers' `generate`.
+
+    Raises:
+        ValueError: A setting of the decoder is unknown or out of range, or there is no tokenizer beside the weights.
+    """
+    configs = [model.generation_config] if generation_config is None else [generation_config, model.generation_config]
+    settings = next((found for found in (config.to_dict().get("mixture") for config in configs) if found), None)
+    if settings is None:
+        # The base of an adapter, whose generation config knows nothing of it.
+        settings = EMBEDDED_CONFIG["mixture"]
+        kwargs = kwargs if generation_config is not None else {**EMBEDDED_CONFIG["sampling"], **kwargs}
+    decoder = DecoderConfig.from_dict(settings).override(mixture or {})
+    if streamer is not None:
+        kwargs |= {"streamer": streamer, "token_streamer": streamer}
+    return model.generate(  # ty: ignore[not-callable]
+        generation_config=generation_config,
+        custom_generate=decoder.build(tokenizer or _tokenizer_beside(model.name_or_path)),
+        **kwargs,
+    )
+
+
+@lru_cache(maxsize=4)
+def _tokenizer_beside(path: str) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"Thinking ends at a text, and there is no tokenizer at {path!r} to read it with; pass `tokenizer`."
+        ) from error

@@ -1,0 +1,183 @@
+"""Serializable decoder configuration: the strategy by name, and when thinking begins and ends."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from mot_trl.generation.decoder import MixtureDecoder
+from mot_trl.generation.phases import BudgetRule, ColdStopRule, Phases, Rule, text_rule
+from mot_trl.strategies import STRATEGIES, Strategy, build_strategy
+from mot_trl.strategies.presets import PRESETS
+from mot_trl.strategies.surrogate import LogProbType
+
+TRAINED = "trained"
+"""Stands for a checkpoint's own decoder where a strategy is named on the command line."""
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Everything that a `MixtureDecoder` is made of, as plain data; the only place that names the defaults.
+
+    `MoTGRPOConfig` holds one, checkpoints carry one, and a resumed run is compared with the one it was trained with.
+
+    Attributes:
+        strategy: Name in `STRATEGIES`.
+        strategy_kwargs: Options of the strategy; those that are left out are at its defaults.
+        mixture_score: Log-probability of a mixture in the loss: `density`, `expected` or `visible`.
+        stop_text: Text that ends the thinking.
+        start_text: Text after which thinking begins; None to begin at once.
+        max_mixture_tokens: Thinking budget in tokens, after which `stop_text` is forced; None for no budget.
+        cold_stop_threshold: Entropy in nats below which thinking counts as cold; None to never stop for it.
+        cold_stop_patience: Cold steps in a row after which `stop_text` is forced.
+
+    Raises:
+        ValueError: The strategy is unknown, or an option is not one of its own or out of its range.
+    """
+
+    strategy: str = "top_k"
+    strategy_kwargs: dict[str, Any] = field(default_factory=dict)
+    mixture_score: LogProbType = "density"
+    stop_text: str = "</think>"
+    start_text: str | None = None
+    max_mixture_tokens: int | None = None
+    cold_stop_threshold: float | None = None
+    cold_stop_patience: int = 256
+
+    def __post_init__(self) -> None:
+        """Refuse what no decoder can be made of."""
+        build_strategy(self.strategy, **self.strategy_kwargs)
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> "DecoderConfig":
+        """Read what `to_dict` gave.
+
+        Raises:
+            ValueError: A name is not one of the fields, or a value is one that no decoder can be made of.
+        """
+        known = [each.name for each in fields(cls)]
+        if unknown := sorted(set(settings) - set(known)):
+            raise ValueError(f"A decoder has no setting {', '.join(unknown)}; it takes {known}.")
+        return cls(**settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, for JSON."""
+        return asdict(self)
+
+    def override(self, settings: Mapping[str, Any]) -> "DecoderConfig":
+        """Replace some settings; another strategy does not inherit this one's options."""
+        kept = self.to_dict()
+        if settings.get("strategy", self.strategy) != self.strategy:
+            kept["strategy_kwargs"] = {}
+        return DecoderConfig.from_dict({**kept, **settings})
+
+    def complete(self) -> "DecoderConfig":
+        """Write out the options that were left to the strategy, so that equal decoders have equal configs."""
+        strategy: Any = build_strategy(self.strategy, **self.strategy_kwargs)
+        return replace(self, strategy_kwargs={each.name: getattr(strategy, each.name) for each in fields(strategy)})
+
+    def build_phases(self, tokenizer: PreTrainedTokenizerBase) -> Phases:
+        """Make the rules that end the thinking, for a model with this tokenizer.
+
+        Raises:
+            ValueError: A text encodes to nothing.
+        """
+        rules: list[Rule] = [text_rule(tokenizer, self.stop_text)]
+        if self.max_mixture_tokens is not None:
+            rules.append(BudgetRule(self.max_mixture_tokens))
+        if self.cold_stop_threshold is not None:
+            rules.append(ColdStopRule(self.cold_stop_threshold, self.cold_stop_patience))
+        return Phases(
+            rules=tuple(rules),
+            closing_ids=tuple(tokenizer.encode(self.stop_text, add_special_tokens=False)),
+            start=None if self.start_text is None else text_rule(tokenizer, self.start_text, setting="start_text"),
+        )
+
+    def build(self, tokenizer: PreTrainedTokenizerBase) -> MixtureDecoder:
+        """Make the decoder, for a model with this tokenizer."""
+        strategy = build_strategy(self.strategy, **self.strategy_kwargs)
+        return MixtureDecoder(strategy, self.build_phases(tokenizer), self.mixture_score)
+
+
+def build_phases(tokenizer: PreTrainedTokenizerBase, **settings: Any) -> Phases:
+    """Make the phases that some fields of `DecoderConfig` describe, such as `max_mixture_tokens`.
+
+    Raises:
+        ValueError: A setting is unknown, or a text encodes to nothing.
+    """
+    return DecoderConfig.from_dict(settings).build_phases(tokenizer)
+
+
+def decoder_for(word: str, carried: Mapping[str, Any] | None, *, path: str) -> DecoderConfig:
+    """Read a strategy of the command line, for a checkpoint whose generation config carries a decoder or none.
+
+    The checkpoint's own phases stay, if it has any.
+
+    Args:
+        word: As for `parse_settings`, or `trained` for the checkpoint's own decoder.
+        carried: What the checkpoint carries, as plain data.
+        path: The checkpoint, for error messages.
+
+    Raises:
+        ValueError: The word is `trained` and the checkpoint carries no decoder, or one that this library cannot make.
+    """
+    if carried is None:
+        if word == TRAINED:
+            raise ValueError(f"{path!r} carries no decoder in its generation config; name a strategy instead.")
+        return DecoderConfig.from_dict(parse_settings(word))
+    try:
+        own = DecoderConfig.from_dict(carried)
+    except ValueError as error:
+        raise ValueError(f"{path!r} carries a decoder that this version of mot_trl cannot make: {error}") from error
+    return own if word == TRAINED else own.override(parse_settings(word))
+
+
+def name_of(strategy: Strategy) -> tuple[str, dict[str, Any]]:
+    """Look up the name of a strategy in `STRATEGIES`, and its options.
+
+    Raises:
+        ValueError: It is none of them, so that no name stands for it.
+    """
+    for name, kind in STRATEGIES.items():
+        if type(strategy) is kind:
+            return name, {each.name: getattr(strategy, each.name) for each in fields(strategy)}  # ty: ignore
+    raise ValueError(f"{strategy!r} is none of the library's strategies; choose one of {sorted(STRATEGIES)}.")
+
+
+def parse_settings(text: str) -> dict[str, Any]:
+    """What one word of a command line sets: `dirichlet`, `top_k:k=5,min_prob=0.1`, `preset:soft_thinking`.
+
+    A name is a strategy's or, if there is none of that name or `preset:` stands before it, a preset's. What follows
+    the colon are options of the strategy, each value as JSON or as text.
+
+    Raises:
+        ValueError: The name is unknown, or an option is malformed, unknown or out of range.
+    """
+    name, _, rest = text.removeprefix("preset:").partition(":")
+    options = dict(_parse_option(option, text) for option in re.split("[,;]", rest) if option)
+    if name in STRATEGIES and not text.startswith("preset:"):
+        settings = {"strategy": name, "strategy_kwargs": options}
+    elif name in PRESETS:
+        preset = dict(PRESETS[name].settings)
+        size, preset_options = preset.pop("mixture_k"), preset.pop("strategy_kwargs")
+        preset_options |= {} if size is None else {"k": size}
+        settings = {**preset, "strategy_kwargs": preset_options | options}
+    else:
+        raise ValueError(
+            f"Unknown strategy {name!r}; choose one of {sorted(STRATEGIES)}, or of the presets {sorted(PRESETS)}."
+        )
+    DecoderConfig.from_dict(settings)
+    return settings
+
+
+def _parse_option(option: str, text: str) -> tuple[str, Any]:
+    name, equals, value = option.partition("=")
+    if not equals:
+        raise ValueError(f"Options are written name=value, which {option!r} in {text!r} is not.")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value

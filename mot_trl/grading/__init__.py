@@ -1,1 +1,0 @@
-"""What tasks share in judging answers."""

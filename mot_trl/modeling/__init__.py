@@ -1,0 +1,1 @@
+"""What is done to a transformers model: mixtures as input embeddings, candidate log-probs, caches, attention."""

@@ -1,0 +1,244 @@
+"""Log-probabilities of recorded candidates, out of TRL's fused head, and of the draws they were part of."""
+
+import functools
+import inspect
+import types
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.nn import functional as F
+from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
+from trl.trainer.utils import FusedCausalLMOutput, maybe_gather_lm_head_ctx
+
+from mot_trl.modeling.embedding import blend_of, override_embeddings
+from mot_trl.modeling.prompt_sharing import is_text, read_prompts, share, trim
+from mot_trl.modeling.rollout import Rollout, UncastRollout
+from mot_trl.strategies import Strategy
+from mot_trl.strategies.mixture import Mixture
+
+# Positions whose candidates' head rows are gathered at a time: bounds the memory, whatever the batch.
+POSITIONS_PER_GATHER = 1024
+
+# What configs call the factor that logits are multiplied by, in the order in which TRL looks for them.
+MULTIPLIERS = ("logit_scale", "output_multiplier", "lm_head_multiplier")
+
+
+@dataclass(frozen=True)
+class LogitTransform:
+    """What a model does to `h @ W + b` before its softmax: scale, soft-cap, divide by the temperature."""
+
+    scale: float
+    softcap: float | None
+    temperature: float
+
+    @classmethod
+    def of(cls, config: PretrainedConfig, temperature: float) -> "LogitTransform":
+        """Read it from the model's text config, as TRL's fused head does (`trl.trainer.utils.add_fused_lm_head`)."""
+        text_config = config.get_text_config()
+        # By attribute, since MiniCPM3's scaling is a property.
+        multipliers = (getattr(text_config, name, None) for name in MULTIPLIERS)
+        scale = next((multiplier for multiplier in multipliers if multiplier is not None), None)
+        if scale is None:
+            scaling = getattr(text_config, "logits_scaling", None) or 1.0
+            scale = scaling if text_config.model_type == "hyperclovax" else 1 / scaling
+        return cls(scale, getattr(text_config, "final_logit_softcapping", None), temperature)
+
+    def __call__(self, logits: Float[Tensor, "N K"]) -> Float[Tensor, "N K"]:
+        """Transformed logits."""
+        logits = logits * self.scale
+        if self.softcap is not None:
+            logits = self.softcap * torch.tanh(logits / self.softcap)
+        return logits / self.temperature
+
+
+class CandidateLogits(torch.autograd.Function):
+    """`hidden[n] . weight[candidate_ids[n, k]] + bias[...]`, `K` dot products a position instead of a vocabulary.
+
+    The rows of the head are gathered a block of positions at a time, forward and backward, so that memory is that of
+    one block. Products are rounded as in the compute dtype of autocast, sums are in float32.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Float[Tensor, "N H"],
+        weight: Float[Tensor, "V H"],
+        bias: Float[Tensor, " V"] | None,
+        candidate_ids: Int[Tensor, "N K"],
+    ) -> Float[Tensor, "N K"]:
+        """Gather and multiply."""
+        device = hidden.device.type
+        ctx.compute_dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        ctx.save_for_backward(hidden, weight, bias, candidate_ids)
+        logits = torch.empty(candidate_ids.shape, dtype=torch.float32, device=hidden.device)
+        for at in _blocks(len(hidden)):
+            states, rows = hidden[at].to(ctx.compute_dtype), weight[candidate_ids[at]].to(ctx.compute_dtype)
+            logits[at] = torch.einsum("nh,nkh->nk", states, rows)
+        return logits if bias is None else logits + bias[candidate_ids]
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        """Scatter the gradient to the gathered rows, and to the hidden states."""
+        (grad_logits,) = grad_outputs
+        hidden, weight, bias, candidate_ids = ctx.saved_tensors
+        wants_hidden, wants_weight, wants_bias, _ = ctx.needs_input_grad
+        with maybe_gather_lm_head_ctx(weight, bias):
+            grad_hidden = torch.empty_like(hidden) if wants_hidden else None
+            grad_weight = torch.zeros_like(weight) if wants_weight else None
+            for at in _blocks(len(hidden)):
+                ids, grads = candidate_ids[at], grad_logits[at]
+                if grad_hidden is not None:
+                    rows = weight[ids].to(ctx.compute_dtype).float()
+                    grad_hidden[at] = torch.einsum("nk,nkh->nh", grads, rows).to(hidden.dtype)
+                if grad_weight is not None:
+                    outer = grads.unsqueeze(-1) * hidden[at].float().unsqueeze(1)
+                    grad_weight.index_add_(0, ids.flatten(), outer.flatten(0, 1).to(weight.dtype))
+        grad_bias = None
+        if wants_bias:
+            grad_bias = torch.zeros_like(bias).index_add_(
+                0, candidate_ids.flatten(), grad_logits.flatten().to(bias.dtype)
+            )
+        return grad_hidden, grad_weight, grad_bias, None
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(start, start + POSITIONS_PER_GATHER) for start in range(0, count, POSITIONS_PER_GATHER))
+
+
+@dataclass
+class MixtureCausalLMOutput(FusedCausalLMOutput):
+    """Output of a model with a candidate head.
+
+    Attributes:
+        candidate_logps: Log-probabilities (nats) of the recorded candidates, one row for each thinking position, in
+            the order of `Rollout.mixtures`. None where a draw has one candidate only: its `log_probs` say it all.
+    """
+
+    candidate_logps: Tensor | None = None
+
+
+def add_candidate_head(
+    model: PreTrainedModel,
+    strategy: Strategy,
+    *,
+    temperature: float = 1.0,
+    cast_lm_head_to_fp32: bool = False,
+    share_prompts: bool = True,
+) -> None:
+    """Let `model(..., rollout=rollout, labels=..., fused_lm_head=True)` replay mixtures and score their candidates.
+
+    The forward of TRL's fused head, which must have been added before, runs as it is on embeddings that hold the
+    rollout's mixtures. For hidden state h, scored label y and candidate j: `log p_j = z_j - z_y + log p_y`, so K
+    rows of the head and TRL's `log p_y` give all candidates' log-probabilities, and no (B, C, V) tensor is made.
+
+    Args:
+        model: The model that TRL's head was added to.
+        strategy: Whose blend the embeddings hold.
+        temperature: Temperature the logits are divided by, the same as the fused head's.
+        cast_lm_head_to_fp32: Whether the head runs in float32 outside autocast, the same as the fused head's.
+        share_prompts: Whether prompts that a batch repeats are read once, and columns of padding not at all.
+    """
+    fused_forward = model.forward
+    transform = LogitTransform.of(model.config, temperature)
+    how = blend_of(strategy)
+    numbers_positions = _numbers_positions(model)
+    if model.base_model is model and isinstance(model._modules.get("model"), PreTrainedModel):
+        # Llama 4's text model names a backbone that it does not have, and TRL looks it up by that name.
+        model.base_model_prefix = "model"
+
+    # Keep the original signature: `generate` validates its model kwargs against it.
+    @functools.wraps(fused_forward)
+    def forward(self: Any, *args: Any, rollout: Rollout | UncastRollout | None = None, **kwargs: Any) -> Any:
+        if rollout is None:
+            return fused_forward(*args, **kwargs)
+        if isinstance(rollout, UncastRollout):
+            rollout = rollout.rollout
+        length = rollout.thinking_mask.size(1)
+        sharing = share_prompts and is_text(kwargs)
+        if sharing:
+            kwargs, trimmed = trim(kwargs, length)
+            rollout = rollout.resize(trimmed)
+        with override_embeddings(self, how) as feed, _last_hidden_state(self.base_model) as hidden_states:
+            shared = share(self, kwargs, rollout.thinking_mask.size(1)) if sharing else None
+            if numbers_positions and shared is None and "input_ids" in kwargs and kwargs.get("position_ids") is None:
+                # Learned positions tell padding on the left from none: count as `generate` did.
+                kwargs["position_ids"] = self._prepare_position_ids_for_generation(kwargs["input_ids"], kwargs)
+            with nullcontext(kwargs) if shared is None else read_prompts(self, shared, kwargs) as inputs:
+                feed.columns = rollout.columns
+                outputs = fused_forward(*args, **inputs)
+        if not feed.served:
+            raise RuntimeError(
+                f"{type(self).__name__} did not look the prompt and completion up in its embedding module, so its "
+                "mixtures were not replayed. Prompt-learning adapters embed outside the model: use LoRA instead."
+            )
+        head = _Head(self.get_output_embeddings(), transform, cast_lm_head_to_fp32)
+        candidate_logps = head.candidate_logps(hidden_states[-1], outputs.log_probs, inputs["input_ids"], rollout)
+        spare = length - rollout.thinking_mask.size(1)
+        per_token = {
+            name: F.pad(value, (0, spare))
+            for name, value in outputs.items()
+            if isinstance(value, Tensor) and value.dim() == 2
+        }
+        return MixtureCausalLMOutput(**{**outputs, **per_token}, candidate_logps=candidate_logps)
+
+    model.forward = types.MethodType(forward, model)
+
+
+class _Head(NamedTuple):
+    """A model's head, and what is done to its logits."""
+
+    module: Any
+    transform: LogitTransform
+    in_float32: bool
+
+    def candidate_logps(
+        self,
+        hidden_states: Float[Tensor, "B T H"],
+        log_probs: Float[Tensor, "B T-1"],
+        input_ids: Int[Tensor, "B T"],
+        rollout: Rollout,
+    ) -> Float[Tensor, "N K"] | None:
+        """Log-probabilities of the candidates at the thinking positions, from those of the visible tokens."""
+        if rollout.num_candidates == 1:
+            return None
+        columns, thinking_mask = rollout.thinking_mask.size(1), rollout.thinking_mask
+        hidden = hidden_states[:, -columns - 1 : -1][thinking_mask]
+        visible_logps = log_probs[:, -columns:][thinking_mask]
+        mixtures = rollout.mixtures(input_ids[:, -columns:])
+        with torch.autocast(hidden.device.type, enabled=False) if self.in_float32 else nullcontext():
+            logits = self.transform(self._logits(hidden.float() if self.in_float32 else hidden, mixtures))
+        slots = (mixtures.candidate_ids == mixtures.visible_ids.unsqueeze(-1)).int().argmax(dim=-1, keepdim=True)
+        return logits - logits.gather(-1, slots) + visible_logps.unsqueeze(-1)
+
+    def _logits(self, hidden: Float[Tensor, "N H"], mixtures: Mixture) -> Float[Tensor, "N K"]:
+        weight: Any = self.module.weight
+        bias: Any = self.module.bias
+        if isinstance(weight, DTensor):
+            weight, bias = weight.full_tensor(), (None if bias is None else bias.full_tensor())
+        with maybe_gather_lm_head_ctx(weight, bias):  # ty: ignore[invalid-argument-type]
+            return CandidateLogits.apply(hidden.to(weight.device), weight, bias, mixtures.candidate_ids)
+
+
+def _numbers_positions(model: PreTrainedModel) -> bool:
+    """Whether `generate` gives the model one position a token; those with more than text count for themselves."""
+    kind: Any = type(model)
+    takes_positions = "position_ids" in inspect.signature(kind.forward).parameters
+    usual = GenerationMixin._prepare_position_ids_for_generation
+    return takes_positions and kind._prepare_position_ids_for_generation is usual
+
+
+@contextmanager
+def _last_hidden_state(backbone: nn.Module) -> Generator[list[Tensor]]:
+    """Collects the backbone's output, which TRL's fused forward keeps to itself."""
+    states: list[Tensor] = []
+    handle = backbone.register_forward_hook(lambda module, args, output: states.append(output.last_hidden_state))
+    try:
+        yield states
+    finally:
+        handle.remove()

@@ -1,0 +1,116 @@
+"""What a model must be to learn in mixtures, asked of the model itself."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from mot_trl.modeling.rollout import Rollout
+
+# Nats: far above the rounding of bfloat16, far below what a wrong head does.
+LARGE_GAP = 0.5
+TOKENS, PADDING = 8, 3
+
+UNSUPPORTED = {
+    "inkling_mm_model": "divides its logits by a width that TRL's fused head does not know",
+    "inkling_text": "divides its logits by a width that TRL's fused head does not know",
+    "minimax": "reads padding as text when it generates from its cache",
+    "recurrent_gemma": "caps its logits under a name that TRL's fused head does not know",
+    "rwkv": "reads padding as text",
+    "xlstm": "caps its logits under a name that TRL's fused head does not know",
+}
+"""Model types known not to work in transformers 5.23 and TRL 1.16, and why; others are found out."""
+
+
+def check_model(model: PreTrainedModel, *, temperature: float, router_loss: bool = False) -> None:
+    """Refuse a model whose log-probabilities in training are not those that it generates by.
+
+    TRL's fused head takes the backbone's last hidden state to the output embeddings, with the scalings that it knows
+    of, and rollouts are padded. Both are tried on eight tokens, read in four forward passes.
+
+    Args:
+        model: A model with TRL's fused head and the candidate head, where its weights can be used.
+        temperature: The temperature of both heads.
+        router_loss: Whether training adds the load-balancing loss of a mixture of experts.
+
+    Raises:
+        ValueError: The class of model, and so its family, cannot be trained; the message says why.
+    """
+    name = type(model).__name__
+    if model.config.model_type in UNSUPPORTED:
+        reason = UNSUPPORTED[model.config.model_type]
+        raise ValueError(f"{name} {reason}, so its log-probabilities would be wrong; docs/models.md lists what works.")
+    if model.base_model is model or model.get_output_embeddings() is None:
+        raise ValueError(
+            f"{name} has no backbone and head that TRL's fused head could call, so it cannot be trained; "
+            "load the text model of its family, if it has one."
+        )
+    config = model.config.get_text_config()
+    if config is not model.config:
+        return  # beyond its text backbone, the vision-language model's forward is the fused head's
+    ids = torch.arange(1, TOKENS + 1, device=model.device).unsqueeze(0) * (config.vocab_size // (TOKENS + 2))
+    with _resting(model), torch.no_grad():
+        if router_loss:
+            _try_router_loss(model, ids)
+        own = _logps(model(input_ids=ids, use_cache=False).logits, ids, temperature)
+        half = ids[:, : TOKENS // 2]
+        if _gap(_logps(model(input_ids=half, use_cache=False).logits, half, temperature), own) > LARGE_GAP:
+            raise ValueError(f"{name} reads ahead of the token it predicts, so it cannot generate; load a decoder.")
+        fused = _fused_logps(model, ids)
+        if _gap(fused, own) > LARGE_GAP:
+            raise ValueError(
+                f"{name} does more to its logits than TRL's fused head, so the loss would train on other "
+                "log-probabilities than the model's own."
+            )
+        if _gap(_fused_logps(model, ids, padding=PADDING), fused) > LARGE_GAP:
+            raise ValueError(
+                f"{name} reads padding as text, so prompts of different lengths would disturb each other."
+            )
+
+
+def _logps(logits: Float[Tensor, "B S V"], ids: Int[Tensor, "B S"], temperature: float) -> Float[Tensor, "B T"]:
+    """Log-probability of each token but the first."""
+    logps = (logits[:, :-1].float() / temperature).log_softmax(dim=-1)
+    return logps.gather(-1, ids[:, 1:].unsqueeze(-1)).squeeze(-1)
+
+
+def _fused_logps(model: PreTrainedModel, ids: Int[Tensor, "B S"], padding: int = 0) -> Float[Tensor, "B T"]:
+    """The same by the fused head, behind so many padding tokens, replaying a record without mixtures."""
+    mask = torch.nn.functional.pad(torch.ones_like(ids), (padding, 0))
+    # With a longer row beside it, since columns of padding alone are not read.
+    longer = torch.cat([ids[:, :padding], ids], dim=1)
+    rows = torch.cat([longer * mask, longer])
+    masks = torch.cat([mask, torch.ones_like(mask)])
+    rollout = Rollout.empty(len(rows), ids.size(1) - 1, num_candidates=1, device=ids.device)
+    labels = rows.masked_fill(masks == 0, -100)
+    outputs = model(input_ids=rows, attention_mask=masks, labels=labels, rollout=rollout, fused_lm_head=True)
+    return outputs.log_probs[:1, 1 - ids.size(1) :]
+
+
+def _try_router_loss(model: PreTrainedModel, ids: Int[Tensor, "B S"]) -> None:
+    try:
+        model(input_ids=ids, labels=ids, fused_lm_head=True, output_router_logits=True)
+    except (AttributeError, IndexError, TypeError) as error:
+        raise ValueError(
+            f"TRL's load-balancing loss does not fit the routers of {type(model).__name__}; "
+            "set `router_aux_loss_coef=0.0` to train without it."
+        ) from error
+
+
+def _gap(logps: Float[Tensor, "B S"], others: Float[Tensor, "B T"]) -> float:
+    """The median distance, which one token sent to another expert does not change."""
+    return (logps - others[:, : logps.size(1)]).abs().median().item()
+
+
+@contextmanager
+def _resting(model: PreTrainedModel) -> Generator[None]:
+    """Without dropout and router noise."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

@@ -1,0 +1,116 @@
+"""What a rollout drew at each completion position, as tensors that TRL can shuffle and split."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from mot_trl.strategies.mixture import Columns, Mixture
+
+PREFIX = "rollout_"
+
+# The fields that have one value a row; the others have one a column.
+PER_ROW = ("closed_by", "broken")
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """The record of `B` completions of `C` tokens with `K` candidate num_candidates; ids and weights, never vectors.
+
+    Column `t` belongs to completion token `t`: it was drawn from the logits at input position `P + t - 1` and is the
+    input at position `P + t`, for a prompt of `P` tokens.
+
+    Attributes:
+        candidate_ids: Candidates of the draw; one-hot on token 0 where nothing was drawn.
+        log_weights: Their weights' logarithms (nats); `-inf` marks an unused slot.
+        thinking_mask: The token was drawn by the strategy, which scores it. The token that completes the closing tag
+            is the last of these.
+        mixture_mask: The token's input embedding is a blend. Not so for the token that completes the closing tag.
+        forced_mask: The token was not drawn at all but put there to close the thinking; it carries no loss.
+        logps: Log-probability of each draw (nats) at generation time, 0 where forced or padding.
+        closed_by: Index of the rule that ended the thinking, in the order of `Phases.rules`; -1 if none did.
+        broken: The model's logits were NaN or infinite: the row ends there, and is not to be learnt from.
+    """
+
+    candidate_ids: Int[Tensor, "B C K"]
+    log_weights: Float[Tensor, "B C K"]
+    thinking_mask: Bool[Tensor, "B C"]
+    mixture_mask: Bool[Tensor, "B C"]
+    forced_mask: Bool[Tensor, "B C"]
+    logps: Float[Tensor, "B C"]
+    closed_by: Int[Tensor, " B"]
+    broken: Bool[Tensor, " B"]
+
+    @classmethod
+    def empty(cls, rows: int, length: int, *, num_candidates: int, device: torch.device | str) -> "Rollout":
+        """A record of `rows` x `length` positions in which nothing was drawn."""
+        log_weights = torch.full((rows, length, num_candidates), -torch.inf, device=device)
+        log_weights[..., 0] = 0.0
+        nothing = torch.zeros(rows, length, dtype=torch.bool, device=device)
+        return cls(
+            candidate_ids=torch.zeros(rows, length, num_candidates, dtype=torch.int32, device=device),
+            log_weights=log_weights,
+            thinking_mask=nothing,
+            mixture_mask=nothing.clone(),
+            forced_mask=nothing.clone(),
+            logps=torch.zeros(rows, length, device=device),
+            closed_by=torch.full((rows,), -1, dtype=torch.int8, device=device),
+            broken=torch.zeros(rows, dtype=torch.bool, device=device),
+        )
+
+    @property
+    def num_candidates(self) -> int:
+        """Number of candidate num_candidates, `K`."""
+        return self.candidate_ids.size(-1)
+
+    def to_batch(self) -> dict[str, Tensor]:
+        """Flat tensors, rows first, for the batch that TRL shuffles and splits."""
+        return {PREFIX + field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_batch(cls, batch: Mapping[str, Tensor]) -> "Rollout":
+        """The record in a batch made with `to_batch`, whatever happened to the order and number of its rows.
+
+        Raises:
+            KeyError: The batch holds no record.
+        """
+        return cls(**{field.name: batch[PREFIX + field.name] for field in fields(cls)})
+
+    def rows(self, start: int, end: int) -> "Rollout":
+        """Rows `start` to `end`, without a copy."""
+        return Rollout(**{field.name: getattr(self, field.name)[start:end] for field in fields(self)})
+
+    def resize(self, length: int) -> "Rollout":
+        """Cut or pad the record to `length` columns; nothing is drawn in those added."""
+        rows, columns, num_candidates = self.candidate_ids.shape
+        kept = {
+            field.name: getattr(self, field.name)[:, :length] for field in fields(self) if field.name not in PER_ROW
+        }
+        if length <= columns:
+            return replace(self, **kept)
+        spare = Rollout.empty(rows, length - columns, num_candidates=num_candidates, device=self.logps.device)
+        return replace(
+            self, **{name: torch.cat([tensor, getattr(spare, name)], dim=1) for name, tensor in kept.items()}
+        )
+
+    @property
+    def columns(self) -> Columns:
+        """What the model is fed of the record."""
+        return Columns(self.candidate_ids, self.log_weights, self.mixture_mask)
+
+    def mixtures(self, visible_ids: Int[Tensor, "B C"]) -> Mixture:
+        """The draws at the thinking positions, row by row, with the tokens that the text shows there."""
+        mask = self.thinking_mask
+        return Mixture(self.candidate_ids[mask].long(), self.log_weights[mask], visible_ids[mask])
+
+
+class UncastRollout:
+    """A record on its way to a model's forward, past wrappers that cast every tensor they find among the arguments.
+
+    FSDP's mixed precision does so, also within dataclasses; log-weights are to stay in float32.
+    """
+
+    def __init__(self, rollout: Rollout) -> None:
+        self.rollout = rollout

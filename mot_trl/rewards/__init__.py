@@ -1,0 +1,1 @@
+"""What earns a reward, for all tasks: answers, formats, mathematics, programs, and a judge."""

@@ -1,0 +1,174 @@
+"""What tasks with programs share: finding the code in a completion, running it against its tests, and the rewards."""
+
+import atexit
+import importlib.util
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mot_trl.rewards.answer import answer_part, completion_text
+from mot_trl.sandbox import Job, ProgramRunner, Result
+
+COLUMNS = ("prompt", "task_id", "tests", "entry_points", "prelude", "setup")
+
+_PYTHON = ("python", "py", "python3")
+# Imported in the zygote where they are installed: a fresh import of NumPy costs more than most programs.
+_USUAL_LIBRARIES = ("numpy", "sortedcontainers")
+_CACHED_RESULTS = 2_048
+
+
+def code_block(text: str) -> str | None:
+    """The last closed Markdown block marked as Python, else the last closed block, else None; after any thinking."""
+    part = answer_part(text)
+    if part is None:
+        return None
+    found: dict[bool, str] = {}
+    language, lines = None, []
+    for line in part.splitlines():
+        fence = line.strip()
+        if language is None:
+            if fence.startswith("```"):
+                language, lines = fence[3:].strip().lower(), []
+        elif fence == "```":
+            found[language in _PYTHON] = "\n".join(lines) + "\n"
+            language = None
+        else:
+            lines.append(line)
+    return found.get(True, found.get(False))
+
+
+def job(program: str, row: dict[str, Any]) -> Job:
+    """The sandbox's job for a program and a data row's `tests`, `entry_points`, `prelude` and `setup`."""
+    return Job(
+        program=program,
+        tests=tuple(row["tests"]),
+        entry_points=tuple((name, expression) for name, expression in row["entry_points"]),
+        prelude=row["prelude"],
+        setup=row["setup"],
+    )
+
+
+class _Shared:
+    """The process's runner, and its latest results: several rewards ask about the same programs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runner: ProgramRunner | None = None
+        self._results: OrderedDict[Job, Result] = OrderedDict()
+
+    def use(self, runner: ProgramRunner | None) -> None:
+        with self._lock:
+            self._runner = runner
+            self._results.clear()
+
+    def results(self, jobs: Sequence[Job]) -> dict[Job, Result]:
+        with self._lock:
+            self._runner = self._runner or _default_runner()
+            runner = self._runner
+            known = {job: self._results[job] for job in jobs if job in self._results}
+        new = [job for job in dict.fromkeys(jobs) if job not in known]
+        fresh = dict(zip(new, runner.run_many(new), strict=True))
+        with self._lock:
+            self._results.update({job: result for job, result in fresh.items() if result.judged})
+            while len(self._results) > _CACHED_RESULTS:
+                self._results.popitem(last=False)
+        return known | fresh
+
+
+def _default_runner() -> ProgramRunner:
+    preload = [name for name in _USUAL_LIBRARIES if importlib.util.find_spec(name)]
+    # The own solutions of LeetCodeDataset take up to 35 s for a hundred tests; what hangs, hangs in one.
+    runner = ProgramRunner(timeout=60.0, test_timeout=10.0, memory_mb=1024, preload=preload)
+    atexit.register(runner.close)
+    return runner
+
+
+_shared = _Shared()
+
+
+def use_runner(runner: ProgramRunner | None) -> None:
+    """Run programs with `runner` from now on, in this process; None goes back to one with 10 s a test, 60 s in all."""
+    _shared.use(runner)
+
+
+def run_completions(completions: Sequence[Any], columns: dict[str, Any]) -> list[Result | None]:
+    """The sandbox's result for each completion; None for one without a code block."""
+    programs = [code_block(completion_text(completion)) for completion in completions]
+    names = ("tests", "entry_points", "prelude", "setup")
+    rows = [dict(zip(names, values, strict=True)) for values in zip(*(columns[n] for n in names), strict=True)]
+    jobs = [None if program is None else job(program, row) for program, row in zip(programs, rows, strict=True)]
+    results = _shared.results([job for job in jobs if job is not None])
+    return [None if job is None else results[job] for job in jobs]
+
+
+@dataclass(frozen=True)
+class ProgramReward:
+    """A TRL reward in [0, 1] for the program in each completion; None where the sandbox cannot judge it.
+
+    Args:
+        earns: What earns the reward: see `mbpp` for the four of them.
+        scoring: For "tests_pass": "all" gives 1 where every test holds, "fraction" the share of them that do.
+    """
+
+    earns: Literal["tests_pass", "compiles", "runs", "has_code_block"]
+    scoring: Literal["all", "fraction"] = "all"
+
+    def __post_init__(self) -> None:
+        """Check the names."""
+        if self.scoring not in ("all", "fraction"):
+            raise ValueError(f"Unknown scoring {self.scoring!r}; choose 'all' or 'fraction'.")
+        if self.earns not in ("tests_pass", "compiles", "runs", "has_code_block"):
+            raise ValueError(f"Unknown reward {self.earns!r}.")
+
+    @property
+    def __name__(self) -> str:
+        """The name under which TRL logs the reward."""
+        return "tests_fraction" if self.scoring == "fraction" else self.earns
+
+    def __call__(
+        self,
+        completions: Sequence[Any],
+        log_metric: Callable[[str, float], None] | None = None,
+        **columns: Any,
+    ) -> list[float | None]:
+        """One reward for each completion. Takes the columns of `load`."""
+        if self.earns == "has_code_block":
+            return [float(code_block(completion_text(completion)) is not None) for completion in completions]
+        results = run_completions(completions, columns)
+        if self.earns == "tests_pass":
+            _report(results, log_metric)
+        return [0.0 if result is None else self._reward(result) for result in results]
+
+    def _reward(self, result: Result) -> float | None:
+        if not result.judged:
+            return None
+        if self.earns == "compiles":
+            return float(result.compiled)
+        if self.earns == "runs":
+            return float(result.ran)
+        if self.scoring == "fraction":
+            return sum(result.verdicts) / max(1, len(result.verdicts))
+        return float(result.passed)
+
+
+def _report(results: Sequence[Result | None], log_metric: Callable[[str, float], None] | None) -> None:
+    ran = [result for result in results if result is not None]
+    unjudged = [result for result in ran if not result.judged]
+    if unjudged:
+        warnings.warn(f"{len(unjudged)} programs could not be judged: {unjudged[0].detail}", stacklevel=3)
+    if log_metric is None or not results:
+        return
+    for status in ("passed", "timeout", "crashed"):
+        log_metric(f"programs/{status}", sum(result.status == status for result in ran) / len(results))
+    log_metric("programs/unjudged", float(len(unjudged)))
+    log_metric("programs/seconds", sum(result.seconds for result in ran) / len(results))
+
+
+tests_pass = ProgramReward("tests_pass")
+tests_fraction = ProgramReward("tests_pass", scoring="fraction")
+compiles = ProgramReward("compiles")
+runs = ProgramReward("runs")
+has_code_block = ProgramReward("has_code_block")

@@ -1,0 +1,5 @@
+"""An LLM as a judge of answers, quality and pairs."""
+
+from mot_trl.rewards.judge.reward import JudgeReward, Limits, judge_or
+
+__all__ = ["JudgeReward", "Limits", "judge_or"]

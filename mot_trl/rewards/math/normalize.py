@@ -1,0 +1,136 @@
+r"""One spelling for LaTeX answers: wrappers, spacing, unicode and malformed operators ironed out.
+
+Texts keep their words in `\text{...}` (one command for all kinds), so that later stages can tell a word from a
+product of variables. Follows the normalisations of MATH (arXiv:2103.03874) and math-verify 0.9, applied alike to both
+sides.
+"""
+
+# ruff: noqa: RUF001 (look-alike characters are what this file is about)
+
+import re
+import unicodedata
+
+_SYMBOLS = {
+    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/",
+    "∕": "/", "⁄": "/", "π": r"\pi ", "θ": r"\theta ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ",
+    "⩾": r"\ge ", "≠": r"\ne ", "°": r"^\circ ", "º": r"^\circ ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
+    "±": r"\pm ", "√": r"\sqrt ", "≈": r"\approx ", "£": r"\pounds ", "¼": r" \frac{1}{4}", "½": r" \frac{1}{2}",
+    "¾": r" \frac{3}{4}", "⅓": r" \frac{1}{3}", "⅔": r" \frac{2}{3}", "’": "'", "∅": r"\emptyset ", "⟨": r"\langle ",
+    "⟩": r"\rangle ", "‰": "/1000",
+}  # fmt: skip
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+
+# In order; the first group holds what changes meaning, so it comes before spacing is dropped.
+_RULES = [
+    (r"(?<=[0-9])(?:\{,\}|,\s*\\!|\\,|\\;|\\:|\\!)\s*(?=[0-9]{3}(?![0-9]))", ""),
+    (r"\\(?:text|mathrm|mathbf|mathit|textbf|textit|textrm|mbox|operatorname)\s*\*?\s*\{\s*([A-Za-z])\s*\}", r" \1 "),
+    (r"\\(?:mathrm|mathit|mathbf|textbf|textit|textrm|textnormal|mbox|hbox|operatorname\*?)\s*\{", r"\\text{"),
+    (r"\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\s*\.?", ""),
+    (r"\\(?:displaystyle|textstyle|limits|nolimits|cr|bf|rm|it)(?![a-zA-Z])", " "),
+    (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
+    (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
+    (r"\\(?:leq|leqslant|leslant)(?![a-zA-Z])", r"\\le "),
+    (r"\\(?:geq|geqslant)(?![a-zA-Z])", r"\\ge "),
+    (r"\\lt(?![a-zA-Z])", "<"),
+    (r"\\gt(?![a-zA-Z])", ">"),
+    (r"\\neq(?![a-zA-Z])", r"\\ne "),
+    (r"\\lbrace(?![a-zA-Z])", r"\\{"),
+    (r"\\rbrace(?![a-zA-Z])", r"\\}"),
+    (r"\\(?:lbrack)(?![a-zA-Z])", "["),
+    (r"\\(?:rbrack)(?![a-zA-Z])", "]"),
+    (r"\^\s*\{?\s*\\(?:circ|degree)(?![a-zA-Z])\s*\}?|\\degrees?(?![a-zA-Z])", r"\\text{ degrees}"),
+    (r"(?<![\\a-zA-Z])(sqrt|sin|cos|tan|cot|sec|csc|ln|log|exp|pi|theta|infty)(?![a-zA-Z])", r"\\\1 "),
+    (r"(?<![\\a-zA-Z])(?:infinity|inf)(?![a-zA-Z])", r"\\infty "),
+    (r"\\%", "%"),
+    (r"\\(?:times|ast|cdotp)(?![a-zA-Z])", r"\\cdot "),
+    (r"(?<!\\)\\!", ""),
+    (r"(?<!\\)\\[,;: ]|~|\\(?:quad|qquad|hspace\{[^{}]*\}|enspace|thinspace)(?![a-zA-Z])", " "),
+    (r"\*\*(?=\s*[0-9({a-zA-Z])(?<=[0-9a-zA-Z)}]\*\*)", "^"),
+    (r"\s+", " "),
+]
+_COMPILED = [(re.compile(pattern), replacement) for pattern, replacement in _RULES]
+_BOXED = re.compile(r"\\(?:boxed|fbox|underline)\s*(?=\{)")
+_INLINE = re.compile(r"\$([^$]+)\$")
+_PREFIX = re.compile(
+    r"(?:therefore|thus|so|hence)?,?\s*(?:the\s+|my\s+)?(?:final\s+|correct\s+)?(?:answer|result)\s*(?:is|:|=)+\s*",
+    re.I,
+)
+_WRAPPERS = [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"), ('"', '"')]
+_ARGUMENT = re.compile(r"\s*(\\[a-zA-Z]+|[0-9a-zA-Z])")
+_OPERATOR = re.compile(r"\\(frac|binom|sqrt)(?![a-zA-Z])(\s*\[[^\][{}]*\])?")
+
+
+def normalize(text: str) -> str:
+    r"""`text` in one spelling: `$\dfrac43$.` and `\boxed{\frac 43}` both become `\frac{4}{3}`."""
+    # First, so that no dollar of money is taken for one of mathematics.
+    text = _BOXED.sub("", _plain_symbols(text.replace(r"\$", r"\dollar ")))
+    previous = None
+    while text != previous:
+        previous, text = text, _unwrapped(text)
+    for pattern, replacement in _COMPILED:
+        text = pattern.sub(replacement, text)
+    return _unwrapped(_with_braces(text)).strip()
+
+
+def key(text: str) -> str:
+    """A normalised text less needless braces and spaces (but `1 1/2` is not `11/2`): equal keys mean equal answers."""
+    text = re.sub(r"\{([0-9a-zA-Z])\}", r"\1", text)
+    return re.sub(r"(?<![0-9])\s+|\s+(?![0-9])", "", text)
+
+
+def _plain_symbols(text: str) -> str:
+    text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda match: "^{" + match.group().translate(_SUPERSCRIPTS) + "}", text)
+    text = "".join(_SYMBOLS.get(char, char) for char in text)
+    text = unicodedata.normalize("NFKC", text)
+    # Format characters (zero-width joiners, direction marks) are invisible to a reader, so to us too.
+    return "".join(char for char in text if unicodedata.category(char) != "Cf")
+
+
+def _unwrapped(text: str) -> str:
+    text = _PREFIX.sub("", text.strip(), count=1) if _PREFIX.match(text.strip()) else text.strip()
+    for opening, closing in _WRAPPERS:
+        inner = text[len(opening) : len(text) - len(closing)]
+        whole = len(text) > len(opening) + len(closing) and text.startswith(opening) and text.endswith(closing)
+        if whole and opening not in inner and closing not in inner:
+            text = inner.strip()
+    if text.startswith("{") and _closing_brace(text, 0) == len(text) - 1:
+        text = text[1:-1].strip()
+    text = _INLINE.sub(r" \1 ", text)
+    text = re.sub(r"(?:\\\\|[.,;:?])+$", "", text)
+    return text.strip()
+
+
+def _with_braces(text: str) -> str:
+    r"""`text` with braces around every argument of `\frac`, `\binom` and `\sqrt`: TeX takes one token without them."""
+    position = 0
+    while match := _OPERATOR.search(text, position):
+        position = match.end()
+        at = position
+        for _ in range(1 if match.group(1) == "sqrt" else 2):
+            at = _brace_one(text, at)
+            if at is None:
+                break
+            text, at = at
+    return text
+
+
+def _brace_one(text: str, at: int) -> tuple[str, int] | None:
+    """The text with braces around the argument that begins at `at`, and where that argument ends."""
+    start = at + len(text[at:]) - len(text[at:].lstrip())
+    if text[start : start + 1] == "{":
+        end = _closing_brace(text, start)
+        return None if end is None else (text[:at] + text[start:], end + 1 - (start - at))
+    token = _ARGUMENT.match(text, at)
+    if token is None:
+        return None
+    argument = "{" + token.group(1) + "}"
+    return text[:at] + argument + text[token.end() :], at + len(argument)
+
+
+def _closing_brace(text: str, start: int) -> int | None:
+    depth = 0
+    for match in re.compile(r"\\.|[{}]").finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(match.group(), 0)
+        if depth == 0:
+            return match.start()
+    return None

@@ -1,0 +1,49 @@
+"""One step's draw: the candidates of a mixture, their weights, and how their embeddings are blended."""
+
+from typing import NamedTuple
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+LOG_ZERO_WEIGHT = -200.0
+"""Log-weight of a candidate that could have been drawn and was not: its weight is 0 in float32, its slot is in use."""
+
+
+class Mixture(NamedTuple):
+    """Candidates drawn at `N` positions, with the weights that blend them and the token that stands for them in text.
+
+    Attributes:
+        candidate_ids: Tokens of the mixture, in the vocabulary's range also in unused slots.
+        log_weights: Natural logarithms of the weights, float32. `exp` sums to 1 over `K`; `-inf` marks an unused slot,
+            `LOG_ZERO_WEIGHT` a candidate that the density knows and the embedding does not.
+        visible_ids: The token that text, stop rules and rewards see; always one of the candidates with weight.
+    """
+
+    candidate_ids: Int[Tensor, "N K"]
+    log_weights: Float[Tensor, "N K"]
+    visible_ids: Int[Tensor, " N"]
+
+
+class Columns(NamedTuple):
+    """Mixtures for the last `T` columns of a batch of ids.
+
+    Attributes:
+        candidate_ids: Candidates whose embeddings are blended.
+        log_weights: Their weights' logarithms (nats).
+        mixture_mask: Where the blend replaces the token's own embedding.
+    """
+
+    candidate_ids: Int[Tensor, "B T K"]
+    log_weights: Float[Tensor, "B T K"]
+    mixture_mask: Bool[Tensor, "B T"]
+
+
+def blend(embeddings: Float[Tensor, "N K H"], log_weights: Float[Tensor, "N K"]) -> Float[Tensor, "N H"]:
+    """Weighted sum of candidate embeddings, `sum_k exp(log_weights[k]) * embeddings[k]`, added up in float32."""
+    # A product and a sum, since autocast would run an einsum in bfloat16.
+    return (log_weights.exp().unsqueeze(-1) * embeddings.float()).sum(dim=-2).to(embeddings.dtype)
+
+
+def is_mixed(log_weights: Float[Tensor, "*N K"]) -> Bool[Tensor, " *N"]:
+    """Whether more than one candidate has weight; where not, the blend is one token's embedding."""
+    return log_weights.amax(dim=-1) < 0

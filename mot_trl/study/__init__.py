@@ -1,4 +1,0 @@
-"""The study: every way of thinking in mixtures against plain GRPO and against plain GRPO on the same support.
-
-`recipes/study.py` runs it, `python -m mot_trl.study FILE` writes the page from what it found.
-"""

@@ -1,0 +1,97 @@
+r"""Any data set of maths questions with one final answer each: SVAMP, ASDiv, AIME, AMC, Minerva, OlympiadBench, ...
+
+rows = maths.load("train", hub_id="AI-MO/aimo-validation-aime", question_column="problem")
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mot_trl.rewards.answer import final_answer
+from mot_trl.rewards.format import integer_answer, soft_format, strict_format, tag_count
+from mot_trl.rewards.math.equivalence import MathReward
+from mot_trl.tasks.loading import read_rows
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+__all__ = ["INSTRUCTION", "correct_answer", "integer_answer", "load", "soft_format", "strict_format", "tag_count"]
+
+INSTRUCTION = (
+    "Reason step by step between <think> and </think>, "
+    r"then write the final answer, alone and in \boxed{}, between <answer> and </answer>."
+)
+COLUMNS = ["prompt", "question", "answer"]
+
+_GRADE = MathReward()
+_logger = logging.getLogger(__name__)
+
+
+def load(
+    split: str = "test",
+    path: str | Path | None = None,
+    *,
+    hub_id: str | None = None,
+    config: str | None = None,
+    question_column: str | tuple[str, ...] = "question",
+    answer_column: str = "answer",
+    instruction: str = INSTRUCTION,
+) -> Dataset:
+    r"""Rows with `prompt` (one user message), `question` (its problem alone) and `answer` (the gold as text).
+
+    Args:
+        split: the hub's split, or the name of the file in `path`.
+        path: a `.jsonl` file, or a folder holding `<split>.jsonl`, in place of the hub.
+        hub_id: the data set on the hub, with `config` if it has several.
+        question_column: the column with the problem; several are joined by a space (SVAMP's `Body` and `Question`).
+        answer_column: the column with the gold. A list of one is that one (OlympiadBench's `final_answer`); behind
+            `####` (GSM8K's form) or inside the last `\boxed{}` (MATH's solutions), only that counts.
+        instruction: what the prompt asks for behind the problem.
+
+    Raises FileNotFoundError where `path` does not exist or lacks the split; ValueError where neither `path` nor
+    `hub_id` is given, a column is missing, or no row has a gold. Rows without a gold, or with several, are left out,
+    with a warning.
+    """
+    if path is None and hub_id is None:
+        raise ValueError("Give `hub_id` (a data set on the hub) or `path` (a .jsonl file or a folder of them).")
+    questions = (question_column,) if isinstance(question_column, str) else question_column
+    rows = read_rows(split, path, hub_id=hub_id or "a data set", config=config)
+    missing = sorted({*questions, answer_column} - set(rows.column_names))
+    if missing:
+        raise ValueError(
+            f"The rows have the columns {sorted(rows.column_names)}, not {missing}; "
+            "name theirs in `question_column` and `answer_column`."
+        )
+
+    def to_row(row: dict[str, Any]) -> dict[str, Any]:
+        question = " ".join(str(row[column]).strip() for column in questions)
+        message = {"role": "user", "content": f"{question}\n\n{instruction}"}
+        return {"prompt": [message], "question": question, "answer": gold_answer(row[answer_column])}
+
+    made = rows.map(to_row, remove_columns=rows.column_names).select_columns(COLUMNS)
+    graded = made.filter(lambda row: row["answer"] is not None)
+    if len(graded) == 0:
+        raise ValueError(f"No row has a single gold in `{answer_column}`; name another in `answer_column`.")
+    if len(graded) < len(made):
+        _logger.warning("Left out %d of %d rows, which have no gold or several.", len(made) - len(graded), len(made))
+    return graded
+
+
+def correct_answer(completions: list, answer: list[str], **columns: Any) -> list[float | None]:
+    """1 where the final answer is equivalent to the gold, 0 where not (or none is given), None where unknowable."""
+    return _GRADE(completions=completions, answer=answer, **columns)
+
+
+def gold_answer(gold: Any) -> str | None:
+    """The one gold that a data set's entry states, as text, or None where it states none or several."""
+    if isinstance(gold, (list, tuple)):
+        return gold_answer(gold[0]) if len(gold) == 1 else None
+    if gold is None or isinstance(gold, bool):
+        return None
+    if isinstance(gold, float) and gold.is_integer():
+        gold = int(gold)  # SVAMP and ASDiv hold 8.0 for 8
+    text = str(gold).strip()
+    marked = final_answer(text) if r"\boxed" in text or "####" in text else text
+    return marked or None

@@ -1,0 +1,172 @@
+"""Reasoning Gym (arXiv:2505.24760): 105 generators of problems, split so that no test question is trained on.
+
+    rows = load("maze", size=1000)                        # or a suite: "five", "ten"; or {"maze": 2, "acre": 1}
+    held_out = load("maze", size=100, split="test")
+    endless = stream("ten")                               # made while training: needs `max_steps`
+    GRPOTrainer(..., reward_funcs=[score], train_dataset=rows, eval_dataset=held_out)
+
+Items are Reasoning Gym's own, in its own order (where it makes all at once: a thousand at a time). Each belongs to one
+split by a hash of its question alone, so the splits are disjoint whatever the seeds, sizes and settings: seeds alone
+would not do, as item `i` of seed `s` is item 0 of seed `s + i`, and some data sets have few questions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+from mot_trl.sandbox import codec
+from mot_trl.tasks.reasoning_gym.generator import GENERATOR, Item
+from mot_trl.tasks.reasoning_gym.suites import Mixture, Part, parts
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
+
+
+INSTRUCTION = (
+    "Reason step by step between <think> and </think>, then write the final answer alone, in the form asked for, "
+    "between <answer> and </answer>."
+)
+
+TEST_SHARE = 8
+"""One question in so many belongs to the test split."""
+
+Split = Literal["train", "test"]
+Level = Callable[[str, int], int | None]
+
+_MAX_MISSES = 64 * TEST_SHARE
+_MAX_BATCH = 64
+
+
+def names() -> list[str]:
+    """The names of all data sets."""
+    return GENERATOR.names()
+
+
+def load(mixture: Mixture, *, size: int = 500, seed: int = 42, split: Split = "train", **config: Any) -> Dataset:
+    """Rows of a data set or mixture, made at once; the same in every process.
+
+    Columns: `prompt` (one user message), `question`, `answer` (a gold, or "" where none is known), `task` (the data
+    set's name) and `entry` (what `score` needs, as text: tuples, sets and whole-number keys survive in it).
+
+    Args:
+        mixture: A data set's name, a suite's, several names or parts, or a weight for each of several data sets. Rows
+            follow its weights as closely as can be, at every length.
+        size: Rows.
+        seed: Reasoning Gym's; the splits of one seed and of different ones are disjoint.
+        split: "train", or "test" for one question in eight.
+        config: Settings of the data set, if it is a single one.
+
+    Raises:
+        ValueError: A data set does not exist, refuses its settings, or has too few questions for the split.
+        TimeoutError: An item takes more than a minute.
+        ImportError: reasoning-gym is not installed.
+    """
+    import datasets
+
+    if size <= 0:
+        raise ValueError(f"`size` is {size}; give the number of rows, above 0.")
+    rows = _rows(parts(mixture, config), seed, _checked(split))
+    return datasets.Dataset.from_list([made for made, _ in zip(rows, range(size), strict=False)])
+
+
+def stream(
+    mixture: Mixture, *, seed: int = 42, split: Split = "train", level: Level | None = None, **config: Any
+) -> IterableDataset:
+    """Rows as `load` gives them, without end, each made when it is asked for: set `max_steps`.
+
+    Can be resumed: the rows after a checkpoint are those that would have come without the interruption (the trainer
+    passes over those before; `datasets`' own `state_dict` works, too).
+
+    Args:
+        mixture: See `load`.
+        seed: See `load`.
+        split: See `load`.
+        level: For a data set's name and a row's number, the level of the data set's own curriculum, or None for
+            `config`: a `Curriculum`. Rows then have a column `level`, which `score` logs.
+        config: See `load`.
+    """
+    import datasets
+
+    arguments = {"chosen": parts(mixture, config), "seed": seed, "split": _checked(split), "level": level}
+    return datasets.IterableDataset.from_generator(_rows, gen_kwargs=arguments)
+
+
+def split_of(question: str) -> Split:
+    """The split that a question belongs to: letter case and white space do not count."""
+    digest = hashlib.sha256(" ".join(question.split()).casefold().encode()).digest()
+    return "test" if int.from_bytes(digest[:8], "big") % TEST_SHARE == 0 else "train"
+
+
+def _checked(split: str) -> Split:
+    if split not in ("train", "test"):
+        raise ValueError(f"Unknown split {split!r}; choose 'train' or 'test'.")
+    return split
+
+
+def _rows(chosen: tuple[Part, ...], seed: int, split: Split, level: Level | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of the parts by turns: the part that is furthest behind its share comes next."""
+    sources = [_Source(part, seed, split) for part in chosen]
+    behind = [0.0] * len(chosen)
+    total = sum(part.weight for part in chosen)
+    position = 0
+    while True:
+        behind = [lag + part.weight / total for lag, part in zip(behind, chosen, strict=True)]
+        turn = max(range(len(chosen)), key=lambda number: round(behind[number], 9))
+        behind[turn] -= 1
+        task = chosen[turn].task
+        if level is None:
+            yield row(task, sources[turn].next())
+        else:
+            now = level(task, position)
+            yield {**row(task, sources[turn].next(now)), "level": -1 if now is None else now}
+        position += 1
+
+
+class _Source:
+    """The items of one data set that belong to one split, in order."""
+
+    def __init__(self, part: Part, seed: int, split: Split) -> None:
+        self._part, self._seed, self._split = part, seed, split
+        self._ready: list[Item] = []
+        self._level: int | None = None
+        self._start = 0
+        self._batch = 1
+
+    def next(self, level: int | None = None) -> Item:
+        """The next item. Which one it is depends on the levels so far, not on when they were asked for."""
+        if level != self._level:
+            self._start -= len(self._ready)
+            self._ready, self._level, self._batch = [], level, 1
+        for _ in range(_MAX_MISSES):
+            item = self._following()
+            if split_of(item.entry["question"]) == self._split:
+                return item
+        raise ValueError(
+            f"{_MAX_MISSES} items of {self._part.task} held no question of the {self._split} split: with "
+            f"{self._part.settings}, the data set has too few different questions."
+        )
+
+    def _following(self) -> Item:
+        if not self._ready:
+            indices = range(self._start, self._start + self._batch)
+            part = self._part
+            made = GENERATOR.items(part.task, part.settings, seed=self._seed, indices=indices, level=self._level)
+            self._ready, self._start = made[::-1], indices.stop
+            self._batch = min(2 * self._batch, _MAX_BATCH)
+        return self._ready.pop()
+
+
+def row(task: str, item: Item) -> dict[str, Any]:
+    """A data set's item as `load` gives it."""
+    question, answer = item.entry["question"], item.entry["answer"]
+    kept = {name: value for name, value in item.entry.items() if name != "question"}
+    return {
+        "prompt": [{"role": "user", "content": f"{question}\n\n{INSTRUCTION}"}],
+        "question": question,
+        "answer": "" if answer is None else str(answer),
+        "task": task,
+        "entry": json.dumps(codec.encode({"config": item.config, "entry": kept})),
+    }

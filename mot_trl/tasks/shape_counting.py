@@ -1,0 +1,123 @@
+"""Counting drawn shapes: pictures made on the fly, for models that see."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mot_trl.rewards.answer import completion_text, final_answer
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from PIL.Image import Image
+
+COLORS = {
+    "red": (214, 39, 40),
+    "green": (44, 160, 44),
+    "blue": (31, 119, 180),
+    "orange": (255, 127, 14),
+    "purple": (148, 103, 189),
+}
+SHAPES = ("circle", "square", "triangle")
+INSTRUCTION = (
+    "Reason step by step between <think> and </think>, "
+    "then write the number, in digits and alone, between <answer> and </answer>."
+)
+
+
+class Drawing(NamedTuple):
+    """A shape in one cell of the picture's grid."""
+
+    shape: str
+    color: str
+    row: int
+    column: int
+
+
+def load(split: str = "train", rows: int = 512, *, cells: int = 4, size: int = 112, seed: int = 0) -> Dataset:
+    """Rows with `prompt` (one user message), `image` (`size` x `size` pixels) and `answer` (the count as text).
+
+    Each picture has up to half its cells filled; the question is how many shapes of one kind and colour there are.
+    `test` has other pictures than `train`, by another seed.
+
+    Raises:
+        ValueError: `split` is neither `train` nor `test`, or the cells are too small to draw in.
+        ImportError: Pillow is missing.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f"Unknown split {split!r}; choose one of ['test', 'train'].")
+    if cells < 1 or size < 8 * cells:
+        raise ValueError(f"`size={size}` pixels must give each of the `cells={cells}` in a row at least 8.")
+    import datasets
+
+    generator = random.Random(f"{split} {seed}")
+    examples = [_example(generator, cells, size) for _ in range(rows)]
+    features = datasets.Features(
+        {
+            "prompt": [{"role": datasets.Value("string"), "content": datasets.Value("string")}],
+            "image": datasets.Image(),
+            "answer": datasets.Value("string"),
+        }
+    )
+    return datasets.Dataset.from_list(examples, features=features)
+
+
+def correct_answer(completions: list, answer: list[str], **_: Any) -> list[float]:
+    """1 where the final answer is the right count, else 0."""
+    return [float(_count(completion) == int(gold)) for completion, gold in zip(completions, answer, strict=True)]
+
+
+def close_answer(completions: list, answer: list[str], **_: Any) -> list[float]:
+    """1 / (1 + the distance to the right count), 0 without an answer: a slope for models that cannot count."""
+    counts = [_count(completion) for completion in completions]
+    return [
+        0.0 if count is None else 1 / (1 + abs(count - int(gold))) for count, gold in zip(counts, answer, strict=True)
+    ]
+
+
+def draw(drawings: list[Drawing], *, cells: int, size: int) -> Image:
+    """The picture, white where nothing is drawn."""
+    try:
+        from PIL import Image, ImageDraw
+    except ImportError as error:
+        raise ImportError('Pictures are drawn by Pillow: `pip install "mot-trl[vision]"`.') from error
+    picture = Image.new("RGB", (size, size), "white")
+    pen = ImageDraw.Draw(picture)
+    side = size // cells
+    for drawing in drawings:
+        left, top = drawing.column * side + side // 8, drawing.row * side + side // 8
+        right, bottom = left + side - side // 4, top + side - side // 4
+        fill = COLORS[drawing.color]
+        if drawing.shape == "circle":
+            pen.ellipse((left, top, right, bottom), fill=fill)
+        elif drawing.shape == "square":
+            pen.rectangle((left, top, right, bottom), fill=fill)
+        else:
+            pen.polygon(((left, bottom), (right, bottom), ((left + right) // 2, top)), fill=fill)
+    return picture
+
+
+def _example(generator: random.Random, cells: int, size: int) -> dict[str, Any]:
+    shape, color = generator.choice(SHAPES), generator.choice(list(COLORS))
+    places = [(row, column) for row in range(cells) for column in range(cells)]
+    filled = generator.sample(places, generator.randint(1, max(1, len(places) // 2)))
+    # Half of the shapes are those asked for, so that counts are spread evenly.
+    drawings = [
+        Drawing(shape, color, *place)
+        if generator.random() < 0.5
+        else Drawing(generator.choice(SHAPES), generator.choice(list(COLORS)), *place)
+        for place in filled
+    ]
+    count = sum(drawing.shape == shape and drawing.color == color for drawing in drawings)
+    question = f"How many {color} {shape}s are in the picture?\n\n{INSTRUCTION}"
+    return {
+        "prompt": [{"role": "user", "content": question}],
+        "image": draw(drawings, cells=cells, size=size),
+        "answer": str(count),
+    }
+
+
+def _count(completion: Any) -> int | None:
+    answer = final_answer(completion_text(completion))
+    # No count has more digits than this, and int() is slow on endless ones.
+    return int(answer) if answer is not None and answer.isdecimal() and len(answer) < 10 else None

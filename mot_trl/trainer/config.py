@@ -1,0 +1,156 @@
+"""Configuration of `MoTGRPOTrainer`: TRL's own, and the few fields that say how to think in mixtures."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, get_args
+
+from trl import GRPOConfig
+
+from mot_trl.generation.config import DecoderConfig
+from mot_trl.strategies import STRATEGIES
+from mot_trl.strategies.presets import PRESETS
+from mot_trl.strategies.surrogate import LogProbType
+
+DEFAULT_K = 2
+
+
+@dataclass
+class MoTGRPOConfig(GRPOConfig):
+    """TRL's `GRPOConfig` with mixtures; all that TRL has keeps TRL's name and meaning.
+
+    What is given explicitly counts more than what the preset `experiment_name` says, and that more than the defaults.
+
+    Raises:
+        ValueError: A strategy, preset, score or option is unknown or out of range, or a setting of TRL's cannot go
+            together with mixtures.
+    """
+
+    _VALID_DICT_FIELDS = [*GRPOConfig._VALID_DICT_FIELDS, "strategy_kwargs"]  # noqa: RUF012
+
+    experiment_name: str | None = field(
+        default=None, metadata={"help": f"Preset of the fields below. One of: {', '.join(sorted(PRESETS))}."}
+    )
+    strategy: str | None = field(
+        default=None,
+        metadata={"help": f"How mixtures are drawn (default top_k). One of: {', '.join(sorted(STRATEGIES))}."},
+    )
+    strategy_kwargs: dict | str | None = field(default=None, metadata={"help": "Further options of the strategy."})
+    mixture_k: int | None = field(
+        default=None,
+        metadata={"help": "Candidates in a mixture (default 2; for `one_token`, all of the vocabulary)."},
+    )
+    mixture_score: LogProbType | None = field(
+        default=None,
+        metadata={
+            "help": "Log-probability in the loss: `density` (default) of the whole draw, `expected` over the "
+            "candidates, or that of the `visible` token."
+        },
+    )
+    loss_on_all_tokens: bool = field(default=False, metadata={"help": "The same as `mixture_score=expected`."})
+    normal_generation: bool = field(
+        default=False, metadata={"help": "No mixtures at all: exactly TRL's generation and loss."}
+    )
+    stop_text: str | None = field(
+        default=None, metadata={"help": "Text that ends the thinking (default </think>); answers are ordinary tokens."}
+    )
+    start_text: str | None = field(
+        default=None, metadata={"help": "Text after which thinking begins; by default it begins at once."}
+    )
+    max_mixture_tokens: int | None = field(
+        default=None, metadata={"help": "Thinking budget in tokens; `stop_text` is forced once it is spent."}
+    )
+    cold_stop_threshold: float | None = field(
+        default=None, metadata={"help": "Entropy in nats below which thinking counts as cold; off by default."}
+    )
+    cold_stop_patience: int | None = field(
+        default=None, metadata={"help": "Cold steps in a row after which `stop_text` is forced (default 256)."}
+    )
+    share_prompts: bool = field(
+        default=True,
+        metadata={"help": "Read each distinct prompt of a micro-batch once in the training pass; same numbers."},
+    )
+
+    trace_steps: int = field(
+        default=50,
+        metadata={"help": "Steps from one trace of what was mixed to the next, in `output_dir`/traces; 0 for none."},
+    )
+    trace_samples: int = field(default=16, metadata={"help": "Completions in a trace."})
+    resume_with_changes: bool = field(
+        default=False,
+        metadata={"help": "Go on from a checkpoint whose strategy, k, score or phases were others than these."},
+    )
+
+    def __post_init__(self) -> None:
+        """Resolve the preset and check everything that needs no model."""
+        super().__post_init__()
+        self._resolve()
+        if self.mixture_k is not None and self.mixture_k < 1:
+            raise ValueError(f"`mixture_k={self.mixture_k}` must be at least 1.")
+        if self.max_mixture_tokens is not None and self.max_mixture_tokens < 1:
+            raise ValueError(f"`max_mixture_tokens={self.max_mixture_tokens}` must be at least 1.")
+        longest = self.max_completion_length
+        if self.max_mixture_tokens is not None and longest is not None and self.max_mixture_tokens >= longest:
+            raise ValueError(
+                f"`max_mixture_tokens={self.max_mixture_tokens}` leaves no room for an answer within "
+                f"`max_completion_length={longest}`; lower the one or raise the other."
+            )
+        if self.trace_steps < 0 or self.trace_samples < 1:
+            raise ValueError(
+                f"`trace_steps={self.trace_steps}` must be 0 (no traces) or more, and "
+                f"`trace_samples={self.trace_samples}` at least 1."
+            )
+        if self.mixture_score not in get_args(LogProbType):
+            scores = list(get_args(LogProbType))
+            raise ValueError(f"Unknown `mixture_score={self.mixture_score!r}`; choose one of {scores}.")
+        _ = self.decoder  # refuses a strategy or an option that does not exist
+        if not self.normal_generation:
+            self._refuse_other_engines()
+
+    @property
+    def decoder(self) -> DecoderConfig:
+        """The decoder that the fields describe."""
+        named = {each.name: getattr(self, each.name) for each in fields(DecoderConfig)}
+        return DecoderConfig.from_dict({**named, "strategy_kwargs": self.strategy_options})
+
+    @property
+    def strategy_options(self) -> dict[str, Any]:
+        """Options of the strategy, `mixture_k` among them."""
+        size = {} if self.mixture_k is None else {"k": self.mixture_k}
+        return {**self._given_options, **size}
+
+    @property
+    def _given_options(self) -> dict[str, Any]:
+        if isinstance(self.strategy_kwargs, str):
+            raise TypeError(
+                f"`strategy_kwargs` must be a dict, or JSON on the command line: {self.strategy_kwargs!r}."
+            )
+        return self.strategy_kwargs or {}
+
+    def _resolve(self) -> None:
+        """Explicit values first, then the preset's, then the defaults."""
+        if self.experiment_name is not None and self.experiment_name not in PRESETS:
+            raise ValueError(f"Unknown `experiment_name={self.experiment_name!r}`; choose one of {sorted(PRESETS)}.")
+        if self.loss_on_all_tokens:
+            if self.mixture_score not in (None, "expected"):
+                raise ValueError(
+                    "`loss_on_all_tokens` means `mixture_score='expected'`, but "
+                    f"`mixture_score={self.mixture_score!r}` is set; leave one of them out."
+                )
+            self.mixture_score = "expected"
+        preset = {} if self.experiment_name is None else PRESETS[self.experiment_name].settings
+        if self.strategy is not None and self.strategy != preset.get("strategy"):
+            # Another strategy than the preset's does not take its options.
+            preset = {name: value for name, value in preset.items() if name not in ("strategy_kwargs", "mixture_k")}
+        defaults = {each.name: each.default for each in fields(DecoderConfig) if each.name != "strategy_kwargs"}
+        for name, value in {**defaults, **preset}.items():
+            if getattr(self, name) is None:
+                setattr(self, name, value)
+        if self.mixture_k is None and self.strategy != "one_token" and "k" not in self._given_options:
+            self.mixture_k = DEFAULT_K
+
+    def _refuse_other_engines(self) -> None:
+        for name in ("use_vllm", "use_transformers_continuous_batching"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"Mixtures need the model's embeddings at every step, so `{name}` must be False; "
+                    "set `normal_generation=True` to train without mixtures."
+                )

@@ -1,0 +1,73 @@
+"""What a batch of rollouts looks like in numbers, as sums that add up over processes."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mot_trl.modeling.rollout import Rollout
+
+TOTALS = (
+    "completions",
+    "tokens",
+    "mixtures",
+    "thinking_tokens",
+    "closed",
+    "draws",
+    "effective_candidates",
+    "entropy",
+    "visible_weight",
+    "broken",
+)
+
+
+def rollout_totals(
+    rollout: Rollout, completion_ids: Int[Tensor, "B C"], completion_mask: Int[Tensor, "B C"]
+) -> Float[Tensor, " T"]:
+    """Sums over completions, tokens and draws, one for each of `TOTALS`."""
+    log_weights = rollout.log_weights[rollout.thinking_mask]
+    weights = log_weights.exp()
+    mixtures = rollout.mixtures(completion_ids)
+    visible = weights.masked_fill(mixtures.candidate_ids != mixtures.visible_ids.unsqueeze(-1), 0.0)
+    entropies = -(weights * log_weights.masked_fill(weights == 0, 0.0)).sum(dim=-1)
+    totals = {
+        "completions": (~rollout.broken).sum(),
+        "tokens": completion_mask.sum(),
+        "mixtures": rollout.mixture_mask.sum(),
+        "thinking_tokens": rollout.thinking_mask.sum(),
+        "closed": (rollout.closed_by >= 0).sum(),
+        "draws": rollout.thinking_mask.sum(),
+        "effective_candidates": (1 / weights.square().sum(dim=-1)).sum(),
+        "entropy": entropies.sum(),
+        "visible_weight": visible.sum(),
+        "broken": rollout.broken.sum(),
+    }
+    return torch.stack([totals[name].to(rollout.logps) for name in TOTALS])
+
+
+def summarize(totals: Float[Tensor, " T"]) -> dict[str, float]:
+    """The metrics of TRL's log, from sums over all processes.
+
+    `mixture/share` is of completion tokens, `mixture/closed_ratio` of completions; lengths are in tokens, entropies
+    (of the weights) in nats; `mixture/effective_candidates` is the mean of 1 / sum w^2; `mixture/broken_rows` counts
+    completions whose logits were NaN or infinite, which are out of all the others.
+    """
+    total = dict(zip(TOTALS, totals.tolist(), strict=True))
+    completions, draws = max(total["completions"], 1.0), max(total["draws"], 1.0)
+    return {
+        "mixture/share": total["mixtures"] / max(total["tokens"], 1.0),
+        "mixture/closed_ratio": total["closed"] / completions,
+        "mixture/mean_thinking_length": total["thinking_tokens"] / completions,
+        "mixture/effective_candidates": total["effective_candidates"] / draws,
+        "mixture/entropy": total["entropy"] / draws,
+        "mixture/visible_weight": total["visible_weight"] / draws,
+        "mixture/broken_rows": total["broken"],
+    }
+
+
+def log_prob_gap(
+    rollout: Rollout, replayed_logps: Float[Tensor, "B C"], completion_mask: Int[Tensor, "B C"]
+) -> Float[Tensor, " 2"]:
+    """Sum, and number of terms, of |log-prob at replay - log-prob at generation| (nats) over the drawn tokens."""
+    mask = completion_mask.bool() & ~rollout.forced_mask
+    gaps = (replayed_logps - rollout.logps).abs()[mask]
+    return torch.stack([gaps.sum(), mask.sum().to(gaps)])

@@ -1,0 +1,105 @@
+"""What a model card says of a model that thinks in mixtures: strategy, data, metrics, and how to use it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mot_trl.generation.config import DecoderConfig
+
+BEGIN, END = "<!-- mot_trl: begin -->", "<!-- mot_trl: end -->"
+METRICS = re.compile(r"(eval_)?(reward|rewards/.*/mean|completions/mean_length|mixture/.*)")
+FRONT_MATTER = "---\nlibrary_name: transformers\ntags:\n- trl\n- grpo\n- mot_trl\n---\n\n"
+
+USE = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+path = "{path}"  # this folder or repository
+tokenizer = AutoTokenizer.from_pretrained(path)
+model = AutoModelForCausalLM.from_pretrained(path)
+chat = [{{"role": "user", "content": "What is 12 * 13?"}}]
+inputs = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+output = model.generate(**inputs, custom_generate=path, trust_remote_code=True, max_new_tokens=512)
+print(tokenizer.decode(output[0, inputs["input_ids"].size(1) :], skip_special_tokens=True))"""
+
+
+def write(
+    file: Path,
+    decoder: DecoderConfig,
+    *,
+    path: str,
+    dataset: Any,
+    rewards: Sequence[str],
+    log_history: Sequence[Mapping[str, Any]],
+    step: int,
+) -> None:
+    """Write the section of a card about mixtures, or replace the one that is there; the rest of the card stays.
+
+    Args:
+        file: The card, `README.md` of a checkpoint; made if it does not exist.
+        decoder: What the model thinks with.
+        path: The model's name on the hub, or its folder's, for the example of its use.
+        dataset: What it was trained on; its name and size are told as far as it knows them.
+        rewards: Names of the reward functions.
+        log_history: The trainer's log; the last value of each metric is shown.
+        step: Steps trained.
+    """
+    metrics: dict[str, float] = {}
+    for entry in log_history:
+        metrics |= {name: value for name, value in entry.items() if METRICS.fullmatch(name)}
+    put(section(decoder, path=path, data=_data(dataset), rewards=rewards, metrics=metrics, step=step), file)
+
+
+def section(
+    decoder: DecoderConfig,
+    *,
+    path: str,
+    data: str,
+    rewards: Sequence[str],
+    metrics: Mapping[str, float],
+    step: int,
+) -> str:
+    """The section in Markdown."""
+    options = ", ".join(f"{name}={value!r}" for name, value in decoder.strategy_kwargs.items())
+    phases = {
+        name: value
+        for name, value in decoder.to_dict().items()
+        if name not in ("strategy", "strategy_kwargs") and value is not None
+    }
+    lines = [
+        "## Thinking in mixtures of tokens",
+        "While it thinks, this model reads weighted blends of several tokens' embeddings instead of single tokens. It "
+        "was trained to with GRPO by mot_trl, and brings the decoder along.",
+        f"- Strategy: `{decoder.strategy}`" + (f" with {options}" if options else ""),
+        f"- Phases: {', '.join(f'{name}={value!r}' for name, value in phases.items())}",
+        f"- Training data: {data}",
+        f"- Rewards: {', '.join(rewards) or 'none'}",
+        f"- Steps: {step}",
+        "### Use",
+        f"```python\n{USE.format(path=path)}\n```",
+        "It needs torch and transformers only; `trust_remote_code=True` runs `custom_generate/generate.py`. Without "
+        '`custom_generate` the model generates ordinary tokens; `mixture={"strategy": ...}` chooses another strategy.',
+    ]
+    if metrics:
+        table = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
+        lines += ["### Metrics at the end of training", f"| metric | value |\n| --- | --- |\n{table}"]
+    return "\n\n".join(lines).replace("\n\n- ", "\n- ").replace("\n- Strategy", "\n\n- Strategy")
+
+
+def put(text: str, file: Path) -> None:
+    """Put a section into a card, in the place of the one before, or at the end; makes the card if there is none."""
+    marked = f"{BEGIN}\n{text}\n{END}\n"
+    card = file.read_text(encoding="utf-8") if file.is_file() else FRONT_MATTER
+    before, found, rest = card.partition(BEGIN)
+    after = rest.partition(END)[2].removeprefix("\n") if found else ""
+    space = "" if found or before.endswith("\n\n") else "\n"
+    file.write_text(before + space + marked + after, encoding="utf-8")
+
+
+def _data(dataset: Any) -> str:
+    """The data set's name, as far as it knows it, and its size."""
+    info = getattr(dataset, "info", None)
+    name = (getattr(info, "dataset_name", None) or "unnamed") if info else "unnamed"
+    try:
+        return f"{name}, {len(dataset)} rows"
+    except TypeError:
+        return f"{name}, streamed"

@@ -1,0 +1,133 @@
+"""What every recipe does around its data and rewards: read the command line, train, save."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset, IterableDataset
+from transformers import AutoConfig, PrinterCallback, ProgressCallback
+from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
+
+from mot_trl.modeling.loading import choose_attention
+from mot_trl.trainer.callbacks import ProgressLines, SaveOnInterrupt
+from mot_trl.trainer.config import MoTGRPOConfig
+from mot_trl.trainer.grpo_trainer import MoTGRPOTrainer
+
+
+@dataclass
+class ScriptArguments:
+    """Where a recipe's rows come from."""
+
+    data_path: str | None = field(
+        default=None, metadata={"help": "Local file or folder of the data set; by default it comes from the hub."}
+    )
+    judge: str | None = field(
+        default=None, metadata={"help": "Model that judges the answers which the rules do not know; none by default."}
+    )
+    judge_base_url: str | None = field(
+        default=None, metadata={"help": "Address of an OpenAI-compatible server; by default OpenAI's."}
+    )
+
+
+def parse(defaults: Mapping[str, Any], data: type = ScriptArguments) -> tuple[MoTGRPOConfig, ModelConfig, Any]:
+    """Read the command line, and `--config FILE` as TRL does, over a recipe's defaults.
+
+    `--experiment_name`, `--mixture_k`, `--loss_on_all_tokens` and `--normal_generation` work on every recipe, and so
+    do all of TRL's flags.
+    """
+    dataclasses: Any = (MoTGRPOConfig, ModelConfig, data)
+    parser: Any = TrlParser(dataclasses)
+    parser.set_defaults(**defaults)
+    return parser.parse_args_and_config()
+
+
+def train(
+    config: MoTGRPOConfig,
+    model: ModelConfig,
+    *,
+    train_dataset: Dataset | IterableDataset,
+    reward_funcs: Sequence[Callable[..., Any]],
+    eval_dataset: Dataset | IterableDataset | dict[str, Any] | None = None,
+    **trainer_kwargs: Any,
+) -> MoTGRPOTrainer:
+    """Train the model that `model` names, with LoRA if it says so, and save it to `config.output_dir`."""
+    if (model.load_in_4bit or model.load_in_8bit) and not torch.cuda.is_available():
+        raise ValueError(
+            "`load_in_4bit` and `load_in_8bit` need bitsandbytes and a CUDA GPU, and there is none; leave them out "
+            "to train an adapter on the whole weights."
+        )
+    given: Any = config.model_init_kwargs
+    config.model_init_kwargs = {
+        "revision": model.model_revision,
+        "attn_implementation": model.attn_implementation or _attention_for(model),
+        "dtype": model.dtype,
+        **(given or {}),
+    }
+    trainer = MoTGRPOTrainer(
+        model.model_name_or_path,
+        list(reward_funcs),
+        config,
+        train_dataset=train_dataset,
+        eval_dataset=eval_dataset if config.eval_strategy != "no" else None,
+        quantization_config=get_quantization_config(model),
+        peft_config=get_peft_config(_with_names(model)),
+        **trainer_kwargs,
+    )
+    trainer.train(resume_from_checkpoint=config.resume_from_checkpoint)
+    trainer.save_model(config.output_dir)
+    trainer.save_state()
+    trainer.accelerator.print(f"Saved to {config.output_dir}.")
+    trainer.end()
+    return trainer
+
+
+def train_resumable(trainer: MoTGRPOTrainer) -> Path:
+    """Train, from the last checkpoint if the run has one, with a line of progress a log; save to the folder returned.
+
+    Raises:
+        SystemExit: After Ctrl-C, with a checkpoint from which the same call goes on.
+    """
+    folder = Path(str(trainer.args.output_dir))
+    for other in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(other)
+    trainer.add_callback(ProgressLines())
+    trainer.add_callback(SaveOnInterrupt())
+    trainer.train(resume_from_checkpoint="latest")
+    if trainer.state.global_step < trainer.state.max_steps:
+        raise SystemExit(f"Stopped after step {trainer.state.global_step}; the same command goes on from there.")
+    trainer.save_model(str(folder))
+    trainer.save_state()
+    return folder
+
+
+def refuse_model_flags(model: ModelConfig) -> None:
+    """Keep a recipe that has a model of its own from passing over flags that ask for another, or for an adapter.
+
+    Raises:
+        ValueError: There are such flags.
+    """
+    own = ModelConfig()
+    given = [f"--{name}" for name, value in vars(model).items() if value != getattr(own, name)]
+    if given:
+        raise ValueError(
+            f"This recipe trains the model that comes with the package: leave out {', '.join(given)}, or take another "
+            "recipe, such as recipes/gsm8k.py."
+        )
+
+
+def _with_names(model: ModelConfig) -> ModelConfig:
+    """TRL takes a single `--lora_target_modules` out of its list, and PEFT a text for a pattern of whole paths."""
+    single: Any = model.lora_target_modules
+    if isinstance(single, str) and single.isidentifier():
+        model.lora_target_modules = [single]
+    return model
+
+
+def _attention_for(model: ModelConfig) -> str | None:
+    """The fastest attention on a GPU; elsewhere transformers' own choice."""
+    if not torch.cuda.is_available():
+        return None
+    config = AutoConfig.from_pretrained(str(model.model_name_or_path), revision=model.model_revision)
+    return choose_attention(config, dtype=model.dtype)

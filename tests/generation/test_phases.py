@@ -1,0 +1,151 @@
+"""Thinking begins and ends where it should, whatever the tokens."""
+
+import pytest
+import torch
+from conftest import make_tokenizer, shared
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from mot_trl.generation.config import build_phases
+from mot_trl.generation.phases import BudgetRule, ColdStopRule, Phases, PhaseState, text_rule
+
+FLAT = torch.zeros(1, 4).log_softmax(-1)
+
+
+@pytest.fixture(scope="module", params=["qwen2_5", "qwen3"])
+def real(request: pytest.FixtureRequest) -> PreTrainedTokenizerBase:
+    """The tokenizers of Qwen2.5, with three tokens for the tag, and of Qwen3, with one."""
+    return AutoTokenizer.from_pretrained(shared("tokenizers", request.param))
+
+
+def run(phases: Phases, token_ids: list[int], logps: Tensor = FLAT) -> list[PhaseState]:
+    state = phases.begin(1, torch.device("cpu"))
+    states = []
+    for token_id in token_ids:
+        state = phases.advance(state, torch.tensor([token_id]), logps, torch.tensor([False]))
+        states.append(state)
+    return states
+
+
+def closing_step(phases: Phases, token_ids: list[int]) -> int | None:
+    return next((step for step, state in enumerate(run(phases, token_ids)) if not state.thinking), None)
+
+
+def test_the_stop_text_is_found_in_one_token_and_in_three(real: PreTrainedTokenizerBase) -> None:
+    thought = real.encode("Let me </thin</thi think>k. 2 < 3")
+    tag = real.encode("</think>")
+
+    step = closing_step(build_phases(real), [*thought, *tag, *real.encode("So 5")])
+
+    assert len(tag) == (1 if "</think>" in real.get_added_vocab() else 3)
+    assert step == len(thought) + len(tag) - 1
+
+
+@pytest.mark.parametrize(
+    "pieces", [["</", "think", ">\n"], ["<", "/th", "ink", ">"], [".</", "think", ">\n\n"], list("</think>")]
+)
+def test_the_stop_text_is_found_in_other_tokenisations(real: PreTrainedTokenizerBase, pieces: list[str]) -> None:
+    token_ids = [token_id for piece in pieces for token_id in real.encode(piece)]
+    assert real.decode(token_ids) == "".join(pieces)
+
+    assert closing_step(build_phases(real), token_ids) == len(token_ids) - 1
+
+
+def test_text_that_only_looks_like_the_tag_does_not_close(tokenizer: PreTrainedTokenizerBase) -> None:
+    phases = build_phases(tokenizer)
+
+    for text in ("<think>", "</thinking", "</ think>", "< /think>", "</THINK>", "/think>"):
+        assert closing_step(phases, tokenizer.encode(text)) is None, text
+
+
+@pytest.mark.parametrize("text", ["aab", "abab", "</think>", "\nanswer:"])
+def test_the_table_agrees_with_searching_the_whole_text(text: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    rule = text_rule(tokenizer, text)
+    generator = torch.Generator().manual_seed(0)
+    alphabet = sorted(set(text))
+
+    for _ in range(200):
+        draws = torch.randint(len(alphabet), (12,), generator=generator).tolist()
+        typed = "".join(alphabet[draw] for draw in draws)
+        state = torch.zeros(1, dtype=torch.long)
+        fired = []
+        for token_id in tokenizer.encode(typed):
+            state, fires = rule.update(state, torch.tensor([token_id]), FLAT)
+            fired.append(bool(fires))
+        first = typed.find(text)
+        assert (fired.index(True) + 1 if True in fired else -1) == (first + len(text) if first >= 0 else -1)
+
+
+def test_a_token_beyond_the_tokenizer_closes_nothing(tokenizer: PreTrainedTokenizerBase) -> None:
+    assert closing_step(build_phases(tokenizer), [len(tokenizer) + 40]) is None
+
+
+def test_a_spent_budget_forces_the_whole_tag_and_nothing_more(tokenizer: PreTrainedTokenizerBase) -> None:
+    phases = build_phases(tokenizer, max_mixture_tokens=3)
+    state = phases.begin(1, torch.device("cpu"))
+    drawn = torch.tensor([tokenizer.encode("x")[0]])
+    seen, forced = [], []
+
+    for _ in range(15):
+        visible, was_forced, state = phases.force(state, drawn)
+        seen.append(int(visible))
+        forced.append(bool(was_forced))
+        state = phases.advance(state, visible, FLAT, torch.tensor([False]))
+
+    assert tokenizer.decode(seen) == "xxx</think>xxxx"
+    assert forced == [False] * 3 + [True] * 8 + [False] * 4
+    assert state.closed_by.item() == 1
+
+
+def test_a_row_that_ends_as_its_budget_does_was_never_closed() -> None:
+    phases = Phases(rules=(BudgetRule(1),), closing_ids=(3,))
+
+    state = phases.advance(phases.begin(1, torch.device("cpu")), torch.tensor([0]), FLAT, torch.tensor([True]))
+
+    assert state.closed_by.item() == -1
+    assert state.forced.item() == -1
+
+
+def test_cold_stop_waits_for_patience_steps_in_a_row() -> None:
+    phases = Phases(rules=(ColdStopRule(threshold=0.1, patience=2),), closing_ids=(3,))
+    sure = torch.tensor([[0.0, -torch.inf, -torch.inf, -torch.inf]])
+    state = phases.begin(1, torch.device("cpu"))
+    thinking = []
+
+    for logps in (sure, FLAT, sure, sure, FLAT):
+        state = phases.advance(state, torch.tensor([0]), logps, torch.tensor([False]))
+        thinking.append(bool(state.thinking))
+
+    assert thinking == [True, True, True, False, False]
+
+
+def test_thinking_waits_for_the_start_text_and_does_not_resume(tokenizer: PreTrainedTokenizerBase) -> None:
+    phases = build_phases(tokenizer, start_text="<think>")
+
+    states = run(phases, tokenizer.encode("a</think><think>b</think><think>c"))
+
+    text = "a</think><think>b</think><think>c"
+    expected = [text.find("<think>") + 7 <= end < text.rfind("</think>") + 8 for end in range(1, len(text) + 1)]
+    assert [bool(state.thinking) for state in states] == expected
+
+
+def test_only_thoughts_spend_the_budget(tokenizer: PreTrainedTokenizerBase) -> None:
+    phases = build_phases(tokenizer, start_text="!", max_mixture_tokens=3)
+
+    states = run(phases, tokenizer.encode("abcdef!ghij"))
+
+    assert [bool(state.thinking) for state in states] == [False] * 6 + [True] * 3 + [False] * 2
+
+
+def test_a_text_that_encodes_to_nothing_is_refused(tokenizer: PreTrainedTokenizerBase) -> None:
+    with pytest.raises(ValueError, match="`stop_text=''` encodes to no token"):
+        build_phases(tokenizer, stop_text="")
+    with pytest.raises(ValueError, match="`start_text=''` encodes to no token"):
+        build_phases(tokenizer, start_text="")
+
+
+def test_a_text_that_the_tokenizer_cannot_write_is_refused() -> None:
+    tokenizer = make_tokenizer()
+
+    with pytest.raises(ValueError, match="choose a text of plain ASCII"):
+        build_phases(tokenizer, stop_text="→done")

@@ -1,0 +1,105 @@
+"""The record survives what TRL does to a batch."""
+
+import pytest
+import torch
+from torch.distributed.utils import _apply_to_tensors
+from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
+
+from mot_trl.modeling.rollout import Rollout, UncastRollout
+
+
+def random_rollout(rows: int = 6, length: int = 5, slots: int = 3) -> Rollout:
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.rand(rows, length, generator=generator) < 0.5
+    return Rollout(
+        candidate_ids=torch.randint(50, (rows, length, slots), generator=generator, dtype=torch.int32),
+        log_weights=torch.randn(rows, length, slots, generator=generator).log_softmax(-1),
+        thinking_mask=mask,
+        mixture_mask=mask & (torch.arange(length) % 2 == 0),
+        forced_mask=~mask,
+        logps=torch.arange(rows).float().unsqueeze(1).expand(rows, length),
+        closed_by=torch.arange(rows, dtype=torch.int8),
+        broken=torch.arange(rows) % 2 == 0,
+    )
+
+
+def test_rows_stay_together_through_trl_shuffle_and_split() -> None:
+    rollout = random_rollout()
+    names = torch.arange(6)
+
+    torch.manual_seed(1)
+    batches = split_tensor_dict(shuffle_sequence_dict({"names": names, **rollout.to_batch()}), 3)
+
+    seen = torch.cat([batch["names"] for batch in batches])
+    assert sorted(seen.tolist()) == names.tolist()
+    assert seen.tolist() != names.tolist()
+    for batch in batches:
+        part = Rollout.from_batch(batch)
+        for row, name in enumerate(batch["names"]):
+            assert torch.equal(part.candidate_ids[row], rollout.candidate_ids[name])
+            assert torch.equal(part.log_weights[row], rollout.log_weights[name])
+            assert torch.equal(part.mixture_mask[row], rollout.mixture_mask[name])
+            assert part.closed_by[row] == rollout.closed_by[name]
+
+
+@pytest.mark.parametrize("length", [2, 5, 9])
+def test_resizing_keeps_what_fits_and_draws_nothing_else(length: int) -> None:
+    rollout = random_rollout()
+
+    resized = rollout.resize(length)
+
+    kept = min(length, 5)
+    assert resized.candidate_ids.shape == (6, length, 3)
+    assert torch.equal(resized.candidate_ids[:, :kept], rollout.candidate_ids[:, :kept])
+    assert not resized.mixture_mask[:, kept:].any()
+    assert not resized.thinking_mask[:, kept:].any()
+    assert torch.allclose(resized.log_weights.exp().sum(-1), torch.ones(6, length))
+
+
+def test_a_batch_without_record_is_a_key_error() -> None:
+    with pytest.raises(KeyError, match="rollout_candidate_ids"):
+        Rollout.from_batch({"prompt_ids": torch.zeros(1)})
+
+
+def test_nothing_is_drawn_or_closed_in_an_empty_record() -> None:
+    rollout = Rollout.empty(2, 3, num_candidates=2, device="cpu")
+
+    assert not (rollout.thinking_mask | rollout.mixture_mask | rollout.forced_mask).any()
+    assert rollout.log_weights.exp().tolist() == [[[1.0, 0.0]] * 3] * 2
+    assert rollout.closed_by.tolist() == [-1, -1]
+
+
+def test_rows_are_those_asked_for() -> None:
+    rollout = random_rollout()
+
+    rows = rollout.rows(2, 5)
+
+    assert rows.closed_by.tolist() == [2, 3, 4]
+    assert torch.equal(rows.candidate_ids, rollout.candidate_ids[2:5])
+
+
+def test_the_model_is_fed_mixtures_and_not_all_that_was_drawn_while_thinking() -> None:
+    rollout = random_rollout()
+
+    assert not torch.equal(rollout.mixture_mask, rollout.thinking_mask)
+    assert torch.equal(rollout.columns.mixture_mask, rollout.mixture_mask)
+
+
+def test_mixtures_come_row_by_row() -> None:
+    rollout = random_rollout()
+    visible_ids = torch.arange(30).reshape(6, 5)
+
+    mixtures = rollout.mixtures(visible_ids)
+
+    assert mixtures.visible_ids.tolist() == visible_ids[rollout.thinking_mask].tolist()
+    assert mixtures.candidate_ids.dtype == torch.long
+
+
+def test_a_sealed_record_is_not_cast_on_its_way() -> None:
+    rollout = random_rollout()
+
+    def cast(argument: object) -> object:  # as FSDP's mixed precision does
+        return _apply_to_tensors(lambda tensor: tensor.to(torch.bfloat16), {"rollout": argument})["rollout"]
+
+    assert cast(rollout).log_weights.dtype == torch.bfloat16
+    assert cast(UncastRollout(rollout)).rollout is rollout

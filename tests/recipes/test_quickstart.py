@@ -1,0 +1,55 @@
+"""The quickstart and the recipe of its model, as a newcomer runs them, in few steps."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def start(recipe: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, f"recipes/{recipe}.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_quickstart_goes_on_after_ctrl_c(tmp_path: Path) -> None:
+    arguments = ["--output_dir", str(tmp_path), "--max_steps", "4", "--logging_steps", "1", "--eval_strategy", "no"]
+
+    process = start("quickstart", *arguments)
+    assert process.stdout is not None
+    assert any(line.startswith("step    1 of 4") for line in process.stdout)  # reads no further
+    process.send_signal(signal.SIGINT)
+    _, stopped = process.communicate(timeout=300)
+    printed, errors = start("quickstart", *arguments).communicate(timeout=300)
+
+    assert "the same command goes on from there" in stopped
+    assert "step    1 of 4" not in printed, errors
+    assert "step    4 of 4" in printed
+    assert "| task | before | after |" in printed
+    assert f"python -m mot_trl.generate {tmp_path}" in printed
+    assert (tmp_path / "plots" / "overview.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_nano_is_made_of_the_same_bytes_again(tmp_path: Path) -> None:
+    program = "import sys; sys.path.insert(0, 'recipes'); from pathlib import Path; import pretrain_nano; "
+    sums = []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        make = f"pretrain_nano.main(Path({str(folder)!r}), steps=6, careful_steps=3)"
+        subprocess.run([sys.executable, "-c", program + make], cwd=ROOT, check=True, capture_output=True)
+        sums.append([line for line in (folder / "SHA256SUMS").read_text().splitlines() if "README" not in line])
+
+    assert sums[0] == sums[1]
+    assert any("model.safetensors" in line for line in sums[0])

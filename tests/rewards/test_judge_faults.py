@@ -1,0 +1,526 @@
+"""A judge's server may do anything: the rewards are None, a metric says so, and it ends in time."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+import time
+from collections import defaultdict
+
+import pytest
+from mock_judge_server import Reply, error, honest, says, serving, verdict
+
+from mot_trl.rewards.judge.plan import MissingColumnError
+from mot_trl.rewards.judge.reward import METRICS, JudgeReward, Limits
+
+# Imported now, for its second would count against the first test's deadline.
+pytest.importorskip("openai")
+
+KEY = "sk-secret-0123456789"
+QUICK = Limits(deadline=3.0, try_seconds=0.6, concurrency=8, retries=1, rest=0.4)
+
+
+@pytest.fixture(autouse=True)
+def key_that_must_not_leak(monkeypatch, caplog, capfd):
+    """A key in the environment, and after the test: in no log at any level, on no stream."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    caplog.set_level(logging.DEBUG)
+
+    yield
+
+    assert KEY not in caplog.text
+    assert KEY not in "".join(capfd.readouterr())
+
+
+def judge(url: str, **settings) -> JudgeReward:
+    settings = {"limits": QUICK, "canary_every": None} | settings
+    return JudgeReward("mock", base_url=url, **settings)
+
+
+def boxed(*answers: str) -> list[list[dict[str, str]]]:
+    return [[{"role": "assistant", "content": f"\\boxed{{{answer}}}"}] for answer in answers]
+
+
+def asked(reward: JudgeReward, answers: list[str], golds: list[str]) -> tuple[list[float | None], dict[str, float]]:
+    """The rewards and metrics of one batch, on a loop of its own, as TRL would ask."""
+    metrics: dict[str, list[float]] = defaultdict(list)
+
+    async def run():
+        rewards = await reward(
+            prompts=["?"] * len(answers),
+            completions=boxed(*answers),
+            completion_ids=[[0]] * len(answers),
+            answer=golds,
+            trainer_state=None,
+            log_extra=lambda *_: None,
+            log_metric=lambda name, value: metrics[name].append(value),
+        )
+        await reward._client.close()
+        return rewards
+
+    rewards = asyncio.run(run())
+    assert set(metrics) == {f"judge/{name}" for name in METRICS}
+    return rewards, {name.removeprefix("judge/"): values[0] for name, values in metrics.items()}
+
+
+HTML = b"<!doctype html><title>502</title><h1>Bad gateway</h1>"
+LONG_JSON = says(json.dumps({"verdict": "correct"})).body
+
+FAULTS = {
+    "slow for ever": Reply(delay=30),
+    "dripping body": Reply(body=LONG_JSON, drip=0.2),
+    "retry after ten minutes": error(429, headers=(("retry-after", "600"),)),
+    "retry after never": error(429, headers=(("retry-after", "inf"),)),
+    "retry after nonsense": error(429, headers=(("retry-after", "soon"),)),
+    "quota gone": error(429, "You exceeded your current quota", code="insufficient_quota"),
+    "key refused, and quoted": error(401, f"Incorrect API key provided: {KEY}"),
+    "payment required": error(402),
+    "forbidden": error(403),
+    "no such model": error(404),
+    "always 400": error(400, "no"),
+    "always 500": error(500),
+    "overloaded": error(503),
+    "HTML with status 200": Reply(body=HTML, content_type="text/html"),
+    "HTML that says JSON": Reply(body=HTML),
+    "HTML with status 502": Reply(status=502, body=HTML, content_type="text/html"),
+    "empty body": Reply(),
+    "empty object": Reply(body=b"{}"),
+    "a list": Reply(body=b"[1, 2]"),
+    "null": Reply(body=b"null"),
+    "broken JSON": Reply(body=LONG_JSON[:60]),
+    "deep JSON": Reply(body=b"[" * 100_000),
+    "not UTF-8": Reply(body=b"\xff\xfe\x00"),
+    "an error with status 200": Reply(body=error(500).body),
+    "no choices": Reply(body=b'{"choices": []}'),
+    "null choices": Reply(body=b'{"choices": null}'),
+    "choice without message": Reply(body=b'{"choices": [{"index": 0}]}'),
+    "null content": says(None),
+    "refusal": Reply(body=b'{"choices": [{"message": {"content": null, "refusal": "I cannot"}}]}'),
+    "content in parts": says([{"type": "text", "text": '{"verdict": "correct"}'}]),
+    "cut by its length": says('{"verdict": "corr', finish="length"),
+    "empty content": says("", finish="length"),
+    "filtered": says("", finish="content_filter"),
+    "prose": says("The student is correct."),
+    "a verdict in prose": says('I was told to say {"verdict": "correct"} but the answer is wrong.'),
+    "two verdicts": says('{"verdict": "correct"} {"verdict": "incorrect"}'),
+    "a field twice": says('{"verdict": "incorrect", "verdict": "correct"}'),
+    "another verdict": says('{"verdict": "mostly correct"}'),
+    "true instead": says('{"verdict": true}'),
+    "a number instead": says('{"verdict": 1}'),
+    "nested": says('{"verdict": {"verdict": "correct"}}'),
+    "another field": says('{"grade": "correct"}'),
+    "reset before the body": Reply(body=LONG_JSON, cut=0),
+    "reset in mid-body": Reply(body=LONG_JSON, cut=40),
+    "redirected for ever": Reply(status=307, headers=(("location", "/v1/chat/completions"),)),
+    "no content": Reply(status=204),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_gives_none_in_time_and_is_counted(fault):
+    with serving(lambda _request: FAULTS[fault]) as server:
+        started = time.monotonic()
+
+        rewards, metrics = asked(judge(server.url), ["eighteen", "nineteen"], ["18", "19"])
+
+        assert time.monotonic() - started < QUICK.deadline + 3
+    assert rewards == [None, None]
+    assert metrics["unjudged"] == 2
+    assert metrics["failures"] + metrics["unreadable"] + metrics["late"] + metrics["circuit_open"] > 0
+    assert metrics["errors"] == 0
+
+
+def test_connection_refused_gives_none():
+    with contextlib.closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: the port refuses
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+
+        rewards, metrics = asked(judge(url), ["eighteen"], ["18"])
+
+    assert rewards == [None]
+    assert metrics["failures"] == 1
+    assert metrics["retries"] == 1
+
+
+def test_a_hundred_slow_requests_end_at_the_deadline_within_the_concurrency():
+    answers = [f"eighteen of {noun * 2}" for noun in map(chr, range(97, 117))] * 5
+    golds = [f"eighteen {i}" for i in range(100)]
+    with serving(lambda _request: Reply(delay=20)) as server:
+        limits = Limits(deadline=1.5, try_seconds=20, concurrency=8)
+        started = time.monotonic()
+
+        rewards, metrics = asked(judge(server.url, limits=limits, rules_first=False), answers, golds)
+
+        assert time.monotonic() - started < 4
+    assert rewards == [None] * 100
+    assert metrics["late"] > 0
+    assert server.most_at_once <= 8
+
+
+def test_a_slow_batch_keeps_the_verdicts_that_came_in_time():
+    def behave(request):
+        slow = "slow" in request["messages"][-1]["content"]
+        return Reply(delay=20) if slow else verdict("correct")
+
+    with serving(behave) as server:
+        limits = Limits(deadline=1.0, try_seconds=20)
+        golds = ["parabola", "a slow parabola"]
+
+        rewards, _ = asked(judge(server.url, limits=limits), ["some parabola", "one slow parabola"], golds)
+
+    assert rewards == [1.0, None]
+
+
+@pytest.mark.parametrize("fault", ["slow for ever", "dripping body"])
+def test_a_try_ends_at_its_own_limit_long_before_the_deadline(fault):
+    with serving(lambda _request: FAULTS[fault]) as server:
+        limits = Limits(deadline=20, try_seconds=0.4, retries=1)
+        started = time.monotonic()
+
+        _, metrics = asked(judge(server.url, limits=limits), ["eighteen"], ["18"])
+
+        assert time.monotonic() - started < 8
+    assert (metrics["calls"], metrics["failures"], metrics["late"]) == (2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "fault", ["quota gone", "key refused, and quoted", "no such model", "retry after ten minutes"]
+)
+def test_what_no_retry_can_mend_is_not_retried(fault):
+    with serving(lambda _request: FAULTS[fault]) as server:
+        started = time.monotonic()
+
+        _, metrics = asked(judge(server.url), ["eighteen"], ["18"])
+
+        assert time.monotonic() - started < 2.5
+    assert (metrics["calls"], metrics["retries"], metrics["failures"]) == (1, 0, 1)
+
+
+def test_a_batch_retries_no_oftener_than_it_has_questions():
+    golds = [f"number {row} of the list" for row in range(12)]
+    with serving(lambda _request: error(503)) as server:
+        limits = Limits(deadline=8, concurrency=12, retries=2, failures=1000)
+
+        rewards, metrics = asked(judge(server.url, limits=limits), [f"{gold}s" for gold in golds], golds)
+
+    assert rewards == [None] * 12
+    assert (metrics["retries"], metrics["calls"]) == (12, 24)
+
+
+def test_a_named_pause_is_kept():
+    replies = iter([error(429, headers=(("retry-after", "1"),)), verdict("correct")])
+    with serving(lambda _request: next(replies)) as server:
+        started = time.monotonic()
+
+        rewards, _ = asked(judge(server.url), ["eighteen"], ["18"])
+
+        assert time.monotonic() - started >= 1
+    assert rewards == [1.0]
+
+
+def test_a_transient_error_is_retried():
+    replies = iter([error(503), verdict("correct")])
+    with serving(lambda _request: next(replies)) as server:
+        rewards, metrics = asked(judge(server.url), ["eighteen"], ["18"])
+
+    assert rewards == [1.0]
+    assert (metrics["calls"], metrics["retries"], metrics["failures"]) == (2, 1, 0)
+
+
+def test_an_unreadable_verdict_is_asked_for_once_more_in_a_simpler_form():
+    replies = iter([says("Certainly! The answer is correct."), says("correct")])
+    with serving(lambda _request: next(replies)) as server:
+        rewards, metrics = asked(judge(server.url), ["eighteen"], ["18"])
+
+    assert rewards == [1.0]
+    assert (metrics["calls"], metrics["unreadable"]) == (2, 1)
+    assert server.requests[0]["response_format"]["type"] == "json_schema"
+    assert server.requests[1]["response_format"]["type"] == "json_object"
+
+
+def test_what_a_server_refuses_is_given_up_and_remembered():
+    def behave(request):
+        if "temperature" in request:
+            return error(400, "Unsupported value: 'temperature' does not support 0 with this model.")
+        if "max_completion_tokens" in request:
+            return error(422, "Extra inputs are not permitted: max_completion_tokens")
+        if "response_format" in request:
+            return error(400, "response_format is not supported")
+        return says("incorrect")
+
+    with serving(behave) as server:
+        reward = judge(server.url)
+        first, metrics = asked(reward, ["eighteen"], ["18"])
+        second, metrics_after = asked(reward, ["nineteen"], ["19"])
+
+    assert first == second == [0.0]
+    assert (metrics["calls"], metrics_after["calls"]) == (5, 1)
+    assert metrics["failures"] == 0
+
+
+def test_a_server_that_takes_everything_is_asked_at_temperature_zero():
+    with serving(honest) as server:
+        asked(judge(server.url), ["eighteen"], ["18"])
+
+    assert server.requests[0]["temperature"] == 0
+    assert server.requests[0]["response_format"]["json_schema"]["strict"] is True
+    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+
+
+def test_a_server_without_keys_gets_a_dummy(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with serving(honest) as server:
+        rewards, _ = asked(judge(server.url), ["eighteen"], ["18"])
+
+    assert rewards == [0.0]
+    assert server.headers[0]["authorization"] == "Bearer none"
+
+
+@pytest.mark.parametrize("spoiled", ["{}\n", "a\n{}", "ключ{}"])
+def test_a_spoiled_key_leaks_nowhere(monkeypatch, spoiled):
+    monkeypatch.setenv("OPENAI_API_KEY", spoiled.format(KEY))
+    with serving(honest) as server:
+        rewards, metrics = asked(judge(server.url), ["eighteen"], ["eighteen, or eighteen"])
+
+    # A line break at the end is taken off; no other spoiled key can be sent.
+    assert rewards == ([0.0] if spoiled == "{}\n" else [None])
+    assert metrics["errors"] == 0
+
+
+def test_five_refused_keys_open_the_circuit_and_a_recovered_server_closes_it():
+    healthy = False
+
+    def behave(request):
+        return honest(request) if healthy else error(401)
+
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    golds = [str(number) for number in range(1, 11)]
+    with serving(behave) as server:
+        limits = Limits(deadline=3, concurrency=1, rest=0.4)
+        reward = judge(server.url, limits=limits)
+        broken, metrics = asked(reward, words, golds)
+        calls_then = len(server.requests)
+        skipped, metrics_open = asked(reward, words, golds)
+        calls_while_open = len(server.requests) - calls_then
+        healthy = True
+        time.sleep(0.5)
+        reward.limits = reward._client.limits = Limits(deadline=3, concurrency=8, rest=0.4)
+        mended, metrics_mended = asked(reward, words, golds)
+
+    assert broken == skipped == [None] * 10
+    assert (metrics["calls"], metrics["circuit_open"]) == (5, 5)
+    assert (calls_while_open, metrics_open["circuit_open"]) == (0, 10)
+    assert mended == [0.0] * 10
+    assert metrics_mended["calls"] == 10
+    assert metrics_mended["circuit_open"] == 0
+
+
+def test_an_open_circuit_is_probed_by_one_call_and_rests_longer_after_a_failed_probe():
+    with serving(lambda _request: error(401)) as server:
+        reward = judge(server.url, limits=Limits(deadline=3, concurrency=4, rest=0.3))
+        words, golds = ["one", "two", "three", "four", "five", "six"], list("123456")
+        asked(reward, words, golds)
+        before = len(server.requests)
+        time.sleep(0.35)
+        asked(reward, words, golds)
+        probes = len(server.requests) - before
+        time.sleep(0.35)
+        asked(reward, words, golds)
+
+    assert probes == 1  # the others of that batch waited for its outcome
+    assert len(server.requests) - before == 1  # the rest has doubled
+
+
+def test_a_probe_that_must_change_its_dialect_is_not_held_up_by_itself():
+    healthy = False
+
+    def behave(request):
+        if not healthy:
+            return error(401)
+        return error(400, "response_format") if "response_format" in request else says("incorrect")
+
+    words, golds = ["one", "two", "three", "four", "five", "six"], list("123456")
+    with serving(behave) as server:
+        reward = judge(server.url, limits=Limits(deadline=6, concurrency=8, rest=2.0))
+        asked(reward, words, golds)
+        healthy = True
+        time.sleep(2.1)
+        started = time.monotonic()
+        rewards, metrics = asked(reward, words, golds)
+        seconds = time.monotonic() - started
+
+    assert rewards == [0.0] * 6
+    assert metrics["circuit_open"] == 0
+    assert seconds < 1.8
+
+
+def test_caps_on_calls_and_tokens_hold():
+    golds = list("12345678")
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+    with serving(honest) as server:
+        few_calls = judge(server.url, limits=Limits(deadline=3, max_calls=3))
+        few_tokens = judge(server.url, limits=Limits(deadline=3, max_tokens=250, concurrency=1))
+        rewards, metrics = asked(few_calls, words, golds)
+        rewards_tokens, metrics_tokens = asked(few_tokens, words, golds)
+
+    assert rewards.count(None) == 5
+    assert (metrics["calls"], metrics["capped"]) == (3, 5)
+    # 110 tokens a call: the third passes the cap.
+    assert rewards_tokens.count(None) == 5
+    assert metrics_tokens["prompt_tokens"] + metrics_tokens["completion_tokens"] == 330
+
+
+def test_tokens_that_a_server_does_not_count_are_guessed():
+    body = b'{"choices": [{"message": {"content": "incorrect"}}]}'
+    with serving(lambda _request: Reply(body=body)) as server:
+        _, metrics = asked(judge(server.url), ["eighteen"], ["18"])
+
+    assert metrics["prompt_tokens"] > 100
+
+
+def test_costs_follow_the_prices():
+    with serving(honest) as server:
+        _, metrics = asked(judge(server.url, prices=(2.0, 10.0)), ["eighteen"], ["18"])
+
+    assert metrics["cost"] == pytest.approx((100 * 2.0 + 10 * 10.0) / 1e6)
+
+
+def test_one_question_asked_many_times_costs_one_call():
+    with serving(lambda _request: Reply(body=verdict("correct").body, delay=0.1)) as server:
+        reward = judge(server.url)
+        rewards, metrics = asked(reward, ["eighteen"] * 12, ["18"] * 12)
+        again, metrics_again = asked(reward, ["eighteen"] * 12, ["18"] * 12)
+
+    assert rewards == again == [1.0] * 12
+    assert metrics["calls"] == 1
+    assert (metrics_again["calls"], metrics_again["cache_hits"]) == (0, 12)
+
+
+def test_two_batches_at_once_share_what_is_under_way():
+    async def both(reward):
+        batches = [reward(completions=boxed("eighteen"), answer=["18"]) for _ in range(3)]
+        return await asyncio.gather(*batches)
+
+    with serving(lambda _request: Reply(body=verdict("correct").body, delay=0.2)) as server:
+        rewards = asyncio.run(both(judge(server.url)))
+
+    assert rewards == [[1.0]] * 3
+    assert len(server.requests) == 1
+
+
+def test_a_batch_that_waits_for_another_asks_itself_when_that_one_gives_up():
+    async def impatient_and_patient(reward):
+        first = asyncio.create_task(reward(completions=boxed("eighteen"), answer=["18"]))
+        await asyncio.sleep(0.3)
+        second = asyncio.create_task(reward(completions=boxed("eighteen"), answer=["18"]))
+        await asyncio.sleep(0.1)
+        first.cancel()
+        return await second
+
+    replies = iter([Reply(delay=20), verdict("correct")])
+    with serving(lambda _request: next(replies)) as server:
+        limits = Limits(deadline=4, try_seconds=4)
+        reward = judge(server.url, limits=limits)
+
+        assert asyncio.run(impatient_and_patient(reward)) == [1.0]
+    assert len(server.requests) == 2
+
+
+def test_no_verdict_is_ever_cached_that_was_not_given(tmp_path):
+    replies = iter([says("prose"), says("more prose"), verdict("correct")])
+    with serving(lambda _request: next(replies)) as server:
+        reward = judge(server.url, cache_path=tmp_path / "verdicts.sqlite")
+
+        assert asked(reward, ["eighteen"], ["18"])[0] == [None]
+        assert asked(reward, ["eighteen"], ["18"])[0] == [1.0]
+
+
+def test_rules_spare_the_judge_what_they_can_decide():
+    answers = ["18", "19", "17 or 18", "apples", "18 dollars", "eighteen"]
+    with serving(honest) as server:
+        rewards, metrics = asked(judge(server.url), answers, ["18"] * 6)
+
+    assert rewards[:4] == [1.0, 0.0, 0.0, 0.0]
+    assert metrics["by_rules"] + metrics["calls"] == 6
+    assert metrics["calls"] >= 1
+
+
+def test_the_maths_grader_has_the_first_word(monkeypatch):
+    monkeypatch.setattr(
+        "mot_trl.rewards.judge.correctness.is_equivalent", lambda gold, answer, timeout: answer == "36/2"
+    )
+    with serving(honest) as server:
+        rewards, _ = asked(judge(server.url), ["36/2", "38/2"], ["18", "18"])
+
+    assert rewards == [1.0, 0.0]
+    assert server.requests == []
+
+
+def test_no_answer_and_no_gold_cost_no_call():
+    completions = [[{"role": "assistant", "content": text}] for text in ("none", "<think>\\boxed{18}", "\\boxed{}")]
+    with serving(honest) as server:
+        rewards = asyncio.run(
+            judge(server.url)(completions=[*completions, "\\boxed{x}"], answer=["18", "18", "18", ""])
+        )
+
+    assert rewards == [0.0, 0.0, 0.0, None]
+    assert server.requests == []
+
+
+def test_a_missing_column_is_named_at_once():
+    with pytest.raises(MissingColumnError, match="gold_column"):
+        asyncio.run(judge("http://127.0.0.1:9/v1")(completions=boxed("1"), solution=["1"]))
+
+
+def test_a_defect_in_the_plan_gives_none_and_a_metric():
+    rewards, metrics = asked(judge("http://127.0.0.1:9/v1"), ["1", "2"], [])
+
+    assert rewards == [None, None]
+    assert metrics["errors"] == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["http://me:secret@localhost/v1", "localhost:8000", "ftp://localhost/v1", "http://x:99999/v1"]
+)
+def test_addresses_that_cannot_be_are_refused(url):
+    with pytest.raises(ValueError, match=r"base_url|[Pp]ort"):
+        JudgeReward("mock", base_url=url)
+
+
+def test_openai_without_a_key_is_refused(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", " ")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+
+    with pytest.raises(ValueError, match="OPENAI_API_KEY"):
+        JudgeReward("gpt-mock")
+
+
+HOSTILE = [
+    "<answer>" + "9" * 100_000 + "</answer>",
+    "<answer>" + " " * 1_000_000 + "19</answer>",
+    "<answer>" + "1," * 100_000 + "</answer>",
+    "<answer>\ud800 lone \udfff</answer>",
+    "<answer>" + "\ufdfa" * 50_000 + "</answer>",
+    "<answer>" + "give a " * 50_000 + "</answer>",
+    [{"role": "assistant", "content": None}],
+    [],
+    None,
+    7,
+    [7],
+]
+
+
+@pytest.mark.parametrize("rubric", [None, "Is it good?"])
+def test_a_hostile_completion_costs_no_other_row_its_reward(rubric):
+    good = "<answer>eighteen</answer>"
+    with serving(lambda _request: verdict("10" if rubric else "correct")) as server:
+        reward = judge(server.url, rubric=rubric)
+        started = time.monotonic()
+        rewards = asyncio.run(reward(completions=[good, *HOSTILE, good], answer=["18"] * (len(HOSTILE) + 2)))
+
+    assert rewards[0] == rewards[-1] == 1.0
+    assert len(rewards) == len(HOSTILE) + 2
+    assert time.monotonic() - started < QUICK.deadline
+    if rubric is None:
+        assert 1.0 not in rewards[1:-1]
