@@ -1,4 +1,4 @@
-"""The `generate` that a checkpoint carries: what transformers calls for `custom_generate="<the checkpoint>"`."""
+"""The `generate` function of a checkpoint: transformers calls it for `custom_generate="<the checkpoint>"`."""
 
 from functools import lru_cache
 from typing import Any
@@ -11,7 +11,7 @@ from transformers.generation.streamers import BaseStreamer
 from mot_trl.generation.config import DecoderConfig
 
 EMBEDDED_CONFIG: dict[str, dict[str, Any]] = {"mixture": {}, "sampling": {}}
-"""Settings of the decoder and of sampling that a checkpoint's copy of this code was written with."""
+"""Decoder and sampling settings of the checkpoint; the exported copy of this file fills them in at its end."""
 
 
 def generate(
@@ -26,34 +26,35 @@ def generate(
     """Generate with mixtures of tokens, as the model was trained to.
 
     Args:
-        model: The checkpoint's model, or, if the checkpoint is an adapter, its base with the adapter.
+        model: The checkpoint's model or, if the checkpoint is an adapter, its base with the adapter.
         generation_config: By default the model's.
-        mixture: Settings of the decoder to use instead of the checkpoint's, such as `{"strategy": "one_token"}`.
-        tokenizer: The model's; by default the one beside its weights.
-        streamer: Is given the visible tokens as they come.
+        mixture: Decoder settings to use instead of the checkpoint's, such as `{"strategy": "one_token"}`.
+        tokenizer: The model's; by default the one saved with its weights.
+        streamer: Receives the prompt and then each visible token.
         kwargs: As for transformers' `generate`.
 
     Raises:
-        ValueError: A setting of the decoder is unknown or out of range, or there is no tokenizer beside the weights.
+        ValueError: A decoder setting is unknown or out of range, or no tokenizer is saved with the weights.
     """
     configs = [model.generation_config] if generation_config is None else [generation_config, model.generation_config]
     settings = next((found for found in (config.to_dict().get("mixture") for config in configs) if found), None)
     if settings is None:
-        # The base of an adapter, whose generation config knows nothing of it.
+        # The model is the base of an adapter, and its own generation config knows nothing of the adapter's decoder.
         settings = EMBEDDED_CONFIG["mixture"]
         kwargs = kwargs if generation_config is not None else {**EMBEDDED_CONFIG["sampling"], **kwargs}
     decoder = DecoderConfig.from_dict(settings).override(mixture or {})
     if streamer is not None:
+        # transformers puts the prompt into `streamer`, and does not pass it to a custom decoding loop.
         kwargs |= {"streamer": streamer, "token_streamer": streamer}
     return model.generate(  # ty: ignore[not-callable]
         generation_config=generation_config,
-        custom_generate=decoder.build(tokenizer or _tokenizer_beside(model.name_or_path)),
+        custom_generate=decoder.build(tokenizer or _load_tokenizer(model.name_or_path)),
         **kwargs,
     )
 
 
 @lru_cache(maxsize=4)
-def _tokenizer_beside(path: str) -> Any:
+def _load_tokenizer(path: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as error:

@@ -1,66 +1,109 @@
-"""Checkpoints that carry their decoder: they think in mixtures with transformers and torch alone."""
+"""Export the decoder into a checkpoint folder, where transformers finds it as `custom_generate`."""
 
+import inspect
+import re
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from pprint import pformat
 from typing import Any
 
 from transformers import GenerationConfig
 
-from mot_trl.generation.bundle import flatten
 from mot_trl.generation.config import DecoderConfig
 
-# What generation takes over from training, beside the decoder.
+# The training-time sampling settings that become the checkpoint's defaults for generation.
 SAMPLING = ("do_sample", "max_new_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-ORDINARY = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
+# Sampling from p itself: transformers' own default is `top_k=50`.
+UNTRUNCATED = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
 
+ENTRY = "mot_trl.generation.checkpoint_entry"
 REQUIREMENTS = "torch>=2.9\ntransformers>=5.23\n"
-HEADER = '''"""Thinks in mixtures of tokens: transformers calls `generate` for `custom_generate="<this checkpoint>"`.
+COPIED = "# Copied by mot_trl from {path}; Apache License 2.0.\n"
 
-Written by mot_trl, from its own source files; Apache License 2.0. Needs torch and transformers.
-"""
+# Shape annotations are evaluated when a module is imported, so their names must exist where jaxtyping does not.
+JAXTYPING = '''"""Stand-in for jaxtyping: `Float[Tensor, "B C"]` is `Tensor`."""
+
+
+class _Array:
+    def __class_getitem__(cls, item: tuple) -> object:
+        return item[0]
+
+
+def __getattr__(name: str) -> type:
+    return _Array
 '''
+
+# The form in which the library imports its own names, and the only one that transformers' loader follows.
+_IMPORT = re.compile(r"^(\s*from )(jaxtyping|mot_trl[\w.]*)(?= import\b)", re.MULTILINE)
 
 
 def write_custom_generate(
     directory: str | Path,
-    settings: DecoderConfig,
+    config: DecoderConfig,
     *,
     sampling: Mapping[str, Any] | None = None,
     generation_config: GenerationConfig | None = None,
 ) -> None:
-    """Write a decoder into a checkpoint's folder: `custom_generate/`, and the settings in `generation_config.json`.
+    """Write a decoder into a checkpoint folder: `custom_generate/`, and its settings in `generation_config.json`.
 
-    Then `model.generate(..., custom_generate=directory, trust_remote_code=True)` generates as `settings` say, where
-    `model` is the one saved there or, if an adapter is, its base with the adapter.
+    Afterwards `model.generate(..., custom_generate=directory, trust_remote_code=True)` generates as `config` says. It
+    needs torch and transformers alone. `model` is the one saved in the folder or, for an adapter, its base with the
+    adapter.
 
     Args:
         directory: Holds a saved model or adapter.
-        settings: What the decoder is made of.
-        sampling: Temperature and the like, by transformers' names; by default ordinary sampling from p.
-        generation_config: What to start from, where the folder holds none; an adapter's does not.
+        config: The decoder.
+        sampling: Temperature and so on, by transformers' names; by default sampling from p, untruncated.
+        generation_config: The config to extend if the folder holds none, as an adapter's folder does not.
 
     Raises:
         FileNotFoundError: There is no such folder.
+        OSError: A file cannot be written, or the library's source files are not installed.
     """
     folder = Path(directory)
     if not folder.is_dir():
         raise FileNotFoundError(f"{str(directory)!r} is not a folder; save the model there first.")
-    chosen = {**ORDINARY, **(sampling or {})}
-    chosen = {name: chosen[name] for name in SAMPLING if chosen.get(name) is not None}
+    options = {**UNTRUNCATED, **(sampling or {})}
+    options = {name: options[name] for name in SAMPLING if options.get(name) is not None}
     code = folder / "custom_generate"
     code.mkdir(exist_ok=True)
-    (code / "generate.py").write_text(decoder_source(settings, chosen), encoding="utf-8")
-    (code / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
-    config = generation_config or GenerationConfig()
+    for name, text in decoder_files(config, options).items():
+        (code / name).write_text(text, encoding="utf-8")
+    base = generation_config or GenerationConfig()
     if (folder / "generation_config.json").is_file():
-        config = GenerationConfig.from_pretrained(folder)
-    # A config that says it was made from a model's drops what it does not know.
-    plain = {name: value for name, value in config.to_dict().items() if name != "_from_model_config"}
-    GenerationConfig(**{**plain, **chosen, "mixture": settings.to_dict()}).save_pretrained(folder)
+        base = GenerationConfig.from_pretrained(folder)
+    # A config marked as derived from a model's config drops keys it does not know, `mixture` among them.
+    kept = {name: value for name, value in base.to_dict().items() if name != "_from_model_config"}
+    GenerationConfig(**{**kept, **options, "mixture": config.to_dict()}).save_pretrained(folder)
 
 
-def decoder_source(settings: DecoderConfig, sampling: Mapping[str, Any]) -> str:
-    """The file `custom_generate/generate.py`: the library's decoder in one file, with these settings."""
-    carried = pformat({"mixture": settings.to_dict(), "sampling": dict(sampling)}, width=110, sort_dicts=False)
-    return f"{HEADER}\n{flatten('mot_trl.generation.checkpoint_entry', 'generate')}\n\nEMBEDDED_CONFIG |= {carried}\n"
+def decoder_files(config: DecoderConfig, sampling: Mapping[str, Any]) -> dict[str, str]:
+    """All files of a `custom_generate` folder, by name.
+
+    They are the library's own source files, as far as `checkpoint_entry` imports them, in one flat folder.
+    `generate.py`, the one that transformers looks for, is `checkpoint_entry` with these settings appended.
+    """
+    files = {"requirements.txt": REQUIREMENTS}
+    pending = [ENTRY]
+    while pending:
+        module = pending.pop()
+        name = f"{_flat_name(module)}.py"
+        if name in files:
+            continue
+        text = JAXTYPING if module == "jaxtyping" else _source(module)
+        pending += [imported for _, imported in _IMPORT.findall(text)]
+        files[name] = _IMPORT.sub(lambda match: f"{match[1]}.{_flat_name(match[2])}", text)
+    settings = pformat({"mixture": config.to_dict(), "sampling": dict(sampling)}, width=110, sort_dicts=False)
+    files["generate.py"] += f"\nEMBEDDED_CONFIG |= {settings}\n"
+    return files
+
+
+def _source(module: str) -> str:
+    path = module.replace(".", "/")
+    return COPIED.format(path=path) + inspect.getsource(import_module(module))
+
+
+def _flat_name(module: str) -> str:
+    """`mot_trl.strategies.top_k` as `strategies_top_k`: transformers copies files of one folder only."""
+    return "generate" if module == ENTRY else module.removeprefix("mot_trl.").replace(".", "_")
