@@ -74,7 +74,8 @@ class _Slot:
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
         with theirs:
             self._process = subprocess.Popen(
-                [*command, json.dumps(self._settings)],
+                # Isolated mode drops PYTHONPATH and the user's site directory, where modules to preload may be.
+                [*command, json.dumps({**self._settings, "path": [entry for entry in sys.path if entry]})],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -191,7 +192,8 @@ class ProgramRunner:
         self._owner = os.getpid()
         self._slots = [_Slot(self._settings) for _ in range(self.workers)]
         self._idle: queue.LifoQueue[_Slot] = queue.LifoQueue()
-        for slot in self._slots:
+        # Last in, first out: the slot that `_check` starts is the first to get a job.
+        for slot in reversed(self._slots):
             self._idle.put(slot)
         self._checking = threading.Lock()
         self._checked = False

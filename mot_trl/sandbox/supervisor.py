@@ -39,6 +39,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY) if sys.platform == "linux" else -1
+        # Behind the interpreter's own, so that they hide nothing; taken out again before any program runs.
+        sys.path += [entry for entry in settings["path"] if entry not in sys.path]
         for name in [*_STANDARD.split(), *settings["preload"]]:
             importlib.import_module(name)
         confinement = layers.prepare(

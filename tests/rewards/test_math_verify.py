@@ -1,4 +1,5 @@
 import asyncio
+import functools
 import json
 import multiprocessing
 import os
@@ -11,62 +12,39 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hazards_list import HAZARDS
 
 from mot_trl.rewards.math import math_verify as verifier
 from mot_trl.rewards.math.math_verify import verify
+from mot_trl.sandbox import ProgramRunner
 
 pytest.importorskip("math_verify")
 
 ROOT = Path(__file__).parents[2]
 RIGHT, WRONG = (r"\log_2 8", "3"), (r"\log_2 8", "4")
-needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="lists processes by /proc")
-
-
-def children(pid):
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def all_gone(pids, seconds=5.0):
-    deadline = time.monotonic() + seconds
-    while any(map(is_alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not any(map(is_alive, pids))
-
-
-def run_script(body, **options):
-    code = "from mot_trl.rewards.math.math_verify import verify, _POOL\nimport os, sys, time, threading\n" + body
-    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True, **options)
+TIMEOUT = 10.0
 
 
 def judge_both(_=None):
-    return [verify(*RIGHT, timeout=10.0), verify(*WRONG, timeout=10.0)]
+    return [verify(*RIGHT, timeout=TIMEOUT), verify(*WRONG, timeout=TIMEOUT)]
+
+
+def run_script(body):
+    code = "from mot_trl.rewards.math.math_verify import verify\nimport os, sys\n" + body
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=120)
+    return done.stdout.splitlines()
 
 
 def test_verdicts_are_right_and_unreadable_golds_are_none():
     assert judge_both() == [True, False]
-    assert verify(r"\frac{", "5", timeout=10.0) is None
+    assert verify(r"\frac{", "5", timeout=TIMEOUT) is None
 
 
 def test_many_threads_get_their_own_verdicts():
     pairs = [(rf"\log_2 {2**n}", str(n + n % 2)) for n in range(1, 9)] * 3
 
     with ThreadPoolExecutor(8) as threads:
-        verdicts = list(threads.map(lambda pair: verify(*pair, timeout=10.0), pairs))
+        verdicts = list(threads.map(lambda pair: verify(*pair, timeout=TIMEOUT), pairs))
 
     assert verdicts == [n % 2 == 0 for n in range(1, 9)] * 3
 
@@ -90,63 +68,45 @@ def test_two_processes_of_one_trainer_judge_for_themselves(method):
     assert judge_both() == [True, False]
 
 
-@needs_proc
-@pytest.mark.parametrize("who", ["worker", "its child"])
-def test_what_is_killed_from_outside_is_restarted(who):
-    judge_both()
-    worker = verifier._POOL.idle[-1].process.pid
-    victim = worker if who == "worker" else children(worker)[0]
-
-    os.kill(victim, signal.SIGKILL)
-    all_gone([victim])
-
-    # A pair whose process was killed under it is wrong at worst, and the next is judged again.
-    verify(*RIGHT, timeout=10.0)
-    assert judge_both() == [True, False]
-
-
-@needs_proc
 def test_a_worker_killed_while_it_computes_costs_no_more_than_its_pair():
     verdicts = []
-    judge_both()
-    thread = threading.Thread(target=lambda: verdicts.append(verify("5", "9^{9^{9^9}}", timeout=1.0)))
-    worker = verifier._POOL.idle[-1].process.pid
+    verify(*RIGHT, timeout=1.0)
+    late = threading.Thread(target=lambda: verdicts.append(verify("5", HAZARDS["tower of powers"], timeout=1.0)))
+    worker = verifier._RUNNERS[1.0].processes()[0]
 
-    thread.start()
+    late.start()
     time.sleep(0.3)
     os.kill(worker, signal.SIGKILL)
-    thread.join(10)
+    late.join(30)
 
     assert verdicts == [False]
+    assert verify(*RIGHT, timeout=1.0) is True
+
+
+@pytest.mark.parametrize("name", ["tower of powers", "factorial of ten million", "sum to a billion"])
+def test_a_late_answer_is_wrong_and_the_next_is_judged(name):
+    verify(*RIGHT, timeout=0.5)
+    start = time.perf_counter()
+
+    late = verify("5", HAZARDS[name], timeout=0.5)
+
+    assert late is False
+    assert time.perf_counter() - start < 4.0  # the sandbox waits up to five times as long where processors are busy
     assert judge_both() == [True, False]
 
 
-@needs_proc
-@pytest.mark.slow
-@pytest.mark.parametrize("end", ["returns", "raises", "SIGTERM", "SIGKILL", "SIGKILL while computing"])
-def test_nothing_is_left_when_the_trainer_ends(end):
-    body = (
-        "verify('5', '5', timeout=9.0)\nprint(_POOL.idle[0].process.pid, flush=True)\n"
-        f"end = {end!r}\nsys.stdin.readline()\nif end == 'raises': raise SystemExit(3)\n"
-        "late = threading.Thread(target=verify, args=('5', '9^{9^{9^9}}'), kwargs={'timeout': 60.0})\n"
-        "if 'computing' in end: late.start()\n"
-        "if 'computing' in end: time.sleep(0.3)\nprint('now', flush=True)\nif 'SIG' in end: time.sleep(60)\n"
-    )
-    process = run_script(body, stdin=subprocess.PIPE)
-    worker = int(process.stdout.readline())
-    family = [worker, *children(worker)]
-    assert len(family) == 2
-    process.stdin.write("\n")
-    process.stdin.flush()
+def test_a_memory_bomb_ends_its_own_process_alone():
+    assert verify("5", "2^{2^{40}}", timeout=1.0) is False
+    assert judge_both() == [True, False]
 
-    if end.startswith("SIG"):
-        assert process.stdout.readline() == "now\n"
-        process.send_signal(getattr(signal, end.split()[0]))
-    start = time.monotonic()
-    process.wait(10)
 
-    assert time.monotonic() - start < 3
-    assert all_gone(family)
+@pytest.mark.filterwarnings("ignore:The sandbox runs with fewer layers")
+def test_a_machine_without_isolation_judges_too(monkeypatch):
+    monkeypatch.setattr(verifier, "_RUNNERS", {})
+    monkeypatch.setattr(verifier, "ProgramRunner", functools.partial(ProgramRunner, layers=["rlimits"]))
+
+    assert judge_both() == [True, False]
+    verifier._RUNNERS[TIMEOUT].close()
 
 
 def test_descriptors_beyond_select_do_not_matter():
@@ -157,22 +117,19 @@ def test_descriptors_beyond_select_do_not_matter():
         "print([verify(r'\\log_2 8', '3', timeout=9.0), verify(r'\\log_2 8', '4', timeout=9.0)])\n"
     )
 
-    assert run_script(body).communicate(timeout=60)[0] == "[True, False]\n"
+    assert run_script(body) == ["[True, False]"]
 
 
 def test_a_path_without_math_verify_names_the_extra():
     body = (
-        "class Absent:\n    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'math_verify': raise ModuleNotFoundError(name)\n"
-        "sys.meta_path.insert(0, Absent())\n"
         "import importlib.util\nimportlib.util.find_spec = lambda name: None\n"
-        "from mot_trl.rewards.math.equivalence import MathReward, is_equivalent\nfrom mot_trl.tasks import gsm8k\n"
+        "from mot_trl.rewards.math import MathReward, is_equivalent\nfrom mot_trl.tasks import gsm8k\n"
         "print(is_equivalent('18', '$18.00'), gsm8k.correct_answer(completions=['#### 5'], answer=['5']))\n"
         "calls = [lambda: is_equivalent(r'\\log_2 8', '3'), lambda: MathReward()(completions=['5'], answer=['5'])]\n"
         "for call in calls:\n    try: print(call())\n    except ImportError as error: print(error)\n"
     )
 
-    lines = run_script(body).communicate(timeout=60)[0].splitlines()
+    lines = run_script(body)
 
     assert lines[0] == "True [1.0]"
     assert len(lines) == 3
@@ -182,21 +139,32 @@ def test_a_path_without_math_verify_names_the_extra():
 def test_the_worker_sees_neither_secrets_nor_the_working_directory(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_TOKEN", "secret")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(verifier, "_RUNNERS", {})
     (tmp_path / "math_verify.py").write_text("raise SystemExit('shadowed')\n")
-    worker = verifier._Worker()
 
-    try:
-        assert worker.ask([*RIGHT, 10.0], 20.0) is True
-        environment = Path(f"/proc/{worker.process.pid}/environ")
+    assert judge_both() == [True, False]
+    runner = verifier._RUNNERS[TIMEOUT]
+    for pid in runner.processes():
+        environment = Path(f"/proc/{pid}/environ")
         assert not environment.exists() or b"secret" not in environment.read_bytes()
-    finally:
-        worker.close()
+    runner.close()
 
 
 def test_importing_the_grader_is_light():
     heavy = "('torch', 'sympy', 'transformers', 'datasets', 'numpy')"
-    code = f"import sys, mot_trl.rewards.math.equivalence; print([name for name in {heavy} if name in sys.modules])"
+    code = (
+        "import sys; from mot_trl.rewards.math import MathReward; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
 
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert json.loads(done.stdout) == []
+
+
+def test_the_old_path_still_serves_the_reward():
+    code = "from mot_trl.grading.maths import MathReward; print(MathReward.__module__)"
+
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True)
+
+    assert done.stdout == "mot_trl.rewards.math.equivalence\n"

@@ -473,3 +473,12 @@ def test_nonsense_options_are_refused(options):
 def test_a_module_that_cannot_be_preloaded_is_named():
     with pytest.raises(RuntimeError, match="no_such_module"):
         ProgramRunner(workers=1, preload=("no_such_module",)).layers()
+
+
+def test_modules_outside_the_interpreters_own_folders_can_be_preloaded(tmp_path, monkeypatch):
+    (tmp_path / "my_scorers.py").write_text("def double(number):\n    return 2 * number\n")
+    (tmp_path / "calendar.py").write_text("raise SystemExit('hides the standard library')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with ProgramRunner(workers=1, preload=("my_scorers",)) as scorer:
+        assert scorer.score("my_scorers:double", 4).value == 8
