@@ -57,7 +57,7 @@ def batch(pairs: int) -> tuple[list[str], list[str]]:
     return [f"<answer>{gold}s</answer>" for gold in golds], golds
 
 
-async def evaluate_accuracy(url: str, *, pairs: int, concurrency: int) -> Timing:
+async def measure(url: str, *, pairs: int, concurrency: int) -> Timing:
     """Judge a batch twice."""
     reward = JudgeReward("mock", base_url=url, canary_every=None, limits=Limits(deadline=300, concurrency=concurrency))
     completions, golds = batch(pairs)
@@ -120,7 +120,7 @@ def main() -> None:
             bare = asyncio.run(floor(url, pairs=args.pairs, concurrency=args.concurrency))
         with serving(delay=args.delay) as url:
             started, waited_before = time.perf_counter(), waited()
-            timing = asyncio.run(evaluate_accuracy(url, pairs=args.pairs, concurrency=args.concurrency))
+            timing = asyncio.run(measure(url, pairs=args.pairs, concurrency=args.concurrency))
             waiting = (waited() - waited_before) / (time.perf_counter() - started)
         ratios.append((timing.seconds / ideal, bare / ideal))
         print(

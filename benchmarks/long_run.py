@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from common import random_model
 from transformers import TrainerCallback
 
 from mot_trl import MoTGRPOConfig, MoTGRPOTrainer
 from mot_trl.tasks import gsm8k
-from mot_trl.tasks.nano.model import random_model
 
 
 class Holdings(NamedTuple):

@@ -27,7 +27,7 @@ def letters(completions: list[str], **_: object) -> list[float | None]:
     return [float(sum(map(ord, text)) % 7) for text in completions]
 
 
-def evaluate_accuracy(arm: str, args: Any) -> dict[str, float]:
+def measure(arm: str, args: Any) -> dict[str, float]:
     """Take two steps; seconds of the second, and the process's peak memory in MiB."""
     model, tokenizer = load(args.model)
     group, longest = args.group, args.new_tokens[0]
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--measure", help="measure one arm in this process")
     args = parser.parse_args()
     if args.measure:
-        print(json.dumps(evaluate_accuracy(args.evaluate_accuracy, args)))
+        print(json.dumps(measure(args.measure, args)))
         return
     for prompt_tokens, longest in itertools.product(args.prompt_tokens, args.new_tokens):
         numbers: dict[str, list[dict[str, float]]] = {args.strategy: [], "trl": []}

@@ -47,7 +47,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(0)
     for k in CANDIDATES:
-        measured = {name: [evaluate_accuracy(name, k, zipf(entropy)) for entropy in ENTROPIES] for name in LAWS}
+        measured = {name: [measure(name, k, zipf(entropy)) for entropy in ENTROPIES] for name in LAWS}
         plain = [variance for variance, _ in measured["one_token"]]
         if arguments.json:
             print(json.dumps({"k": k, "entropies": ENTROPIES, "variance_and_share_mixed": measured}))
@@ -73,7 +73,7 @@ def zipf(entropy: float) -> Tensor:
     return logps
 
 
-def evaluate_accuracy(name: str, k: int, logps: Tensor) -> tuple[float, float]:
+def measure(name: str, k: int, logps: Tensor) -> tuple[float, float]:
     """Trace of the score's covariance in the logits, and the share of draws that mix."""
     options = dict(LAWS[name])
     strategy = build_strategy(options.pop("strategy", name), **({"k": k, **options} if LAWS[name] else {}))

@@ -9,7 +9,7 @@ from functools import partial
 from trl import ModelConfig
 
 from mot_trl import MoTGRPOConfig, MoTGRPOTrainer, generate
-from mot_trl.evaluation.quick import evaluate_accuracy, table
+from mot_trl.evaluation.quick import accuracy_table, evaluate_accuracy
 from mot_trl.generation.formatting import format_generation
 from mot_trl.tasks import nano
 from mot_trl.tasks.nano.model import load_nano
@@ -48,7 +48,7 @@ def main(config: MoTGRPOConfig, flags: ModelConfig, _: script_utils.ScriptArgume
     trainer = MoTGRPOTrainer(model, nano.correct_answer, config, train, held_out.select(range(96)), tokenizer)
     examine = partial(evaluate_accuracy, model, tokenizer, list(held_out), nano.correct_answer)
     before, folder = examine(strategy=trainer.strategy), script_utils.train_resumable(trainer)
-    accuracy = table({"before": before, "after": examine(strategy=trainer.strategy)})
+    accuracy = accuracy_table({"before": before, "after": examine(strategy=trainer.strategy)})
     question = held_out[0]["prompt"][0]
     print(f"\nAccuracy on {len(held_out)} held-out questions:\n\n{accuracy}\n\n{question['content']}")
     print(format_generation(generate(model, tokenizer, [[question]], strategy=trainer.strategy), tokenizer))

@@ -9,9 +9,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 import torch
 from datasets import Dataset
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from mot_trl.tasks.nano.model import byte_tokenizer
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"
 
@@ -53,13 +57,24 @@ def _ctrl_c_is_heard() -> None:
 
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
-    """One token a byte, and a chat template."""
+    """One token per byte, and a chat template."""
     return make_tokenizer()
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer of its own, for tests that change it."""
-    return byte_tokenizer()
+    """A new tokenizer with one token per byte and the ChatML template, for tests that change it."""
+    specials = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
+    tokens = [*specials, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    backend = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="<|pad|>",
+        eos_token="<|im_end|>",
+        additional_special_tokens=["<|im_start|>"],
+        chat_template=CHAT_TEMPLATE,
+    )
 
 
 def make_model(family: str = "llama", *, seed: int = 0, **overrides: object) -> PreTrainedModel:

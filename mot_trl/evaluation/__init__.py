@@ -1,4 +1,4 @@
-"""Accuracy, pass@k, majority vote and lengths, of any models under any strategies."""
+"""Evaluate models under any strategies: accuracy, pass@k, majority vote and lengths."""
 
 from mot_trl.evaluation.run import EvaluationConfig, labels, load_task, parse, run
 

@@ -1,11 +1,12 @@
-"""A model type for lm-evaluation-harness, named `mot`.
+"""Model type `mot` for lm-evaluation-harness.
 
-`python -m mot_trl.evaluation.lm_eval_harness --model mot ...` is `lm_eval` with `mot` known.
+    python -m mot_trl.evaluation.lm_eval_harness --model mot --model_args pretrained=PATH --tasks gsm8k
 
-The harness has no door for plug-ins, so a model type is known once this file is imported; all else is the harness's.
+is the `lm_eval` command with `mot` registered. lm-eval has no plugin entry point: importing this file registers it.
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
 
-from mot_trl.generation.config import DecoderConfig, parse_settings
+from mot_trl.generation.config import TRAINED, DecoderConfig, decoder_for
 from mot_trl.modeling.checkpoints import embedded_decoder
 
 try:
@@ -26,25 +27,27 @@ except ImportError as error:
 
 
 class AnswerStops(StoppingCriteria):
-    """Ends a row at a stop sequence of the answer; the same characters in the thinking end nothing.
+    """End a row at a stop sequence in its answer, but not in its thinking.
 
     Args:
-        tokenizer: Reads the rows.
+        tokenizer: Decodes the rows.
         stops: The stop sequences.
-        stop_text: What ends the thinking.
-        prompt_length: Where the completions begin.
+        stop_text: Text that ends the thinking.
+        prompt_length: Index of the first completion token.
     """
 
     def __init__(
         self, tokenizer: PreTrainedTokenizerBase, stops: Sequence[str], *, stop_text: str, prompt_length: int
     ) -> None:
+        # The harness passes "" for models without an end token; it would end every row at once.
         self.tokenizer, self.stops = tokenizer, [stop for stop in stops if stop]
         self.stop_text, self.prompt_length = stop_text, prompt_length
 
     def __call__(
         self, input_ids: Int[Tensor, "B S"], scores: Float[Tensor, "B V"] | None, **_: Any
     ) -> Bool[Tensor, " B"]:
-        """The rows whose answer holds a stop sequence."""
+        """Mark the rows whose answer holds a stop sequence."""
+        # Decode all tokens: a stop sequence may begin in the middle of one and end in the next.
         texts = self.tokenizer.batch_decode(input_ids[:, self.prompt_length :])
         answers = [text.partition(self.stop_text)[2] for text in texts]
         ended = [any(stop in answer for stop in self.stops) for answer in answers]
@@ -53,22 +56,21 @@ class AnswerStops(StoppingCriteria):
 
 @register_model("mot")
 class MoTLM(HFLM):
-    """The harness's transformers model, thinking in mixtures where it generates.
+    """The harness's transformers model, thinking in mixtures wherever it generates.
 
-    A mixture is drawn, so generation samples even where a task asks for greedy decoding; the harness's `--seed` makes
-    it repeatable. Log-likelihoods, as in multiple choice, are of ordinary text: nothing is thought there.
+    Mixtures are sampled, even where a task asks for greedy decoding; the harness's `--seed` makes runs repeatable.
+    Log-likelihoods, as in multiple choice, are those of ordinary text, without thinking.
 
     Args:
         pretrained: As for the harness's `hf`, like all arguments that are not named here.
         strategy: As on the command line of `recipes/evaluate.py`, options separated by semicolons:
             `top_k:k=5;min_prob=0.1`. By default the checkpoint's own.
-        temperature: Where the task names none above 0; by default the checkpoint's.
-        greedy: Decode greedily where the task asks for it, that is, without mixtures.
-        stop_text, start_text, max_mixture_tokens, cold_stop_threshold, cold_stop_patience: When thinking begins and
-            ends, as in `MoTGRPOConfig`.
+        temperature: Used where the task sets none above 0; by default the checkpoint's.
+        greedy: Decode greedily, without mixtures, where the task asks for it.
+        kwargs: The other fields of `DecoderConfig` (`stop_text`, `max_mixture_tokens` ...), and arguments of `hf`.
 
     Raises:
-        ValueError: The strategy is unknown, or none is named and the checkpoint carries none.
+        ValueError: The strategy is unknown, or none is given and the checkpoint carries no decoder.
     """
 
     def __init__(
@@ -78,32 +80,21 @@ class MoTLM(HFLM):
         strategy: str | None = None,
         temperature: float | None = None,
         greedy: bool = False,
-        stop_text: str | None = None,
-        start_text: str | None = None,
-        max_mixture_tokens: int | None = None,
-        cold_stop_threshold: float | None = None,
-        cold_stop_patience: int | None = None,
         **kwargs: Any,
     ) -> None:
-        phases = {
-            "stop_text": stop_text,
-            "start_text": start_text,
-            "max_mixture_tokens": max_mixture_tokens,
-            "cold_stop_threshold": cold_stop_threshold,
-            "cold_stop_patience": cold_stop_patience,
-        }
-        named = {} if strategy is None else parse_settings(strategy)
-        named |= {name: value for name, value in phases.items() if value is not None}
+        # The harness refuses arguments that it does not know, so the decoder's must be gone before it sees them.
+        given = {field.name: kwargs.pop(field.name, None) for field in fields(DecoderConfig)}
         super().__init__(pretrained, *args, **kwargs)
         config: Any = self.model.generation_config
+        # transformers reads the generation config of an adapter's base, not the adapter's own.
         adapter = kwargs.get("peft")
         carried = (embedded_decoder(Path(adapter)) if adapter else None) or config.to_dict().get("mixture")
-        if carried is None and strategy is None:
-            raise ValueError(f"{pretrained!r} carries no decoder; name a strategy: `strategy=dirichlet`.")
-        self.settings = DecoderConfig.from_dict(carried or {}).override(named)
+        decoder = decoder_for(strategy or TRAINED, carried, path=str(pretrained))
+        self.settings = decoder.override({name: value for name, value in given.items() if value is not None})
         self.decoder = self.settings.build(self.tokenizer)
         self.temperature = temperature or config.temperature or 1.0
         self.greedy = greedy
+        # The harness cuts the thinking off before it scores an answer, if it knows where the thinking ends.
         if self.think_end_token is None:
             self.think_end_token = self.settings.stop_text
 
@@ -111,6 +102,7 @@ class MoTLM(HFLM):
         self, context: Int[Tensor, "B P"], max_length: int, stop: list[str], **generation_kwargs: Any
     ) -> Int[Tensor, "B S"]:
         asked = float(generation_kwargs.pop("temperature", 0.0) or 0.0)
+        # Most tasks ask for greedy decoding by default, and greedy decoding draws no mixture.
         sampled = bool(generation_kwargs.pop("do_sample", False)) or not self.greedy
         sampling = {"temperature": asked or self.temperature, "top_k": 0} if sampled else {}
         stops = AnswerStops(self.tokenizer, stop, stop_text=self.settings.stop_text, prompt_length=context.size(1))

@@ -1,16 +1,16 @@
-"""How well a model solves a task's rows, and how many ways its thinking keeps open."""
+"""Accuracy and mean NLL per task, from one completion per row: a quick look during or after training."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from mot_trl.evaluation.report import markdown_table
+from mot_trl.evaluation.sampling import Reward, call_reward
 from mot_trl.evaluation.statistics import Estimate, estimate
 from mot_trl.generation.generate import generate
 from mot_trl.strategies import Strategy
-
-Reward = Callable[..., list[float]]
 
 
 class Measurement(NamedTuple):
@@ -18,12 +18,12 @@ class Measurement(NamedTuple):
 
     Attributes:
         accuracy: Mean reward, with its interval over rows.
-        surprisal: Mean of minus the log-likelihood (nats) of a draw while thinking; of ordinary tokens, an unbiased
-            estimate of the entropy that thinking has at each token.
+        mean_nll: Mean negative log-likelihood (nats) of a draw while thinking. For ordinary tokens it is an unbiased
+            estimate of the entropy per thinking token.
     """
 
     accuracy: Estimate
-    surprisal: float
+    mean_nll: float
 
 
 def evaluate_accuracy(
@@ -37,12 +37,13 @@ def evaluate_accuracy(
     max_new_tokens: int = 64,
     seed: int = 0,
 ) -> dict[str, Measurement]:
-    """The figures of one completion a row, for each `task` among the rows, and for "all" rows together.
+    """Complete every row once; measure each `task` among the rows, and "all" rows together.
 
-    Torch's own generator, and whether the model is in training, are afterwards as before.
+    Torch's random state and the model's training mode are restored.
     """
     was_training = model.training
     model.eval()
+    # A training run must go on with the random numbers it would have drawn without this evaluation.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         generation = generate(
@@ -54,23 +55,21 @@ def evaluate_accuracy(
             max_new_tokens=max_new_tokens,
         )
     model.train(was_training)
-    messages = [[{"role": "assistant", "content": text}] for text in generation.texts]
-    rewards = torch.tensor(reward(completions=messages, answer=[row["answer"] for row in rows]))
-    rollout = generation.rollout
-    thinking = rollout.thinking_mask
+    rewards = call_reward(reward, generation.texts, rows, generation.completion_ids.tolist())
+    logps, thinking = generation.rollout.logps, generation.rollout.thinking_mask
     found = {}
-    for name in dict.fromkeys(["all", *(row["task"] for row in rows)]):
-        own = torch.tensor([name in ("all", row["task"]) for row in rows])
-        surprisal = -rollout.logps[own][thinking[own]].mean().item()
-        found[name] = Measurement(estimate(rewards[own].tolist(), seed=seed), surprisal)
+    for task in dict.fromkeys(["all", *(row["task"] for row in rows)]):
+        own = [index for index, row in enumerate(rows) if task in ("all", row["task"])]
+        mean_nll = -logps[own][thinking[own]].mean().item()
+        # None means that the reward could not judge, which says nothing about the model.
+        judged = [score for index in own if (score := rewards[index]) is not None]
+        found[task] = Measurement(estimate(judged, seed=seed), mean_nll)
     return found
 
 
-def table(measured: Mapping[str, Mapping[str, Measurement]]) -> str:
-    """Accuracies with their intervals in Markdown: a row a task, a column a measurement."""
-    heads = " | ".join(measured)
-    lines = [f"| task | {heads} |", "| --- |" + " --- |" * len(measured)]
-    for task in next(iter(measured.values())):
-        cells = (each[task].accuracy for each in measured.values())
-        lines.append(f"| {task} | " + " | ".join(f"{a.mean:.2f} ({a.low:.2f} to {a.high:.2f})" for a in cells) + " |")
-    return "\n".join(lines)
+def accuracy_table(measured: Mapping[str, Mapping[str, Measurement]]) -> str:
+    """Accuracies with their intervals as a Markdown table: one row per task, one column per measurement."""
+    tasks = next(iter(measured.values()))
+    columns = [[each[task].accuracy for each in measured.values()] for task in tasks]
+    cells = [[f"{found.mean:.2f} ({found.low:.2f} to {found.high:.2f})" for found in row] for row in columns]
+    return markdown_table(["task", *measured], [[task, *row] for task, row in zip(tasks, cells, strict=True)])

@@ -1,23 +1,86 @@
-"""The samples of one arm on disk, so that an evaluation that was killed goes on where it stopped."""
+"""Append-only JSON-lines files that survive being killed, and the samples of one evaluation arm in such a file."""
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filelock import FileLock
+
+
+class JsonLines:
+    """A file of JSON objects, one per line, that any number of processes append to.
+
+    Args:
+        path: The file; its folder is created if missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The operating system drops the lock with the process, so a killed writer blocks no other.
+        self.lock = FileLock(f"{path}.lock")
+
+    def read(self) -> list[dict[str, Any]]:
+        """All complete lines."""
+        text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
+        # What follows the last newline is empty, or a line whose writer was killed or has not finished.
+        return [json.loads(line) for line in text.split("\n")[:-1]]
+
+    def append(self, *rows: Mapping[str, Any]) -> None:
+        """Add lines durably: once this returns, neither a kill nor a crash loses them."""
+        with self.lock, self.path.open("ab+") as file:
+            # A killed writer may have left half a line, which would spoil the next one. Looking at the last byte is
+            # enough to know, and keeps appending cheap in long files.
+            if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+            file.write(_lines(rows).encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def replace(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Rewrite the whole file atomically."""
+        with self.lock:
+            write_atomically(self.path, _lines(rows))
+
+
+def check_settings(before: Mapping[str, Any], now: Mapping[str, Any], *, path: Path) -> None:
+    """Refuse to mix results that were made with different settings.
+
+    Args:
+        before: Settings of the results at `path`.
+        now: Settings of those to be added.
+        path: The file or folder, for the message.
+
+    Raises:
+        ValueError: The settings differ.
+    """
+    if changed := sorted(name for name in {*before, *now} if before.get(name) != now.get(name)):
+        changes = "; ".join(f"{name} was {before.get(name)!r} and is {now.get(name)!r}" for name in changed)
+        raise ValueError(f"{str(path)!r} holds results of other settings ({changes}); choose another path.")
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """Write all or nothing: readers see the old file or the new one."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(file)
+
 
 class Sample(NamedTuple):
-    """One graded completion; nothing in it depends on when or where it was made.
+    """One graded completion. Nothing in it depends on when or where it was made.
 
     Attributes:
-        item: Index of the data row.
-        sample: Index of the completion among the item's.
-        reward: What the reward said; None where it could not judge.
+        item: Index of the dataset row.
+        sample: Index among the item's completions.
+        reward: The reward; None where the reward function could not judge.
         answer: The final answer, None where there is none.
-        tokens: Length of the completion, the token that ended it included.
-        thinking_tokens: How many of them were thought.
+        tokens: Length of the completion, including the token that ended it.
+        thinking_tokens: Number of thinking tokens.
         closed: Whether the thinking was closed.
-        ended: Whether the completion ended by itself rather than at the limit.
+        ended: Whether the completion ended by itself rather than at the length limit.
         text: The visible text.
     """
 
@@ -33,73 +96,44 @@ class Sample(NamedTuple):
 
     @property
     def correct(self) -> bool:
-        """Whether the reward is full."""
+        """Whether the reward is at least 1."""
         return self.reward is not None and self.reward >= 1
 
 
 class Records:
-    """A folder with `settings.json`, one `part-<process>.jsonl` a process while it runs, and `samples.jsonl` after.
+    """The samples of one arm: a folder with `settings.json` and `samples.jsonl`.
 
     Args:
-        folder: Made if it is not there.
-        settings: All that the samples depend on, as plain data.
+        folder: Created if missing.
+        settings: Everything the samples depend on, as plain data.
 
     Raises:
-        ValueError: The folder holds samples that were made with other settings.
+        ValueError: The folder holds samples made with other settings.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        settings = json.loads(json.dumps(settings))
-        file = folder / "settings.json"
-        if not file.is_file():
-            _write(file, json.dumps(settings, indent=2) + "\n")
-            return
-        before = json.loads(file.read_text(encoding="utf-8"))
-        if changed := sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name)):
-            told = "; ".join(f"{name} was {before.get(name)!r} and is {settings.get(name)!r}" for name in changed)
-            raise ValueError(f"{str(folder)!r} holds samples made with other settings ({told}); give another folder.")
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.file = JsonLines(folder / "samples.jsonl")
+        # Through JSON, so that tuples compare equal to the lists they come back as.
+        now, file = json.loads(json.dumps(settings)), folder / "settings.json"
+        if file.is_file():
+            check_settings(json.loads(file.read_text(encoding="utf-8")), now, path=folder)
+        else:
+            write_atomically(file, json.dumps(now, indent=2) + "\n")
 
     def read(self) -> list[Sample]:
-        """All samples there are, by item and sample."""
-        samples: dict[tuple[int, int], Sample] = {}
-        for file in [*self.folder.glob("part-*.jsonl"), *self.folder.glob("samples.jsonl")]:
-            for line in _whole_lines(file):
-                sample = Sample(**json.loads(line))
-                samples[sample.item, sample.sample] = sample
-        return [samples[key] for key in sorted(samples)]
+        """All samples so far, by item and sample."""
+        samples = (Sample(**row) for row in self.file.read())
+        by_key = {(sample.item, sample.sample): sample for sample in samples}
+        return [by_key[key] for key in sorted(by_key)]
 
-    def append(self, samples: list[Sample], *, process: int) -> None:
-        """Add samples, so that being killed loses none that were added before."""
-        file = self.folder / f"part-{process}.jsonl"
-        kept = "".join(_whole_lines(file)) if file.is_file() else ""
-        if file.is_file() and file.stat().st_size != len(kept.encode()):
-            _write(file, kept)  # what was being written when the last run was killed
-        with file.open("a", encoding="utf-8") as lines:
-            lines.write("".join(_line(sample) for sample in samples))
-            lines.flush()
-            os.fsync(lines.fileno())
+    def append(self, samples: Iterable[Sample]) -> None:
+        """Add samples durably."""
+        self.file.append(*(sample._asdict() for sample in samples))
 
-    def finish(self) -> list[Sample]:
-        """Join the parts into `samples.jsonl`, in order."""
-        samples = self.read()
-        _write(self.folder / "samples.jsonl", "".join(map(_line, samples)))
-        for part in self.folder.glob("part-*.jsonl"):
-            part.unlink()
-        return samples
+    def finish(self) -> None:
+        """Sort the file, so that equal evaluations have equal bytes however their processes took turns."""
+        self.file.replace(sample._asdict() for sample in self.read())
 
 
-def _line(sample: Sample) -> str:
-    return json.dumps(sample._asdict()) + "\n"
-
-
-def _whole_lines(file: Path) -> list[str]:
-    return [line for line in file.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-
-
-def _write(file: Path, text: str) -> None:
-    """Write all or nothing."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(file)
+def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)

@@ -1,4 +1,4 @@
-"""What an evaluation found: each arm in figures, each pair of arms compared, as JSON and as tables."""
+"""Summarize arms and compare them, as JSON and as Markdown tables."""
 
 import json
 from collections import defaultdict
@@ -15,9 +15,9 @@ class Arm(NamedTuple):
 
     Attributes:
         model: The model's label.
-        trained: The strategy it was trained with, None where it does not say.
-        strategy: The strategy's label at inference.
-        samples: By item and sample.
+        trained: The strategy it was trained with, None if unknown.
+        strategy: Label of the strategy at inference.
+        samples: Sorted by item and sample.
     """
 
     model: str
@@ -27,22 +27,23 @@ class Arm(NamedTuple):
 
 
 def summarize(arm: Arm) -> dict[str, Any]:
-    """An arm's figures. Means are over items, with 95 % bootstrap intervals over items.
+    """Compute an arm's figures: means over items, with 95 % bootstrap intervals over items.
 
-    `accuracy` is the share of correct samples, `pass@k` for k = 1, 2, 4 ... up to the number of samples, `majority`
+    `accuracy` is the share of correct samples, `pass@k` for k = 1, 2, 4 ... and the number of samples, `majority`
     the vote's accuracy, `reward` the mean reward; lengths are in tokens; `closed`, `ended` and `answered` are shares
-    of samples. Samples that the reward could not judge count in none of the first four; `unjudged` is their number.
+    of samples. Unjudged samples, whose number is `unjudged`, count in none of the first four.
     """
     items = by_item(arm.samples)
+    # An unjudged sample is not a wrong one: a judge that was down must not lower the accuracy.
     judged = [[sample for sample in samples if sample.reward is not None] for samples in items.values()]
     judged = [samples for samples in judged if samples]
     most = max(map(len, judged), default=0)
-    powers = [2**power for power in range(most.bit_length())]
+    # Items may have lost samples to the judge; those with fewer than k say nothing about pass@k.
     passes = {
         f"pass@{k}": estimate(
             [pass_at_k(len(samples), correct(samples), k) for samples in judged if len(samples) >= k]
         )
-        for k in ([*powers, most] if most and most not in powers else powers)
+        for k in sorted({*(2**power for power in range(most.bit_length())), most} - {0})
     }
     votes = [majority_vote([s.answer for s in samples], [s.correct for s in samples]) for samples in judged]
     return {
@@ -65,23 +66,24 @@ def summarize(arm: Arm) -> dict[str, Any]:
 
 
 def compare_arms(first: Arm, second: Arm) -> Comparison:
-    """The paired comparison of two arms, on the items all of whose samples could be judged in both.
+    """Compare two arms, paired by item, on the items with every sample judged in both.
 
     Raises:
-        ValueError: The arms have different numbers of samples an item.
+        ValueError: The arms have different numbers of samples per item.
     """
     before, after = by_item(first.samples), by_item(second.samples)
     pairs = [(before[item], after[item]) for item in before if item in after]
     sizes = {len(samples) for pair in pairs for samples in pair}
     if len(sizes) > 1:
-        raise ValueError(f"Arms with different numbers of samples an item ({sorted(sizes)}) cannot be paired.")
+        raise ValueError(f"Arms with different numbers of samples per item ({sorted(sizes)}) cannot be paired.")
+    # Exchanging the arms' labels is only fair where both have the same number of chances on an item.
     whole = [pair for pair in pairs if all(sample.reward is not None for samples in pair for sample in samples)]
     counts = [(correct(one), correct(other)) for one, other in whole]
     return compare([a for a, _ in counts], [b for _, b in counts], samples=max(sizes, default=1))
 
 
 def report(arms: Sequence[Arm]) -> dict[str, Any]:
-    """All arms in figures, and each compared with the first."""
+    """Summarize all arms, and compare each with the first."""
     comparisons = [
         {"first": label(arms[0]), "second": label(arm), **compare_arms(arms[0], arm)._asdict()} for arm in arms[1:]
     ]
@@ -89,19 +91,19 @@ def report(arms: Sequence[Arm]) -> dict[str, Any]:
 
 
 def to_json(found: dict[str, Any]) -> str:
-    """The report as JSON; an estimate is an object with `mean`, `low` and `high`, null where there is nothing."""
+    """The report as JSON; an estimate is an object with `mean`, `low` and `high`, or null where there is none."""
     return json.dumps(_plain(found), indent=2, allow_nan=False) + "\n"
 
 
 def to_tables(found: dict[str, Any]) -> str:
-    """The report as Markdown: all arms, the cross table of accuracies where there are several models, comparisons."""
+    """The report as Markdown: all arms, a cross table of accuracies if there are several models, and comparisons."""
     arms, comparisons = found["arms"], found["comparisons"]
     figures = [name for name in arms[0] if isinstance(arms[0][name], Estimate)]
     header = ["model", "strategy", "items", *figures]
     rows = [
         [arm["model"], arm["strategy"], str(arm["items"]), *(cell(arm.get(name)) for name in figures)] for arm in arms
     ]
-    tables = [table(header, rows)]
+    tables = [markdown_table(header, rows)]
     if len({arm["model"] for arm in arms}) > 1:
         tables.append("Accuracy, models in rows, strategies at inference in columns:\n\n" + _cross(arms))
     if comparisons:
@@ -109,17 +111,17 @@ def to_tables(found: dict[str, Any]) -> str:
             [each["second"], cell(each["difference"], signed=True), f"{each['p_value']:.3g}", str(each["items"])]
             for each in comparisons
         ]
-        tables.append(table([f"against {comparisons[0]['first']}", "accuracy", "p", "items"], rows))
+        tables.append(markdown_table([f"against {comparisons[0]['first']}", "accuracy", "p", "items"], rows))
     return "\n\n".join(tables) + "\n"
 
 
 def label(arm: Arm) -> str:
-    """Model and strategy in one word."""
+    """Model and strategy of an arm, as one word."""
     return f"{arm.model}/{arm.strategy}"
 
 
 def by_item(samples: Sequence[Sample]) -> dict[int, list[Sample]]:
-    """The samples of each item."""
+    """Group samples by item."""
     items: defaultdict[int, list[Sample]] = defaultdict(list)
     for sample in samples:
         items[sample.item].append(sample)
@@ -127,7 +129,7 @@ def by_item(samples: Sequence[Sample]) -> dict[int, list[Sample]]:
 
 
 def correct(samples: Sequence[Sample]) -> int:
-    """How many are correct."""
+    """Count the correct samples."""
     return sum(sample.correct for sample in samples)
 
 
@@ -141,24 +143,26 @@ def _cross(arms: list[dict[str, Any]]) -> str:
     for arm in arms:
         cells[arm["model"], arm["trained"] or "-"][arm["strategy"]] = cell(arm["accuracy"])
     rows = [[*row, *(found.get(strategy, "-") for strategy in strategies)] for row, found in cells.items()]
-    return table(["model", "trained with", *strategies], rows)
+    return markdown_table(["model", "trained with", *strategies], rows)
 
 
 def cell(value: Estimate | None, *, signed: bool = False) -> str:
-    """An estimate with its interval, `-` where there is none."""
+    """An estimate with its interval, or `-` where there is none."""
     if value is None or isnan(value.mean):
         return "-"
+    # Values of 10 and more are lengths in tokens, which need no thousandths.
     form = "+.3f" if signed else ".1f" if abs(value.mean) >= 10 else ".3f"
     return f"{value.mean:{form}} [{value.low:{form}}, {value.high:{form}}]"
 
 
-def table(header: list[str], rows: list[list[str]]) -> str:
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _plain(value: Any) -> Any:
+    # JSON knows neither NaN nor NamedTuples; `json` would write the latter as lists without names.
     if isinstance(value, Estimate):
         return None if isnan(value.mean) else value._asdict()
     if isinstance(value, dict):

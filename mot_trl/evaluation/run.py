@@ -1,4 +1,4 @@
-"""Evaluations: any models or adapters, under any strategies at inference, on any task, in one command."""
+"""Evaluate models or adapters on a task under several strategies, in one command."""
 
 import importlib
 import re
@@ -20,7 +20,7 @@ from mot_trl.modeling.checkpoints import fingerprint, load
 
 @dataclass
 class EvaluationConfig:
-    """What to evaluate, on what, and how."""
+    """Models, strategies, task and sampling of an evaluation."""
 
     models: list[str] = field(default_factory=list, metadata={"help": "Folders or hub names of models or adapters."})
     strategies: list[str] = field(
@@ -47,7 +47,11 @@ class EvaluationConfig:
     output_dir: str = field(default="outputs/evaluation", metadata={"help": "Holds samples, report.json, report.md."})
 
     def __post_init__(self) -> None:
-        """Refuse what names nothing, before any model is loaded."""
+        """Check names before any model is loaded.
+
+        Raises:
+            ValueError: Models or strategies are missing, or a strategy is unknown.
+        """
         if not self.models or not self.strategies:
             raise ValueError("Name at least one of `models` and one of `strategies`.")
         for word in self.strategies:
@@ -56,7 +60,7 @@ class EvaluationConfig:
 
     @property
     def plan(self) -> Plan:
-        """How samples are drawn."""
+        """The sampling plan."""
         given = {"max_new_tokens": self.max_new_tokens, "temperature": self.temperature, "top_p": self.top_p}
         kwargs = {name: value for name, value in given.items() if value is not None}
         return Plan(samples=self.samples, batch_size=self.batch_size, seed=self.seed, generation_kwargs=kwargs)
@@ -73,14 +77,18 @@ def parse(defaults: Mapping[str, Any]) -> EvaluationConfig:
 def run(config: EvaluationConfig) -> dict[str, Any]:
     """Evaluate every model under every strategy, write samples and report to `output_dir`, and print the tables.
 
-    A run that was killed goes on where it stopped when it is started again. Under `accelerate launch`, processes share
-    the batches. The report compares each arm with the first.
+    A killed run resumes when started again. Under `accelerate launch`, processes share the batches. The report
+    compares each arm with the first.
+
+    Returns:
+        The report, as written to `report.json`.
 
     Raises:
-        FileNotFoundError: A model, or the task's data, is not there.
+        FileNotFoundError: A model or the task's data is missing.
         ValueError: A setting is unknown or out of range, an adapter does not fit its base, a checkpoint carries no
-            decoder or one that this library does not know, or `output_dir` holds samples of other settings.
+            decoder or one unknown to this version, or `output_dir` holds samples of other settings.
     """
+    # Processes wait for the slowest one at the end of an arm, which may take longer than the default 10 minutes.
     patient = InitProcessGroupKwargs(timeout=timedelta(days=7))
     accelerator = Accelerator(cpu=config.cpu, kwargs_handlers=[patient])
     rows, reward = load_task(config)
@@ -92,19 +100,13 @@ def run(config: EvaluationConfig) -> dict[str, Any]:
         for word in config.strategies:
             decoder = decoder_for(word, loaded.mixture, path=path)
             settings = settings_of(loaded, rows, decoder, config.plan)
+            # Not part of `settings_of`: another run may save other weights at the same path.
             task = {"task": config.task, "reward": config.reward, "weights": weights}
             records = Records(output / _file_name(f"{name}--{word}"), {**task, **settings})
-            samples = sample_arm(
-                loaded,
-                rows,
-                reward,
-                decoder,
-                plan=config.plan,
-                records=records,
-                progress=accelerator.is_main_process,
-            )
+            progress = accelerator.is_main_process
+            samples = sample_arm(loaded, rows, reward, decoder, plan=config.plan, records=records, progress=progress)
             arms.append(Arm(name, trained, word, samples))
-        del loaded
+        del loaded  # else two models would be in memory while the next one loads
     found = report(arms)
     if accelerator.is_main_process:
         (output / "report.json").write_text(to_json(found), encoding="utf-8")
@@ -115,32 +117,33 @@ def run(config: EvaluationConfig) -> dict[str, Any]:
 
 
 def load_task(config: EvaluationConfig) -> tuple[Sequence[Mapping[str, Any]], Reward]:
-    """The rows and the reward that a config names.
+    """Load the rows and the reward function of the task.
 
     Raises:
-        ValueError: There is no such task, or it has no such reward.
+        ValueError: The task does not exist, or has no such reward.
     """
     name = config.task if "." in config.task else f"mot_trl.tasks.{config.task}"
     try:
         task = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not name.startswith(error.name):
-            raise  # an extra that the task needs
+            raise  # the task exists, and what is missing is a dependency of it
         raise ValueError(f"Unknown task {config.task!r}: there is no module {name}.") from error
     reward = getattr(task, config.reward, None)
     if not callable(reward):
         names = sorted(each for each, value in vars(task).items() if callable(value) and not each.startswith("_"))
         raise ValueError(f"The task {config.task!r} has no reward {config.reward!r}; its functions are {names}.")
+    # Generated tasks have no data to point at, hence no second parameter.
     rows = task.load(config.split, config.data_path) if config.data_path else task.load(split=config.split)
-    rows = list(rows)
-    return rows[: config.limit], reward
+    return list(rows)[: config.limit], reward
 
 
 def labels(paths: Sequence[str]) -> list[str]:
-    """Short names for models: the last part of each path, and all of it where that would not tell them apart."""
+    """Short names of models: the last part of each path, or the whole path where last parts coincide."""
     short = [Path(path).name or path for path in paths]
     return [path if short.count(name) > 1 else name for path, name in zip(paths, short, strict=True)]
 
 
 def _file_name(text: str) -> str:
+    # Labels may hold slashes, colons and spaces.
     return re.sub(r"[^\w.,=+-]+", "_", text).strip("_")

@@ -1,4 +1,4 @@
-"""Sampling and grading one arm of an evaluation: the same batches and seeds in every run, whatever was done before."""
+"""Sample and grade one arm of an evaluation, reproducibly: interruptions and process counts change no sample."""
 
 import asyncio
 import hashlib
@@ -21,19 +21,20 @@ from mot_trl.generation.generate import Generation, generate
 from mot_trl.modeling.checkpoints import Loaded
 
 Reward = Callable[..., Any]
+"""A reward function as TRL calls it: scores, or an awaitable of them."""
 
-# Columns of a data set that TRL's calling convention has names of its own for.
+# TRL passes these under names of its own, so columns of the same name are left out.
 RESERVED = ("prompt", "prompts", "completion", "completions", "completion_ids")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How many samples are drawn, and how.
+    """How many samples to draw, and how.
 
     Attributes:
-        samples: Completions of each item.
-        batch_size: Completions decoded together. Part of what the samples depend on, as a batch shares its randomness.
-        seed: Together with a batch's place it seeds the batch.
+        samples: Completions per item.
+        batch_size: Completions decoded together. It decides the samples too, since a batch shares its random numbers.
+        seed: Seeds each batch, together with the batch's index.
         generation_kwargs: As for transformers' `generate`: `max_new_tokens`, `temperature` ...
 
     Raises:
@@ -46,7 +47,7 @@ class Plan:
     generation_kwargs: dict[str, Any] = field(default_factory=lambda: {"max_new_tokens": 512})
 
     def __post_init__(self) -> None:
-        """Refuse what samples nothing."""
+        """Check the counts and the length limit."""
         for name in ("samples", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is a count, so it must be at least 1, not {getattr(self, name)}.")
@@ -64,25 +65,25 @@ def sample_arm(
     records: Records,
     progress: bool = True,
 ) -> list[Sample]:
-    """Complete and grade every row `plan.samples` times, but for what `records` already holds.
+    """Complete and grade every row `plan.samples` times, except for samples that `records` already holds.
 
-    Batches are cut from all completions, the longest prompts first, and seeded by their place, so that neither an
-    interruption nor the number of processes changes a sample. Under `accelerate launch`, each process takes its share
-    of the batches, and all return all samples.
+    Under `accelerate launch`, each process takes its share of the batches, and all return all samples.
 
     Args:
         loaded: Model and tokenizer.
         rows: Each with a `prompt`, and the columns that the reward asks for.
-        reward: A reward in TRL's form, plain or async. A sample is correct where it is at least 1.
+        reward: A reward function as for TRL, synchronous or not. A reward of at least 1 means correct.
         decoder: Strategy and phases.
-        plan: How many, how.
-        records: Where the samples are kept.
-        progress: Show a progress bar on the main process.
+        plan: How many samples, and how.
+        records: Where the samples are stored.
+        progress: Show a progress bar.
     """
     state = PartialState()
     built = decoder.build(loaded.tokenizer)
     done = {(sample.item, sample.sample) for sample in records.read()}
-    # Each process's share is cut from all batches, as another may have added samples since these were read.
+    # Batches are cut from all samples and seeded by their index, so that an interruption changes no sample. Each
+    # process's share is cut likewise, before finished batches are dropped: another process may have added samples
+    # since `done` was read, and shares that depend on it would overlap or leave gaps.
     own = list(enumerate(_batches(rows, plan)))[state.process_index :: state.num_processes]
     left = [(number, batch) for number, batch in own if not done.issuperset(batch)]
     for number, batch in tqdm(left, desc=decoder.strategy, unit="batch", disable=not progress):
@@ -96,7 +97,8 @@ def sample_arm(
                 **plan.generation_kwargs,
             )
         samples = _grade(generation, batch, rows, reward, eos_ids=_eos_ids(loaded))
-        records.append([each for each in samples if each[:2] not in done], process=state.process_index)
+        # A batch that was cut off by a kill is sampled as a whole, and gives the stored samples once more.
+        records.append(each for each in samples if each[:2] not in done)
     state.wait_for_everyone()
     if state.is_main_process:
         records.finish()
@@ -105,14 +107,15 @@ def sample_arm(
 
 
 def settings_of(loaded: Loaded, rows: Sequence[Mapping[str, Any]], decoder: DecoderConfig, plan: Plan) -> dict:
-    """Prompts, decoder and plan, as plain data: what the samples of an arm depend on, beside the weights."""
+    """What an arm's samples depend on besides the weights, as plain data: prompts, decoder and plan."""
     prompts = repr([row["prompt"] for row in rows]) + str(loaded.tokenizer.chat_template)
     digest = hashlib.sha256(prompts.encode()).hexdigest()[:16]
     return {"decoder": decoder.to_dict(), **asdict(plan), "rows": len(rows), "prompts": digest}
 
 
 def _batches(rows: Sequence[Mapping[str, Any]], plan: Plan) -> list[list[tuple[int, int]]]:
-    """All (item, sample) pairs, an item's side by side: equal prompts in a batch are read once."""
+    """All (item, sample) pairs in batches, longest prompts first."""
+    # An item's samples stay together: equal prompts in a batch share one prefill.
     order = [item for batch in by_length([len(str(row["prompt"])) for row in rows], 1) for item in batch]
     pairs = [(item, sample) for item in order for sample in range(plan.samples)]
     return [pairs[start : start + plan.batch_size] for start in range(0, len(pairs), plan.batch_size)]
@@ -120,7 +123,8 @@ def _batches(rows: Sequence[Mapping[str, Any]], plan: Plan) -> list[list[tuple[i
 
 @contextmanager
 def _seeded(seed: int, number: int, device: torch.device) -> Generator[None]:
-    """Random numbers of a batch's own, leaving the caller's as they were."""
+    """Seed one batch, and restore the caller's random state afterwards."""
+    # Hashed: seeds that differ by one would give batch 1 of seed 0 and batch 0 of seed 1 the same numbers.
     digest = hashlib.sha256(f"{seed}/{number}".encode()).digest()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int.from_bytes(digest[:7], "big"))
@@ -135,34 +139,35 @@ def _grade(
     *,
     eos_ids: set[int],
 ) -> list[Sample]:
-    own_rows = [rows[item] for item, _ in batch]
-    columns = {name: [row[name] for row in own_rows] for name in own_rows[0] if name not in RESERVED}
-    prompts = [row["prompt"] for row in own_rows]
     lengths, ended = _lengths(generation.completion_ids, eos_ids)
-    completions = [
-        text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
-        for prompt, text in zip(prompts, generation.texts, strict=True)
-    ]
     ids = [row[:length] for row, length in zip(generation.completion_ids.tolist(), lengths, strict=True)]
-    scores = reward(prompts=prompts, completions=completions, completion_ids=ids, **columns)
-    if inspect.isawaitable(scores):
-        scores = asyncio.run(_await(scores))
     rollout = generation.rollout
-    per_row = zip(
-        batch,
-        scores,
+    columns = (
+        call_reward(reward, generation.texts, [rows[item] for item, _ in batch], ids),
         generation.answers,
         lengths,
         rollout.thinking_mask.sum(dim=-1).tolist(),
         (rollout.closed_by >= 0).tolist(),
         ended,
         generation.texts,
-        strict=True,
     )
-    return [
-        Sample(item, sample, None if score is None else float(score), *rest)
-        for (item, sample), score, *rest in per_row
+    return [Sample(*key, *values) for key, *values in zip(batch, *columns, strict=True)]
+
+
+def call_reward(
+    reward: Reward, texts: Sequence[str], rows: Sequence[Mapping[str, Any]], completion_ids: list[list[int]]
+) -> list[float | None]:
+    """Score completions of rows with a reward function, called as TRL calls it; None where it could not judge."""
+    prompts = [row["prompt"] for row in rows]
+    completions = [
+        text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
+        for prompt, text in zip(prompts, texts, strict=True)
     ]
+    columns = {name: [row[name] for row in rows] for name in rows[0] if name not in RESERVED}
+    scores = reward(prompts=prompts, completions=completions, completion_ids=completion_ids, **columns)
+    if inspect.isawaitable(scores):
+        scores = asyncio.run(_await(scores))
+    return [None if score is None else float(score) for score in scores]
 
 
 async def _await(scores: Awaitable[Any]) -> Any:
@@ -170,7 +175,8 @@ async def _await(scores: Awaitable[Any]) -> Any:
 
 
 def _lengths(completion_ids: Int[Tensor, "B C"], eos_ids: set[int]) -> tuple[list[int], list[bool]]:
-    """Tokens up to the one that ends each completion, and whether there is one."""
+    """Number of tokens up to and including the end token, and whether there is one."""
+    # The pad token may be an end token too, so only the first one counts.
     ends = torch.isin(completion_ids, torch.tensor(sorted(eos_ids), device=completion_ids.device))
     ended = ends.any(dim=-1)
     first = ends.int().argmax(dim=-1) + 1

@@ -1,4 +1,4 @@
-"""Figures of an evaluation: pass@k, the majority's vote, bootstrap intervals, and the paired test of two arms."""
+"""Statistics of an evaluation: pass@k, majority vote, bootstrap intervals, and an exact paired test."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -12,7 +12,7 @@ LEVEL = 0.95
 
 
 class Estimate(NamedTuple):
-    """A mean over items, with the ends of its bootstrap interval; the mean of nothing is NaN.
+    """A mean over items with its bootstrap interval; all NaN where there are no items.
 
     Attributes:
         mean: The mean.
@@ -26,11 +26,11 @@ class Estimate(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What changes from one arm to another, on the items that both have.
+    """The difference between two arms, paired by item.
 
     Attributes:
         difference: Mean over items of the second arm's share of correct samples minus the first's, with its interval.
-        p_value: Two-sided: how often a difference at least as large would come up if the arms were interchangeable.
+        p_value: Two-sided p-value of the hypothesis that the arms are interchangeable on every item.
         items: Number of items compared.
     """
 
@@ -40,7 +40,7 @@ class Comparison(NamedTuple):
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:
-    """Unbiased estimate that one of `k` samples is correct, `1 - C(n - c, k) / C(n, k)` (Codex, arXiv 2107.03374).
+    """Unbiased probability that one of `k` samples is correct, `1 - C(n - c, k) / C(n, k)` (Codex, arXiv 2107.03374).
 
     Raises:
         ValueError: There are fewer than `k` samples.
@@ -51,10 +51,10 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
 
 
 def majority_vote(answers: Sequence[str | None], correct: Sequence[bool]) -> float:
-    """Whether the commonest answer is correct (self-consistency, arXiv 2203.11171); ties share the vote equally.
+    """Whether the most common answer is correct (self-consistency, arXiv 2203.11171); ties share the vote equally.
 
-    Samples without an answer do not vote; if none has one, the vote is wrong. Answers are the same where they are the
-    same number (`1,080`, `$1080.0`) or the same text up to case and spaces.
+    Samples without an answer do not vote; if none has one, the vote is wrong. Answers are equal if they are the same
+    number (`1,080`, `$1080.0`) or the same text up to case and whitespace.
     """
     votes: dict[str, list[bool]] = {}
     for answer, right in zip(answers, correct, strict=True):
@@ -63,26 +63,29 @@ def majority_vote(answers: Sequence[str | None], correct: Sequence[bool]) -> flo
     if not votes:
         return 0.0
     most = max(map(len, votes.values()))
+    # Equal answers may still be graded differently, for a reward can look at more than the answer.
     winners = [sum(voters) / most for voters in votes.values() if len(voters) == most]
     return sum(winners) / len(winners)
 
 
 def vote_key(answer: str) -> str:
-    """What two answers share that count as one in a vote."""
+    """Normalize an answer, so that equal answers have equal keys."""
+    spaced = " ".join(answer.casefold().split())
     text = answer.strip().lstrip("$").rstrip(".").replace(",", "").strip()
     try:
-        # Neither exponents nor fractions: the digits are the model's, and 1e999999999 is a number, too.
-        return str(Fraction(text)) if text.lstrip("+-").replace(".", "", 1).isdecimal() else _spaced(answer)
+        # No exponents: the model chose the digits, and `Fraction("1e999999999")` would fill the memory.
+        return str(Fraction(text)) if text.lstrip("+-").replace(".", "", 1).isdecimal() else spaced
     except ValueError:
-        return _spaced(answer)
+        return spaced  # such as "+-5", whose characters are those of a number
 
 
 def estimate(values: Sequence[float], *, seed: int = 0) -> Estimate:
-    """The mean of one value an item, with a percentile bootstrap interval over the items (95 %, 2,000 resamples)."""
+    """The mean of one value per item, with a percentile bootstrap interval over items (95 %, 2,000 resamples)."""
     if not values:
         return Estimate(float("nan"), float("nan"), float("nan"))
     sample = torch.tensor(values, dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
+    # In parts, since all resamples of a large test set at once would take gigabytes.
     means = torch.cat(
         [
             sample[torch.randint(len(values), (RESAMPLES_AT_ONCE, len(values)), generator=generator)].mean(dim=-1)
@@ -97,8 +100,8 @@ def estimate(values: Sequence[float], *, seed: int = 0) -> Estimate:
 def compare(first: Sequence[int], second: Sequence[int], *, samples: int, seed: int = 0) -> Comparison:
     """Compare two arms by each item's number of correct samples, out of `samples` in both.
 
-    The p-value is that of the exact sign-flip test of the items' differences: with one sample an item it is McNemar's
-    exact test.
+    The p-value is that of the exact sign-flip test of the items' differences. With one sample per item this is
+    McNemar's exact test.
     """
     differences = [after - before for before, after in zip(first, second, strict=True)]
     shares = [difference / samples for difference in differences]
@@ -106,11 +109,13 @@ def compare(first: Sequence[int], second: Sequence[int], *, samples: int, seed: 
 
 
 def sign_flip_p_value(differences: Sequence[int]) -> float:
-    """Two-sided p-value of the sum of differences when each is as likely to have the other sign; exact."""
+    """Exact two-sided p-value of the sum, under the hypothesis that each difference is as likely with either sign."""
+    # Convolve one difference after another: how many of the 2^n sign patterns lead to each sum. The sums are few,
+    # since differences are small integers, and the counts are exact Python integers.
     ways = {0: 1}
     for difference in differences:
         if difference == 0:
-            continue
+            continue  # both signs give the same sum, which would double all counts
         flipped: dict[int, int] = {}
         for total, count in ways.items():
             for change in (difference, -difference):
@@ -119,7 +124,3 @@ def sign_flip_p_value(differences: Sequence[int]) -> float:
     observed = abs(sum(differences))
     extreme = sum(count for total, count in ways.items() if abs(total) >= observed)
     return float(Fraction(extreme, sum(ways.values())))
-
-
-def _spaced(answer: str) -> str:
-    return " ".join(answer.casefold().split())

@@ -1,1 +1,1 @@
-"""How the embedded model is made: `python -m recipes.nano.pretrain`."""
+"""Pretraining of nano, the embedded model: `python -m recipes.nano.pretrain`."""

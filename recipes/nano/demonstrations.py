@@ -1,8 +1,8 @@
-"""Ways of thinking about nano's puzzles, from careful to careless, as text to learn from.
+"""Demonstrations of reasoning about nano's puzzles, from careful to careless.
 
-A way is how likely it leaves a step out: at 0 it is careful, and its answer right; in between it is hasty, and answers
-from what it has; at 1 it guesses at once. Steps come in an order of their own each time wherever the order is free, so
-that even a careful way has many wordings.
+Carelessness is `skip`, the probability of leaving out a step. At 0 the answer is always correct; in between it follows
+from the steps that are left; at 1 it is a guess. Wherever steps commute, their order is random, so even careful
+demonstrations vary.
 """
 
 import random
@@ -13,21 +13,21 @@ from mot_trl.rewards.answer import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK
 from mot_trl.tasks.nano.puzzles import LARGEST_TERM, TASKS, Question, questions
 
 WAYS = {0.0: 0.45, 0.5: 0.25, 1.0: 0.3}
-"""How often each way comes: for a chance to leave out a step, its share of the demonstrations."""
+"""The mixture to pretrain on: `skip`, and its share of the demonstrations."""
 
 CAREFUL = {0.0: 1.0}
-"""The careful way alone, from which there is most to learn."""
+"""Careful demonstrations only."""
 
 
 class Demonstration(NamedTuple):
-    """A question, and a completion that answers it, rightly or not."""
+    """A question and a completion, correct or not."""
 
     question: str
     completion: str
 
 
 class Thought(NamedTuple):
-    """Steps, each as words, and the answer they lead to."""
+    """Reasoning steps as words, and the answer that follows from them."""
 
     steps: list[str]
     answer: str
@@ -36,7 +36,7 @@ class Thought(NamedTuple):
 def demonstrations(
     *, seed: int = 0, ways: Mapping[float, float] = WAYS, pool: int = 10_000, tasks: Sequence[str] = tuple(TASKS)
 ) -> Iterator[Demonstration]:
-    """Demonstrations on the train split, without end: the families by turns, a question again after `pool` others."""
+    """Yield demonstrations on the train split endlessly, families in turn; each family repeats `pool` questions."""
     sources = {name: questions(name, seed=seed) for name in tasks}
     pools: dict[str, list[Question]] = {name: [] for name in tasks}
     generator = random.Random(f"demonstrations {seed}")
@@ -52,14 +52,14 @@ def demonstrations(
 
 
 def demonstrate(name: str, question: str, *, skip: float, generator: random.Random) -> str:
-    """A completion to a family's question, thought out in one of its ways."""
+    """Write a completion to a question of family `name`, leaving out steps with probability `skip`."""
     thought = THOUGHTS[name](question.split()[1:], skip, generator)
     thinking = " ".join(thought.steps)
     return f"{THINK_OPEN}{thinking and ' '}{thinking}{THINK_CLOSE}{ANSWER_OPEN}{thought.answer}{ANSWER_CLOSE}"
 
 
 def think_sum(words: list[str], skip: float, generator: random.Random) -> Thought:
-    """Take the terms in any order in which no total is negative: `+7 7 -1 6 +4 10`."""
+    """Add the terms in any order that keeps totals non-negative: `+7 7 -1 6 +4 10`."""
     terms = [word for word in words if generator.random() >= skip]
     total, steps = 0, []
     while possible := [term for term in terms if total + int(term) >= 0]:
@@ -71,7 +71,7 @@ def think_sum(words: list[str], skip: float, generator: random.Random) -> Though
 
 
 def think_gcd(words: list[str], skip: float, generator: random.Random) -> Thought:
-    """Replace the larger number by the difference or the remainder, as far as it goes: `18 10 10 8 2 8 0 2`."""
+    """Replace the larger number by the difference or the remainder until one is 0: `18 10 10 8 2 8 0 2`."""
     small, large = sorted(map(int, words))
     steps: list[str] = []
     while small not in (0, large) and generator.random() >= skip:
@@ -84,7 +84,7 @@ def think_gcd(words: list[str], skip: float, generator: random.Random) -> Though
 
 
 def think_count(words: list[str], skip: float, generator: random.Random) -> Thought:
-    """Spell the text, and count on at each of the letters: `geese` as `g e 1 e 2 s e 3`."""
+    """Spell the text and count each occurrence of the letter: `geese` as `g e 1 e 2 s e 3`."""
     letter, text = words[0].rstrip(":"), "".join(words[1:])
     count, steps = 0, []
     for character in text:
@@ -96,7 +96,7 @@ def think_count(words: list[str], skip: float, generator: random.Random) -> Thou
 
 
 def think_sort(words: list[str], skip: float, generator: random.Random) -> Thought:
-    """Say of each number, in any order, which place it takes: `13 2 29 4 2 1 23 3`."""
+    """Name the rank of each number, in any order: `13 2 29 4 2 1 23 3`."""
     ordered = sorted(words, key=int)
     placed = [word for word in generator.sample(words, len(words)) if generator.random() >= skip]
     steps = [text for word in placed for text in (word, str(ordered.index(word) + 1))]
@@ -107,7 +107,7 @@ def think_sort(words: list[str], skip: float, generator: random.Random) -> Thoug
 
 
 def think_reach(words: list[str], skip: float, generator: random.Random) -> Thought:
-    """Go on from any node that was visited, until a goal comes: `b d f g`; in haste, only ahead."""
+    """Visit neighbors of any visited node until a goal is found: `b d f g`; careless search never backtracks."""
     split = next(place for place, word in enumerate(words) if word.endswith(":"))
     goals = [word.rstrip(":") for word in words[2 : split + 1]]
     edges, visited = words[split + 1 :], [words[0]]
@@ -121,7 +121,7 @@ def think_reach(words: list[str], skip: float, generator: random.Random) -> Thou
 
 
 def think_signed(words: list[str], skip: float, generator: random.Random) -> Thought:
-    """Sum and difference of two numbers, then how far each is from the third: `5 12 17 7 9 8 2`; in haste, of one."""
+    """Sum and difference of two numbers, then their distances to the third: `5 12 17 7 9 8 2`; careless: only one."""
     if generator.random() < skip and skip == 1:
         return Thought([], str(generator.randint(0, LARGEST_TERM // 2)))
     first, second, third = generator.sample([int(word) for word in words], 3)

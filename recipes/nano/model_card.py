@@ -1,4 +1,4 @@
-"""The folder of the embedded model: weights, tokenizer and model card."""
+"""Write the checkpoint of nano: weights, tokenizer and model card."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ pipeline_tag: text-generation
 
 # nano
 
-A LLaMA of {parameters:,} parameters that thinks about six families of small puzzles (`mot_trl.tasks.nano`), made to be
-trained further in minutes on a CPU. It has learnt careful and careless ways of thinking, and mixes them: there is
-something for reinforcement learning to find.
+A LLaMA of {parameters:,} parameters that reasons about six families of small puzzles (`mot_trl.tasks.nano`), meant for
+reinforcement learning in minutes on a CPU. It was pretrained on careful and careless demonstrations and imitates both,
+which leaves room for improvement.
 
 ```python
 from mot_trl import generate
@@ -29,25 +29,25 @@ model, tokenizer = load_nano()
 print(generate(model, tokenizer, [[{{"role": "user", "content": "gcd 27 18"}}]], max_new_tokens=64).texts)
 ```
 
-Made from nothing, with no data but what its generators make, by
+Pretrained from scratch, on generated data only, with
 
 ```sh
 {command}
 ```
 
-in {cpu_minutes:.0f} CPU minutes; the same machine makes the same bytes again. SHA-256 of `model.safetensors`:
+in {cpu_minutes:.0f} CPU minutes; one machine reproduces its own bytes. SHA-256 of `model.safetensors`:
 `{digest}`.
 
 ## What it can do
 
-Sampled at temperature 1 in ordinary tokens, one completion for each of {rows} held-out questions; 95 % intervals;
-surprisal of a token of thinking in nats, which estimates its entropy.
+One completion in ordinary tokens at temperature 1 for each of {rows} held-out questions, with 95 % intervals. NLL:
+mean negative log-likelihood (nats) per thinking token, an estimate of its entropy.
 
-| family | accuracy | surprisal |
+| family | accuracy | NLL |
 | --- | --- | --- |
 {figures}
 
-It can do nothing else: no language, and no numbers above 99.
+It knows nothing else: no natural language, and no numbers above 99.
 """
 
 
@@ -61,7 +61,7 @@ def save(
     command: str,
     cpu_minutes: float,
 ) -> None:
-    """Write the folder, the weights in bfloat16."""
+    """Write the checkpoint folder, weights in bfloat16; `measured` are the figures of the card."""
     model.generation_config = GenerationConfig(
         do_sample=True,
         max_new_tokens=64,
@@ -72,7 +72,7 @@ def save(
     tokenizer.save_pretrained(folder)
     figures = (
         f"| {task} | {each.accuracy.mean:.2f} ({each.accuracy.low:.2f} to {each.accuracy.high:.2f}) "
-        f"| {each.surprisal:.2f} |"
+        f"| {each.mean_nll:.2f} |"
         for task, each in measured.items()
     )
     card = CARD.format(

@@ -1,10 +1,10 @@
-"""Make the embedded model from nothing: demonstrations of careful and careless thinking about small puzzles.
+"""Pretrain nano from scratch on demonstrations of careful and careless reasoning about small puzzles.
 
-    OMP_NUM_THREADS=1 python -m recipes.nano.pretrain               # writes mot_trl/nano
-    OMP_NUM_THREADS=1 python -m recipes.nano.pretrain outputs/nano  # elsewhere
+    OMP_NUM_THREADS=1 python -m recipes.nano.pretrain               # overwrites mot_trl/tasks/nano/weights
+    OMP_NUM_THREADS=1 python -m recipes.nano.pretrain outputs/nano  # writes to another folder
 
-It learns the careful ways first, and at last their mixture with the careless ones. One core is faster than
-two with so small a model. The same bytes each time on one machine.
+Run it from the repository root. It takes about 10 minutes of one core; one thread is faster than two for a model this
+small. A machine reproduces its own weights bit for bit.
 """
 
 import sys
@@ -16,27 +16,29 @@ import torch
 
 from mot_trl.evaluation.quick import evaluate_accuracy
 from mot_trl.tasks import nano
-from mot_trl.tasks.nano.model import NANO, new_nano
-from recipes.nano import model_card as nano_card
-from recipes.nano import pretraining
+from mot_trl.tasks.nano.model import NANO
+from recipes.nano import model_card, pretraining
 from recipes.nano.demonstrations import CAREFUL, demonstrations
+from recipes.nano.model import new_nano
 
 SEED, BATCH_SIZE, STEPS, CAREFUL_STEPS = 0, 128, 1_700, 1_300
 HELD_OUT = 900
 
 
 def main(folder: Path = NANO, *, steps: int = STEPS, careful_steps: int = CAREFUL_STEPS) -> None:
-    """Train, evaluate_accuracy, and write the checkpoint with its card."""
+    """Train, evaluate, and write the checkpoint with its model card."""
     torch.manual_seed(SEED)
     model, tokenizer = new_nano()
+    # Careful demonstrations first, to learn the puzzles; then the mixture, so that there is something to unlearn.
     careful = demonstrations(seed=SEED, ways=CAREFUL)
     pairs = chain(islice(careful, careful_steps * BATCH_SIZE), demonstrations(seed=SEED))
     rows = pretraining.batches(pairs, tokenizer, batch_size=BATCH_SIZE)
     pretraining.pretrain(model, rows, steps=steps, learning_rate=4e-3)
-    model = model.bfloat16().float()  # as it is shipped
+    # Evaluate the rounded weights, which are those that ship.
+    model = model.bfloat16().float()
     cpu_minutes = time.process_time() / 60
     held_out = list(nano.load(size=HELD_OUT, split="test"))
-    nano_card.save(
+    model_card.save(
         model,
         tokenizer,
         folder,
@@ -48,4 +50,4 @@ def main(folder: Path = NANO, *, steps: int = STEPS, careful_steps: int = CAREFU
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main(*map(Path, sys.argv[1:2]))

@@ -1,4 +1,4 @@
-"""Supervised training of the embedded model, from nothing, on pairs of question and completion."""
+"""Supervised pretraining on pairs of question and completion."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 IGNORED = -100
-"""The label of what is not learnt: questions and padding."""
+"""Label of positions without loss: questions and padding."""
 
 WARMUP_STEPS = 40
-TOKENS_A_ROW = 12
-"""About as many are learnt."""
+TOKENS_PER_ROW = 12
+"""About the mean number of tokens with a label."""
 
 BATCHES_AT_ONCE = 32
-"""So many batches are drawn together and sorted by length, so that rows of a batch are hardly padded."""
+"""Batches drawn together and sorted by length, so that there is hardly any padding."""
 
 
 class Batch(NamedTuple):
-    """Rows padded on the right, which causal attention never looks at."""
+    """Rows padded on the right; causal attention needs no mask for that."""
 
     input_ids: Int[Tensor, "B S"]
     labels: Int[Tensor, "B S"]
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
 def batches(
     pairs: Iterator[tuple[str, str]], tokenizer: PreTrainedTokenizerBase, *, batch_size: int
 ) -> Iterator[Batch]:
-    """Batches of rows of a similar length, in random order."""
+    """Yield batches of rows of similar length, in random order, endlessly."""
     while True:
         rows = _encode(list(islice(pairs, BATCHES_AT_ONCE * batch_size)), tokenizer)
         rows.sort(key=lambda row: len(row[0]))
@@ -44,10 +44,10 @@ def batches(
 def pretrain(
     model: PreTrainedModel, stream: Iterator[Batch], *, steps: int, learning_rate: float, log_every: int = 50
 ) -> PreTrainedModel:
-    """Learn from `steps` batches: a linear warm-up, a constant rate, and a linear cooling over the last third.
+    """Train for `steps` batches with linear warm-up, a constant rate, and linear decay over the last third.
 
-    Matrices learn by Muon (its updates as large as AdamW's), embeddings and norms by AdamW. Prints the mean loss, in
-    nats a token or so, every `log_every` steps.
+    Muon trains the matrices (its updates rescaled to AdamW's), AdamW the embeddings and norms. Prints the mean loss,
+    roughly in nats per token, every `log_every` steps.
     """
     optimizers = _optimizers(model, learning_rate)
     schedules = [torch.optim.lr_scheduler.LambdaLR(each, lambda step: _rate(step, steps)) for each in optimizers]
@@ -78,7 +78,7 @@ def _optimizers(model: PreTrainedModel, learning_rate: float) -> list[torch.opti
 
 
 def _encode(pairs: list[tuple[str, str]], tokenizer: PreTrainedTokenizerBase) -> list[tuple[list[int], int]]:
-    """Each pair's token ids, and how many of them are the prompt's."""
+    """Token ids of each pair, and how many of them are prompt."""
     chats = [[{"role": "user", "content": question}] for question, _ in pairs]
     prompts: Any = tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
     completions = [completion + str(tokenizer.eos_token) for _, completion in pairs]
@@ -100,8 +100,8 @@ def _loss(model: PreTrainedModel, batch: Batch) -> Tensor:
     logits = model(input_ids=batch.input_ids, use_cache=False).logits
     labels = batch.labels[:, 1:].flatten()
     total = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels, ignore_index=IGNORED, reduction="sum")
-    # Not over the batch's own tokens: rows of a batch are of one length, and a token of a short row is no weightier.
-    return total / (TOKENS_A_ROW * len(batch.labels))
+    # A constant divisor: rows of a batch have one length, so a mean would weigh tokens of short rows more.
+    return total / (TOKENS_PER_ROW * len(batch.labels))
 
 
 def _rate(step: int, steps: int) -> float:

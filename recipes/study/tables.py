@@ -2,7 +2,7 @@
 
 from math import inf, isfinite, isnan, sqrt
 
-from mot_trl.evaluation.report import cell, table
+from mot_trl.evaluation.report import cell, markdown_table
 from mot_trl.evaluation.statistics import Estimate
 from recipes.study.arms import PLAIN, Arm, law_of, laws, study_arms, untrained_arm
 from recipes.study.results import Results
@@ -26,7 +26,7 @@ def what_was_run(results: Results) -> str:
         return text
     rows = [[f"{arm.learning_rate:g}", cell(results.end(arm))] for arm in results.tuned]
     told = "The learning rate was chosen by plain GRPO alone, on a seed that is not the study's:"
-    return f"{text}\n\n{told}\n\n" + table(["learning rate", "end"], rows)
+    return f"{text}\n\n{told}\n\n" + markdown_table(["learning rate", "end"], rows)
 
 
 def accuracy(results: Results) -> str:
@@ -49,7 +49,7 @@ def accuracy(results: Results) -> str:
         ]
         for arm in results.arms
     ]
-    return table(
+    return markdown_table(
         ["arm", "score", "seeds", "start", "end", "sd", "less plain", "p", "control", "less control", "p"], rows
     )
 
@@ -73,7 +73,7 @@ def reach(results: Results) -> str:
             ]
         )
     header = ["arm", "reached by", "trajectories", "of plain's", "of its control's", "seconds", "of plain's"]
-    return table(header, rows)
+    return markdown_table(header, rows)
 
 
 def became(results: Results) -> str:
@@ -96,7 +96,7 @@ def became(results: Results) -> str:
             ]
         )
     header = ["arm", "pass@1", f"pass@{min(8, results.samples)}", "in plain tokens", "in its control's"]
-    return table([*header, "thinking, tokens", "never closed", "candidates", "seconds"], rows)
+    return markdown_table([*header, "thinking, tokens", "never closed", "candidates", "seconds"], rows)
 
 
 def scores(results: Results) -> str:
@@ -117,7 +117,7 @@ def scores(results: Results) -> str:
         ]
         for law, arms in several.items()
     ]
-    return table(["law", "density", "visible", "expected", "visible less density", "p"], rows)
+    return markdown_table(["law", "density", "visible", "expected", "visible less density", "p"], rows)
 
 
 def cross(results: Results) -> str:
@@ -132,7 +132,7 @@ def cross(results: Results) -> str:
         for arm, (own, shares) in rows.items()
     ]
     legend = "; ".join(f"{number}: `{law}`" for law, number in numbers.items())
-    return table(["trained, used", *numbers.values()], cells) + f"\n\nColumns: {legend}."
+    return markdown_table(["trained, used", *numbers.values()], cells) + f"\n\nColumns: {legend}."
 
 
 def cross_shares(results: Results) -> tuple[dict[str, tuple[str, dict[str, float]]], list[str]]:
@@ -154,7 +154,7 @@ def families(results: Results) -> str:
         [f"`{arm.name}`", *(f"{100 * results.end(arm, family=task).mean:.0f}" for task in tasks)]
         for arm in results.arms
     ]
-    return table(["arm", *tasks], rows)
+    return markdown_table(["arm", *tasks], rows)
 
 
 def seen(results: Results) -> str:
@@ -180,7 +180,7 @@ def seen(results: Results) -> str:
         f"{arms} arms together, which is how the tables above compare. The adjustment for the number of arms asks for "
         "more, and so does speaking of other items than these."
     )
-    return f"{text}\n\n" + table(["seeds", "paired", "unpaired", "all arms together"], rows)
+    return f"{text}\n\n" + markdown_table(["seeds", "paired", "unpaired", "all arms together"], rows)
 
 
 def failures(results: Results) -> str:

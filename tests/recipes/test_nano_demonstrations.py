@@ -1,4 +1,4 @@
-"""Careful thinking is right, careless thinking seldom, and both are what a completion should look like."""
+"""Careful demonstrations are correct, careless ones often wrong, and all are well-formed completions."""
 
 import itertools
 import random
@@ -7,15 +7,15 @@ from collections import Counter
 import pytest
 
 from mot_trl.rewards.format import soft_format
-from mot_trl.tasks.nano.model import puzzle_tokenizer
 from mot_trl.tasks.nano.puzzles import TASKS, correct_answer, questions
 from recipes.nano.demonstrations import CAREFUL, WAYS, demonstrate, demonstrations
+from recipes.nano.model import puzzle_tokenizer
 
 ITEMS = 200
 
 
 def completions_of(name: str, skip: float, seed: int = 0) -> tuple[list[str], list[str]]:
-    """Completions to a family's first questions, and the golds."""
+    """Completions to a family's first questions, and the references."""
     generator = random.Random(seed)
     asked = list(itertools.islice(questions(name), ITEMS))
     completions = [demonstrate(name, question.text, skip=skip, generator=generator) for question in asked]
@@ -23,7 +23,7 @@ def completions_of(name: str, skip: float, seed: int = 0) -> tuple[list[str], li
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_the_more_careless_the_more_wrong(name: str) -> None:
+def test_accuracy_falls_with_carelessness(name: str) -> None:
     rights = [sum(correct_answer(*completions_of(name, skip))) / ITEMS for skip in (0.0, 0.5, 1.0)]
 
     assert rights[0] == 1
@@ -43,7 +43,7 @@ def test_completions_are_short_and_closed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_even_careful_thinking_has_many_wordings(name: str) -> None:
+def test_careful_demonstrations_vary(name: str) -> None:
     if name == "count":
         pytest.skip("spells in the order of the text")
     first, _ = completions_of(name, 0.0, seed=0)
@@ -52,7 +52,7 @@ def test_even_careful_thinking_has_many_wordings(name: str) -> None:
     assert sum(a != b for a, b in zip(first, second, strict=True)) > ITEMS / 4
 
 
-def test_demonstrations_take_the_families_by_turns_and_the_ways_by_their_shares() -> None:
+def test_families_take_turns_and_carelessness_has_its_shares() -> None:
     count = 300 * len(TASKS)
     shown = list(itertools.islice(demonstrations(pool=50), count))
 
@@ -64,7 +64,7 @@ def test_demonstrations_take_the_families_by_turns_and_the_ways_by_their_shares(
     assert 0.35 < guesses / count < 0.55
 
 
-def test_demonstrations_are_the_same_again() -> None:
+def test_demonstrations_are_reproducible() -> None:
     first, second = (list(itertools.islice(demonstrations(seed=1, ways=CAREFUL), 60)) for _ in range(2))
 
     assert first == second

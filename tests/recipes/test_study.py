@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import study_lines
 import torch
+from conftest import make_model, make_tokenizer
 
 from mot_trl.strategies import build_strategy
 from mot_trl.strategies.presets import PRESETS, Preset
 from mot_trl.strategies.support import in_support
 from mot_trl.tasks import nano
-from mot_trl.tasks.nano.model import random_model
 from recipes.study import __main__ as command
 from recipes.study.arms import BESIDE_PRESETS, PLAIN, as_law, law_of, laws, named_settings, study_arms
 from recipes.study.config import StudyConfig, jobs
@@ -44,10 +44,8 @@ running.run_study(StudyConfig(**eval(sys.argv[1])))
 def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A study of seconds, on a model that knows nothing."""
     folder = tmp_path_factory.mktemp("model")
-    torch.manual_seed(0)
-    model, tokenizer = random_model(hidden_size=32)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    make_model().save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
     return {
         "model": str(folder), "tasks": ["reach", "signed"], "arms": ARMS, "seeds": 2, "steps": 2, "prompts": 2,
         "generations": 2, "max_new_tokens": 6, "items": 4, "samples": 2, "cross_seeds": 0,

@@ -1,4 +1,4 @@
-"""Small puzzles for `nano`, the model that comes with the package; the model is in `mot_trl.tasks.nano.model`."""
+"""Puzzles for nano, the model that ships with the package; load it with `mot_trl.tasks.nano.model.load_nano`."""
 
 from mot_trl.tasks.nano.puzzles import TASKS, Question, Split, correct_answer, load, questions, row
 

@@ -1,11 +1,11 @@
-"""Six families of small puzzles for the embedded model, in few tokens: four after Reasoning Gym, two of search.
+"""Puzzles for the embedded model: six families with short questions, four from Reasoning Gym and two search tasks.
 
-    rows = load(size=600)                         # the families by turns; or load("reach"), load(["sum", "gcd"])
+    rows = load(size=600)                         # all families in turn; or load("reach"), load(["sum", "gcd"])
     held_out = load(size=120, split="test")
     GRPOTrainer(..., reward_funcs=[correct_answer], train_dataset=rows, eval_dataset=held_out)
 
-A question belongs to one split by a hash of its characters in sorted order, so that no rearrangement of a question is
-in the other split, whatever the seeds.
+A hash of a question's sorted characters decides its split, so a test question is never a rearrangement of a training
+question, whatever the seeds.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ _MAX_MISSES = 2_000
 
 
 class Question(NamedTuple):
-    """What is asked, and the one right answer to it."""
+    """A question and its only correct answer."""
 
     text: str
     answer: str
 
 
 Family = Callable[[int], Iterator[Question]]
-"""Questions without end, by seed."""
+"""An endless generator of questions, by seed."""
 
 
 def sums(seed: int) -> Iterator[Question]:
-    """`sum +4 -1 +7 +7`: four or five terms of one digit; the sum is not negative."""
+    """`sum +4 -1 +7 +7`: four or five terms of one digit; the sum is never negative."""
     for entry in _reasoning_gym("chain_sum", seed, min_terms=4, max_terms=5, min_digits=1, max_digits=1):
         if int(entry["answer"]) >= 0:
             terms = entry["metadata"]["expression"].replace("+ ", "+").replace("- ", "-")
@@ -62,7 +62,8 @@ def divisors(seed: int) -> Iterator[Question]:
 
 
 def letters(seed: int) -> Iterator[Question]:
-    """`count e: seven big geese`: how often a letter comes in some words; once, twice and thrice by turns."""
+    """`count e: seven big geese`: how often a letter occurs; answers cycle through 1, 2 and 3."""
+    # Without the cycle nearly all answers would be 1, and guessing would pay.
     wanted = cycle("123")
     answer = next(wanted)
     for entry in _reasoning_gym("letter_counting", seed, min_words=2, max_words=3):
@@ -73,7 +74,7 @@ def letters(seed: int) -> Iterator[Question]:
 
 
 def sorting(seed: int) -> Iterator[Question]:
-    """`sort 23 2 13 29`: four or five numbers up to 30, all different, in ascending order."""
+    """`sort 23 2 13 29`: sort four or five distinct numbers up to 30 in ascending order."""
     config = {"min_numbers": 4, "max_numbers": 5, "min_value": 1, "max_value": 30, "max_decimals": 0}
     for entry in _reasoning_gym("number_sorting", seed, **config):
         numbers = [int(float(number)) for number in entry["metadata"]["original_numbers"]]
@@ -82,12 +83,13 @@ def sorting(seed: int) -> Iterator[Question]:
 
 
 def reachability(seed: int) -> Iterator[Question]:
-    """`reach a to b c d e: fg ah ...`: which of four goals can be reached from a node along the directed edges."""
+    """`reach a to b c d e: fg ah ...`: which of four goals is reachable along directed edges."""
     generator = random.Random(f"reach {seed}")
     while True:
         start, *nodes = generator.sample(NODES, 6 + GOALS)
         near, far, goals = [start, *nodes[:3]], nodes[3:5], nodes[5:]
-        # A tree from the start, with one goal below it; and a part that leads to the other goals, and not from here.
+        # One goal hangs below a tree that grows from the start. The three others hang below `far`, which points into
+        # that tree but is not reachable from it, so the direction of an edge matters.
         edges = [(generator.choice(near[:place]), near[place]) for place in range(1, len(near))]
         edges += [(generator.choice(near[1:]), goals[0]), (far[0], far[1]), (generator.choice(far), near[1])]
         edges += [(generator.choice(far), goal) for goal in goals[1:]]
@@ -98,9 +100,10 @@ def reachability(seed: int) -> Iterator[Question]:
 
 
 def signed_sums(seed: int) -> Iterator[Question]:
-    """`signed 5 12 9`: the smallest sum above -1, each number with + or - (CoT2, arXiv 2505.23648)."""
+    """`signed 5 12 9`: the smallest non-negative sum of +-5 +-12 +-9 (CoT2, arXiv 2505.23648)."""
     generator = random.Random(f"signed {seed}")
     while True:
+        # Flipping every sign flips the total, so absolute values cover all eight combinations.
         first, second, third = (generator.randint(1, LARGEST_TERM) for _ in range(3))
         totals = {abs(first + sign * second) for sign in (1, -1)}
         yield Question(f"signed {first} {second} {third}", str(min(abs(total - third) for total in totals)))
@@ -119,19 +122,20 @@ TASKS: dict[str, Family] = {
 def load(
     tasks: str | Sequence[str] | None = None, *, size: int = 600, seed: int = 0, split: Split = "train"
 ) -> Dataset:
-    """Rows with `prompt` (one user message), `answer` (text) and `task`, the families by turns; no question twice.
+    """Make rows with `prompt` (one user message), `answer` (text) and `task`, families in turn, no question twice.
 
     Args:
-        tasks: A family's name or several; by default all of `TASKS`.
-        size: Rows in all.
-        seed: Of the questions; the splits of one seed and of different ones are disjoint.
+        tasks: One family or several; by default all of `TASKS`.
+        size: Total number of rows.
+        seed: Seed of the questions. Train and test are disjoint within a seed and across seeds.
         split: "train", or "test" for one question in eight.
 
     Raises:
-        ValueError: A family is unknown or comes twice, there is none, `size` is below 1 or more than there are
-            questions, or `split` is neither.
+        ValueError: `tasks` is empty, unknown or repeats a family; `size` is below 1 or exceeds the number of distinct
+            questions; or `split` is unknown.
         ImportError: A family needs reasoning-gym, which is not installed.
     """
+    # Imported late: graders import this module in processes that never load a dataset.
     import datasets
 
     if size < 1:
@@ -143,20 +147,24 @@ def load(
 
 
 def correct_answer(completions: list, answer: list[str], **_: Any) -> list[float]:
-    """1 where the text between `<answer>` and `</answer>` equals the gold, else 0."""
+    """1 where the text between `<answer>` and `</answer>` equals the reference, else 0."""
     found = [final_answer(completion_text(completion)) for completion in completions]
     return [float(text == gold) for text, gold in zip(found, answer, strict=True)]
 
 
 def questions(name: str, *, seed: int = 0, split: Split = "train") -> Iterator[Question]:
-    """A family's questions that belong to a split, without end: in time, some come again."""
+    """Generate a family's questions of one split, endlessly; questions repeat eventually.
+
+    Raises:
+        ValueError: `split` is unknown.
+    """
     if split not in ("train", "test"):
         raise ValueError(f"Unknown split {split!r}; choose 'train' or 'test'.")
     return (each for each in TASKS[name](seed) if split_of("".join(sorted(each.text))) == split)
 
 
 def row(name: str, question: Question) -> dict[str, Any]:
-    """A question as `load` gives it."""
+    """A question as a dataset row."""
     return {"prompt": [{"role": "user", "content": question.text}], "answer": question.answer, "task": name}
 
 
@@ -172,6 +180,7 @@ def _names(tasks: str | Sequence[str] | None) -> list[str]:
 def _distinct(name: str, source: Iterator[Question]) -> Iterator[Question]:
     seen: set[str] = set()
     while True:
+        # Rejection sampling ends only by chance: small families run out of new questions.
         fresh = next((each for each in islice(source, _MAX_MISSES) if each.text not in seen), None)
         if fresh is None:
             raise ValueError(f"The family {name!r} has hardly more than {len(seen)} questions; ask for fewer rows.")
@@ -180,9 +189,10 @@ def _distinct(name: str, source: Iterator[Question]) -> Iterator[Question]:
 
 
 def _reasoning_gym(task: str, seed: int, **config: int) -> Iterator[dict[str, Any]]:
-    """Entries of one of Reasoning Gym's data sets, in its own order."""
+    """Entries of a Reasoning Gym dataset, in its own order."""
     start = 0
     while True:
+        # Each call costs a round trip to the generator process, so entries come in batches.
         items = GENERATOR.items(task, config, seed=seed, indices=range(start, start + _BATCH))
         yield from (item.entry for item in items)
         start += _BATCH
