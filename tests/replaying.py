@@ -9,7 +9,7 @@ from trl.trainer.utils import add_fused_lm_head
 from mot_trl import MixtureDecoder, Rollout, build_phases
 from mot_trl.modeling.candidate_head import add_candidate_head
 from mot_trl.strategies import Strategy
-from mot_trl.trainer.grpo_trainer import _Replay
+from mot_trl.trainer.replay import ReplayModel
 
 TEMPERATURE = 0.8
 PROMPTS = ["Hi", "Hi", "Tell me a story about seven goats", "Tell me a story about seven goats", "2+2="]
@@ -41,7 +41,7 @@ def replay(
     """Log-probability of each draw, as the trainer computes it."""
     labels = sequences.masked_fill(mask == 0, -100)
     labels[:, :prompt_length] = -100
-    outputs = _Replay(model, rollout, strategy, "density")(
+    outputs = ReplayModel(model, rollout, strategy, "density")(
         input_ids=sequences, attention_mask=mask, labels=labels, fused_lm_head=True
     )
     return outputs.log_probs[:, prompt_length - sequences.size(1) :].detach()

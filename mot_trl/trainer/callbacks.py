@@ -1,4 +1,4 @@
-"""What a trainer does between steps for whoever watches it: a line of progress, and a stop that loses nothing."""
+"""Callbacks for a run in a terminal: a line of progress at each log, and Ctrl-C that saves a checkpoint."""
 
 import signal
 import threading
@@ -9,7 +9,7 @@ from transformers import TrainerCallback
 
 
 class ProgressLines(TrainerCallback):
-    """Prints a line at each log: the step, the mean reward, on held-out rows too, and the time that is left."""
+    """Print a line at each log: the step, the mean rewards in training and evaluation, and the time left."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the clock."""
@@ -21,6 +21,7 @@ class ProgressLines(TrainerCallback):
         words = [f"{word} {(logs or {})[name]:.2f}" for name, word in named.items() if name in (logs or {})]
         if not words or not state.is_world_process_zero:
             return
+        # A resumed run has done some of its steps before the clock started.
         done = state.global_step - self._first
         left = (time.monotonic() - self._begun) / max(done, 1) * (state.max_steps - state.global_step)
         clock = f"{int(left) // 60}:{int(left) % 60:02d} left" if done else ""
@@ -28,10 +29,9 @@ class ProgressLines(TrainerCallback):
 
 
 class SaveOnInterrupt(TrainerCallback):
-    """Makes the first Ctrl-C end the training after the current step, with a checkpoint; a second one ends it at once.
+    """End training with a checkpoint after the step in which Ctrl-C comes; a second Ctrl-C ends it at once.
 
-    Only in the main thread, as Python's signals are, and not where the process ignores Ctrl-C, as a shell's background
-    jobs do.
+    Python delivers signals to the main thread only, so there is no effect in others.
     """
 
     def __init__(self) -> None:
@@ -40,6 +40,7 @@ class SaveOnInterrupt(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Take the signal over."""
+        # A shell's background jobs ignore Ctrl-C, which is meant for the job in the foreground.
         ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
         if threading.current_thread() is threading.main_thread() and not ignored:
             self._previous = signal.signal(signal.SIGINT, self._note)
@@ -56,6 +57,7 @@ class SaveOnInterrupt(TrainerCallback):
             self._previous = None
 
     def _note(self, *_: Any) -> None:
+        # Nothing is saved here: the signal may come in the middle of a step, or of another save.
         self.interrupted = True
         signal.signal(signal.SIGINT, self._previous)
         print("\nSaving after this step; Ctrl-C again stops at once.", flush=True)

@@ -1,25 +1,30 @@
-"""Which checkpoints of a run are whole, and how those that trained them thought."""
+"""Detect complete checkpoints, compare the decoders they were trained with, and check disk space before saving."""
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor, nn
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging
+
+from mot_trl.generation.config import DecoderConfig
 
 logger = logging.get_logger(__name__)
 
 MANIFEST = "mot_trl.json"
+GIB = 2**30
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 NEWEST = ("true", "latest")
-"""What stands for the newest whole checkpoint: `true` for one that must be there, `latest` for one if there is any."""
+"""Stand for the newest complete checkpoint: `true` if there must be one, `latest` if a fresh start will do."""
 
 
-def seal(checkpoint: str | Path, mixtures: Mapping[str, Any]) -> None:
-    """Write down which files the checkpoint has, and of what size: all but the trainer's state, which comes last."""
+def write_manifest(checkpoint: str | Path, mixtures: Mapping[str, Any]) -> None:
+    """List the checkpoint's files with their sizes, except the trainer's state, which is written after this."""
     folder = Path(checkpoint)
     files = {
         path.relative_to(folder).as_posix(): path.stat().st_size
@@ -29,16 +34,17 @@ def seal(checkpoint: str | Path, mixtures: Mapping[str, Any]) -> None:
     (folder / MANIFEST).write_text(json.dumps({"mixtures": dict(mixtures), "files": files}, indent=2), "utf-8")
 
 
-def unseal(checkpoint: str | Path) -> None:
-    """Let a checkpoint that is to be written over count as half-written until it is."""
+def mark_incomplete(checkpoint: str | Path) -> None:
+    """Make a checkpoint that is about to be overwritten count as incomplete until it is written again."""
     (Path(checkpoint) / TRAINER_STATE_NAME).unlink(missing_ok=True)
 
 
-def damage(checkpoint: str | Path) -> str | None:
-    """What keeps a checkpoint from being whole; None if nothing does.
+def find_damage(checkpoint: str | Path) -> str | None:
+    """Say what makes a checkpoint incomplete; None if it is complete.
 
-    Transformers writes `trainer_state.json` last. Checkpoints of stock TRL are not sealed: of them nothing more is
-    asked.
+    transformers writes `trainer_state.json` last. Checkpoints of stock TRL have no manifest: nothing more is asked of
+    them. Sizes suffice for a killed run, which leaves files missing or cut short, and reading every byte of a large
+    checkpoint to verify a hash would take minutes.
     """
     folder = Path(checkpoint)
     if not folder.is_dir():
@@ -49,90 +55,128 @@ def damage(checkpoint: str | Path) -> str | None:
         return f"it has no {TRAINER_STATE_NAME}, which is written last"
     except ValueError:
         return f"its {TRAINER_STATE_NAME} is cut short"
-    if not (folder / MANIFEST).is_file():
-        return None
-    for name, size in read_manifest(folder)["files"].items():
+    for name, size in _read_manifest(folder)["files"].items():
         path = folder / name
         if not path.is_file() or path.stat().st_size < size:
             return f"its {name} is {'cut short' if path.is_file() else 'missing'}"
     return None
 
 
-def read_manifest(checkpoint: str | Path) -> dict[str, Any]:
-    """What `seal` wrote: `mixtures` and `files`; both empty where there is nothing."""
-    path = Path(checkpoint) / MANIFEST
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {"mixtures": {}, "files": {}}
-
-
-def newest_whole(run_dir: str | Path) -> Path | None:
-    """The whole checkpoint of the most steps; None if the run has none. Each one that is not is warned of."""
+def newest_complete(run_dir: str | Path) -> Path | None:
+    """Find the complete checkpoint of the most steps, with a warning for each newer one that is incomplete."""
     found = [(_NAME.fullmatch(path.name), path) for path in Path(run_dir).glob("checkpoint-*")]
     numbered = [(int(match[1]), path) for match, path in found if match]
     for _, path in sorted(numbered, reverse=True):
-        reason = damage(path)
-        if reason is None:
+        damage = find_damage(path)
+        if damage is None:
             return path
-        logger.warning(f"{path} is not a whole checkpoint ({reason}), so an earlier one is looked for.")
+        logger.warning(f"{path} is not a whole checkpoint ({damage}), so an earlier one is looked for.")
     return None
 
 
-def find(resume_from_checkpoint: str | bool | None, run_dir: str | Path) -> str | None:
-    """The folder that `resume_from_checkpoint` means, as a flag of the command line or an argument of `train`.
+def resolve_checkpoint(resume_from_checkpoint: str | bool | None, run_dir: str | Path) -> str | None:
+    """Find the folder that `resume_from_checkpoint` means, as a command-line flag or an argument of `train`.
 
     Args:
-        resume_from_checkpoint: A folder; `True` or "true" for the newest whole checkpoint of the run; "latest" for the
-            same, or a fresh start where there is none; `None`, `False` or "false" for a fresh start.
+        resume_from_checkpoint: A folder; `True` or "true" for the newest complete checkpoint of the run; "latest" for
+            the same, or a fresh start if there is none; `None`, `False` or "false" for a fresh start.
         run_dir: The run's folder.
 
     Raises:
-        ValueError: The folder is not a whole checkpoint, or there is none where there must be.
+        ValueError: The folder is not a complete checkpoint, or there is none where there must be.
     """
     word = str(resume_from_checkpoint).lower()
     if resume_from_checkpoint is None or word == "false":
         return None
     if word in NEWEST:
-        newest = newest_whole(run_dir)
+        newest = newest_complete(run_dir)
         if newest is None and word == "true":
             raise ValueError(
                 f"{run_dir} has no whole checkpoint to resume from; `resume_from_checkpoint='latest'` starts a run "
-                "that has none anew."
+                "that has none from the beginning."
             )
         return None if newest is None else str(newest)
-    reason = damage(str(resume_from_checkpoint))
-    if reason is not None:
+    damage = find_damage(str(resume_from_checkpoint))
+    if damage is not None:
         raise ValueError(
-            f"{resume_from_checkpoint} is not a whole checkpoint: {reason}. `resume_from_checkpoint='latest'` takes "
+            f"{resume_from_checkpoint} is not a whole checkpoint: {damage}. `resume_from_checkpoint='latest'` takes "
             "the newest whole one."
         )
     return str(resume_from_checkpoint)
 
 
-def refuse_other_mixtures(checkpoint: str | Path, mixtures: Mapping[str, Any]) -> None:
-    """Refuse to go on from a checkpoint in another way of thinking.
+def check_same_mixtures(checkpoint: str | Path, mixtures: Mapping[str, Any]) -> None:
+    """Check that a checkpoint was trained with the mixtures of this run, as far as it says.
 
     Args:
-        checkpoint: The folder; nothing is refused if it does not say how it was trained.
-        mixtures: How the run thinks, as `seal` was given it.
+        checkpoint: The folder.
+        mixtures: The run's, as `write_manifest` was given them.
 
     Raises:
         ValueError: They differ; the message says in what, and what to do.
     """
-    trained = read_manifest(checkpoint)["mixtures"]
-    if not trained:
-        return
-    wanted = as_json(mixtures)
+    trained, wanted = _comparable(_read_manifest(checkpoint)["mixtures"]), _comparable(mixtures)
     changes = [
         f"{name} {trained.get(name)!r} -> {wanted.get(name)!r}"
         for name in sorted({*trained, *wanted})
-        if trained.get(name) != wanted.get(name)
+        if trained and trained.get(name) != wanted.get(name)
     ]
     if changes:
         raise ValueError(
             f"{checkpoint} was trained with other mixtures ({'; '.join(changes)}). Take its settings, another "
-            "`output_dir`, or set `resume_with_changes=True` to go on with the new ones."
+            "`output_dir`, or set `resume_with_changes=True` to continue with the new ones."
         )
 
 
-def as_json(mixtures: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as they come back from a file: lists for tuples, text for keys."""
-    return json.loads(json.dumps(dict(mixtures)))
+def has_same_mixtures(checkpoint: str | Path, mixtures: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint says that it was trained with these mixtures."""
+    return _comparable(_read_manifest(checkpoint)["mixtures"]) == _comparable(mixtures)
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Count the bytes that saving a model takes: of an adapter, those of the trained parameters."""
+    is_adapter = hasattr(model, "peft_config")
+    return sum(_bytes(each) for each in model.parameters() if each.requires_grad or not is_adapter)
+
+
+def optimizer_bytes(model: nn.Module, optimizer: Any) -> int:
+    """Count the bytes of the optimizer's state; before its first step, those of Adam's two moments a parameter."""
+    tensors = [] if optimizer is None else [value for state in optimizer.state.values() for value in state.values()]
+    if tensors:
+        return sum(_bytes(value) for value in tensors if isinstance(value, Tensor))
+    return 2 * sum(_bytes(each) for each in model.parameters() if each.requires_grad)
+
+
+def missing_space(folder: str | Path, needed: int) -> str | None:
+    """Say, in a sentence, that a folder's disk has less space than `needed` bytes; None if it has enough.
+
+    The folder need not exist yet.
+    """
+    path = Path(folder).absolute()
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free >= needed:
+        return None
+    return f"{folder} has {free / GIB:.2f} GiB free, and {needed / GIB:.2f} GiB are needed"
+
+
+def _read_manifest(checkpoint: str | Path) -> dict[str, Any]:
+    """Read `mixtures` and `files`; both are empty if there is no manifest."""
+    path = Path(checkpoint) / MANIFEST
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {"mixtures": {}, "files": {}}
+
+
+def _comparable(mixtures: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring settings into one form: as JSON gives them back, and complete where they are a decoder's.
+
+    Earlier versions wrote some options under other names, which `DecoderConfig` still reads.
+    """
+    plain = json.loads(json.dumps(dict(mixtures)))
+    try:
+        return json.loads(json.dumps(DecoderConfig.from_dict(plain).complete().to_dict())) if plain else {}
+    except ValueError:
+        return plain
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

@@ -1,4 +1,4 @@
-"""Configuration of `MoTGRPOTrainer`: TRL's own, and the few fields that say how to think in mixtures."""
+"""Configuration of `MoTGRPOTrainer`: TRL's `GRPOConfig`, and fields for mixtures, presets and traces."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any, get_args
@@ -10,14 +10,16 @@ from mot_trl.strategies import STRATEGIES
 from mot_trl.strategies.presets import PRESETS
 from mot_trl.strategies.surrogate import LogProbType
 
+# Of every strategy but `one_token`, which draws from the whole vocabulary unless it is given a `k`. MoT-G's own value.
 DEFAULT_K = 2
 
 
 @dataclass
 class MoTGRPOConfig(GRPOConfig):
-    """TRL's `GRPOConfig` with mixtures; all that TRL has keeps TRL's name and meaning.
+    """TRL's `GRPOConfig` with mixtures; TRL's fields keep their names and meanings.
 
-    What is given explicitly counts more than what the preset `experiment_name` says, and that more than the defaults.
+    An explicit value overrides the preset that `experiment_name` names, and the preset overrides the defaults, which
+    are those of `DecoderConfig`.
 
     Raises:
         ValueError: A strategy, preset, score or option is unknown or out of range, or a setting of TRL's cannot go
@@ -31,18 +33,20 @@ class MoTGRPOConfig(GRPOConfig):
     )
     strategy: str | None = field(
         default=None,
-        metadata={"help": f"How mixtures are drawn (default top_k). One of: {', '.join(sorted(STRATEGIES))}."},
+        metadata={
+            "help": f"How mixtures are drawn (default {DecoderConfig.strategy}): {', '.join(sorted(STRATEGIES))}."
+        },
     )
     strategy_kwargs: dict | str | None = field(default=None, metadata={"help": "Further options of the strategy."})
     mixture_k: int | None = field(
         default=None,
-        metadata={"help": "Candidates in a mixture (default 2; for `one_token`, all of the vocabulary)."},
+        metadata={"help": f"Candidates in a mixture (default {DEFAULT_K}; for `one_token`, the whole vocabulary)."},
     )
     mixture_score: LogProbType | None = field(
         default=None,
         metadata={
-            "help": "Log-probability in the loss: `density` (default) of the whole draw, `expected` over the "
-            "candidates, or that of the `visible` token."
+            "help": "Log-probability in the loss: `density` of the draw, `expected` over the candidates, or the "
+            f"`visible` token's (default {DecoderConfig.mixture_score})."
         },
     )
     loss_on_all_tokens: bool = field(default=False, metadata={"help": "The same as `mixture_score=expected`."})
@@ -50,7 +54,7 @@ class MoTGRPOConfig(GRPOConfig):
         default=False, metadata={"help": "No mixtures at all: exactly TRL's generation and loss."}
     )
     stop_text: str | None = field(
-        default=None, metadata={"help": "Text that ends the thinking (default </think>); answers are ordinary tokens."}
+        default=None, metadata={"help": f"Text that ends the thinking (default {DecoderConfig.stop_text})."}
     )
     start_text: str | None = field(
         default=None, metadata={"help": "Text after which thinking begins; by default it begins at once."}
@@ -62,7 +66,11 @@ class MoTGRPOConfig(GRPOConfig):
         default=None, metadata={"help": "Entropy in nats below which thinking counts as cold; off by default."}
     )
     cold_stop_patience: int | None = field(
-        default=None, metadata={"help": "Cold steps in a row after which `stop_text` is forced (default 256)."}
+        default=None,
+        metadata={
+            "help": "Cold steps in a row after which `stop_text` is forced "
+            f"(default {DecoderConfig.cold_stop_patience})."
+        },
     )
     share_prompts: bool = field(
         default=True,
@@ -71,12 +79,12 @@ class MoTGRPOConfig(GRPOConfig):
 
     trace_steps: int = field(
         default=50,
-        metadata={"help": "Steps from one trace of what was mixed to the next, in `output_dir`/traces; 0 for none."},
+        metadata={"help": "Steps between traces of the mixtures, in `output_dir`/traces; 0 for none."},
     )
     trace_samples: int = field(default=16, metadata={"help": "Completions in a trace."})
     resume_with_changes: bool = field(
         default=False,
-        metadata={"help": "Go on from a checkpoint whose strategy, k, score or phases were others than these."},
+        metadata={"help": "Resume from a checkpoint although its strategy, k, score or phases differ from these."},
     )
 
     def __post_init__(self) -> None:
@@ -101,7 +109,8 @@ class MoTGRPOConfig(GRPOConfig):
         if self.mixture_score not in get_args(LogProbType):
             scores = list(get_args(LogProbType))
             raise ValueError(f"Unknown `mixture_score={self.mixture_score!r}`; choose one of {scores}.")
-        _ = self.decoder  # refuses a strategy or an option that does not exist
+        # Building it refuses a strategy or an option that does not exist, before any model is loaded.
+        _ = self.decoder
         if not self.normal_generation:
             self._refuse_other_engines()
 
@@ -126,7 +135,7 @@ class MoTGRPOConfig(GRPOConfig):
         return self.strategy_kwargs or {}
 
     def _resolve(self) -> None:
-        """Explicit values first, then the preset's, then the defaults."""
+        """Fill in what is not given: from the preset, then from the defaults."""
         if self.experiment_name is not None and self.experiment_name not in PRESETS:
             raise ValueError(f"Unknown `experiment_name={self.experiment_name!r}`; choose one of {sorted(PRESETS)}.")
         if self.loss_on_all_tokens:
@@ -138,7 +147,7 @@ class MoTGRPOConfig(GRPOConfig):
             self.mixture_score = "expected"
         preset = {} if self.experiment_name is None else PRESETS[self.experiment_name].settings
         if self.strategy is not None and self.strategy != preset.get("strategy"):
-            # Another strategy than the preset's does not take its options.
+            # The preset's options belong to its own strategy.
             preset = {name: value for name, value in preset.items() if name not in ("strategy_kwargs", "mixture_k")}
         defaults = {each.name: each.default for each in fields(DecoderConfig) if each.name != "strategy_kwargs"}
         for name, value in {**defaults, **preset}.items():

@@ -1,4 +1,4 @@
-"""What a batch of rollouts looks like in numbers, as sums that add up over processes."""
+"""Metrics of a batch of rollouts, as sums that add up over processes."""
 
 import torch
 from jaxtyping import Float, Int
@@ -6,13 +6,14 @@ from torch import Tensor
 
 from mot_trl.modeling.rollout import Rollout
 
+# One tensor of sums takes a single reduction over processes. Means are taken of the sums, since processes differ in
+# how many tokens they drew.
 TOTALS = (
     "completions",
     "tokens",
     "mixtures",
-    "thinking_tokens",
-    "closed",
     "draws",
+    "closed",
     "effective_candidates",
     "entropy",
     "visible_weight",
@@ -23,19 +24,19 @@ TOTALS = (
 def rollout_totals(
     rollout: Rollout, completion_ids: Int[Tensor, "B C"], completion_mask: Int[Tensor, "B C"]
 ) -> Float[Tensor, " T"]:
-    """Sums over completions, tokens and draws, one for each of `TOTALS`."""
+    """Sum over completions, tokens and draws: one number for each of `TOTALS`."""
     log_weights = rollout.log_weights[rollout.thinking_mask]
     weights = log_weights.exp()
     mixtures = rollout.mixtures(completion_ids)
     visible = weights.masked_fill(mixtures.candidate_ids != mixtures.visible_ids.unsqueeze(-1), 0.0)
+    # An unused candidate has log-weight -inf, and 0 * -inf would be NaN.
     entropies = -(weights * log_weights.masked_fill(weights == 0, 0.0)).sum(dim=-1)
     totals = {
         "completions": (~rollout.broken).sum(),
         "tokens": completion_mask.sum(),
         "mixtures": rollout.mixture_mask.sum(),
-        "thinking_tokens": rollout.thinking_mask.sum(),
-        "closed": (rollout.closed_by >= 0).sum(),
         "draws": rollout.thinking_mask.sum(),
+        "closed": (rollout.closed_by >= 0).sum(),
         "effective_candidates": (1 / weights.square().sum(dim=-1)).sum(),
         "entropy": entropies.sum(),
         "visible_weight": visible.sum(),
@@ -45,18 +46,18 @@ def rollout_totals(
 
 
 def summarize(totals: Float[Tensor, " T"]) -> dict[str, float]:
-    """The metrics of TRL's log, from sums over all processes.
+    """Compute the metrics of TRL's log from sums over all processes.
 
-    `mixture/share` is of completion tokens, `mixture/closed_ratio` of completions; lengths are in tokens, entropies
-    (of the weights) in nats; `mixture/effective_candidates` is the mean of 1 / sum w^2; `mixture/broken_rows` counts
-    completions whose logits were NaN or infinite, which are out of all the others.
+    `mixture/share` is a share of completion tokens, `mixture/closed_ratio` of completions. Lengths are in tokens,
+    entropies (of the weights) in nats. `mixture/effective_candidates` is the mean of 1 / sum w^2.
+    `mixture/broken_rows` counts completions with NaN or infinite logits; no other metric includes them.
     """
     total = dict(zip(TOTALS, totals.tolist(), strict=True))
     completions, draws = max(total["completions"], 1.0), max(total["draws"], 1.0)
     return {
         "mixture/share": total["mixtures"] / max(total["tokens"], 1.0),
         "mixture/closed_ratio": total["closed"] / completions,
-        "mixture/mean_thinking_length": total["thinking_tokens"] / completions,
+        "mixture/mean_thinking_length": total["draws"] / completions,
         "mixture/effective_candidates": total["effective_candidates"] / draws,
         "mixture/entropy": total["entropy"] / draws,
         "mixture/visible_weight": total["visible_weight"] / draws,
@@ -67,7 +68,7 @@ def summarize(totals: Float[Tensor, " T"]) -> dict[str, float]:
 def log_prob_gap(
     rollout: Rollout, replayed_logps: Float[Tensor, "B C"], completion_mask: Int[Tensor, "B C"]
 ) -> Float[Tensor, " 2"]:
-    """Sum, and number of terms, of |log-prob at replay - log-prob at generation| (nats) over the drawn tokens."""
+    """Sum |log-prob at replay - log-prob at generation| (nats) over the drawn tokens; the sum and the token count."""
     mask = completion_mask.bool() & ~rollout.forced_mask
     gaps = (replayed_logps - rollout.logps).abs()[mask]
     return torch.stack([gaps.sum(), mask.sum().to(gaps)])

@@ -1,4 +1,4 @@
-"""What a model card says of a model that thinks in mixtures: strategy, data, metrics, and how to use it."""
+"""Write the model card's section about mixtures: strategy, data, metrics, and how to use the model."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 from mot_trl.generation.config import DecoderConfig
 
+# HTML comments do not show in the rendered card. They let a later save replace the section and leave the rest.
 BEGIN, END = "<!-- mot_trl: begin -->", "<!-- mot_trl: end -->"
 METRICS = re.compile(r"(eval_)?(reward|rewards/.*/mean|completions/mean_length|mixture/.*)")
 FRONT_MATTER = "---\nlibrary_name: transformers\ntags:\n- trl\n- grpo\n- mot_trl\n---\n\n"
@@ -36,9 +37,9 @@ def write(
 
     Args:
         file: The card, `README.md` of a checkpoint; made if it does not exist.
-        decoder: What the model thinks with.
-        path: The model's name on the hub, or its folder's, for the example of its use.
-        dataset: What it was trained on; its name and size are told as far as it knows them.
+        decoder: Config of the model's decoder.
+        path: The model's name on the hub, or its folder's, for the usage example.
+        dataset: What it was trained on.
         rewards: Names of the reward functions.
         log_history: The trainer's log; the last value of each metric is shown.
         step: Steps trained.
@@ -58,7 +59,7 @@ def section(
     metrics: Mapping[str, float],
     step: int,
 ) -> str:
-    """The section in Markdown."""
+    """Format the section in Markdown."""
     options = ", ".join(f"{name}={value!r}" for name, value in decoder.strategy_kwargs.items())
     phases = {
         name: value
@@ -82,11 +83,12 @@ def section(
     if metrics:
         table = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
         lines += ["### Metrics at the end of training", f"| metric | value |\n| --- | --- |\n{table}"]
+    # Paragraphs are set apart by a blank line, the items of a list are not.
     return "\n\n".join(lines).replace("\n\n- ", "\n- ").replace("\n- Strategy", "\n\n- Strategy")
 
 
 def put(text: str, file: Path) -> None:
-    """Put a section into a card, in the place of the one before, or at the end; makes the card if there is none."""
+    """Put a section into a card in place of the one that is there, or at the end; make the card if there is none."""
     marked = f"{BEGIN}\n{text}\n{END}\n"
     card = file.read_text(encoding="utf-8") if file.is_file() else FRONT_MATTER
     before, found, rest = card.partition(BEGIN)
@@ -96,9 +98,10 @@ def put(text: str, file: Path) -> None:
 
 
 def _data(dataset: Any) -> str:
-    """The data set's name, as far as it knows it, and its size."""
+    """Name a dataset, as far as it knows its name, and its size."""
     info = getattr(dataset, "info", None)
     name = (getattr(info, "dataset_name", None) or "unnamed") if info else "unnamed"
+    # Datasets that stream have no length.
     try:
         return f"{name}, {len(dataset)} rows"
     except TypeError:

@@ -1,4 +1,4 @@
-"""What every recipe does around its data and rewards: read the command line, train, save."""
+"""Shared parts of the recipes: read the command line, train, save."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ from mot_trl.trainer.grpo_trainer import MoTGRPOTrainer
 
 @dataclass
 class ScriptArguments:
-    """Where a recipe's rows come from."""
+    """Where a recipe's rows come from, and what judges its answers."""
 
     data_path: str | None = field(
-        default=None, metadata={"help": "Local file or folder of the data set; by default it comes from the hub."}
+        default=None, metadata={"help": "Local file or folder of the dataset; by default it comes from the hub."}
     )
     judge: str | None = field(
         default=None, metadata={"help": "Model that judges the answers which the rules do not know; none by default."}
@@ -52,7 +52,11 @@ def train(
     eval_dataset: Dataset | IterableDataset | dict[str, Any] | None = None,
     **trainer_kwargs: Any,
 ) -> MoTGRPOTrainer:
-    """Train the model that `model` names, with LoRA if it says so, and save it to `config.output_dir`."""
+    """Train the model that `model` names, with LoRA if it says so, and save it to `config.output_dir`.
+
+    Raises:
+        ValueError: Quantization is asked for without a GPU, or a setting cannot go with mixtures.
+    """
     if (model.load_in_4bit or model.load_in_8bit) and not torch.cuda.is_available():
         raise ValueError(
             "`load_in_4bit` and `load_in_8bit` need bitsandbytes and a CUDA GPU, and there is none; leave them out "
@@ -75,6 +79,7 @@ def train(
         peft_config=get_peft_config(_with_names(model)),
         **trainer_kwargs,
     )
+    # transformers reads the flag only as an argument of `train`.
     trainer.train(resume_from_checkpoint=config.resume_from_checkpoint)
     trainer.save_model(config.output_dir)
     trainer.save_state()
@@ -84,12 +89,13 @@ def train(
 
 
 def train_resumable(trainer: MoTGRPOTrainer) -> Path:
-    """Train, from the last checkpoint if the run has one, with a line of progress a log; save to the folder returned.
+    """Train, or resume from the run's last checkpoint, with a line of progress at each log; return the model's folder.
 
     Raises:
-        SystemExit: After Ctrl-C, with a checkpoint from which the same call goes on.
+        SystemExit: After Ctrl-C, with a checkpoint from which the same call resumes.
     """
     folder = Path(str(trainer.args.output_dir))
+    # Their bars and dicts would interleave with the lines.
     for other in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(other)
     trainer.add_callback(ProgressLines())
@@ -103,7 +109,7 @@ def train_resumable(trainer: MoTGRPOTrainer) -> Path:
 
 
 def refuse_model_flags(model: ModelConfig) -> None:
-    """Keep a recipe that has a model of its own from passing over flags that ask for another, or for an adapter.
+    """Refuse flags for another model or an adapter in a recipe that brings its own model.
 
     Raises:
         ValueError: There are such flags.
@@ -118,7 +124,7 @@ def refuse_model_flags(model: ModelConfig) -> None:
 
 
 def _with_names(model: ModelConfig) -> ModelConfig:
-    """TRL takes a single `--lora_target_modules` out of its list, and PEFT a text for a pattern of whole paths."""
+    """Keep a single `--lora_target_modules` a list: TRL unpacks it, and PEFT reads a string as a pattern of paths."""
     single: Any = model.lora_target_modules
     if isinstance(single, str) and single.isidentifier():
         model.lora_target_modules = [single]
@@ -126,7 +132,7 @@ def _with_names(model: ModelConfig) -> ModelConfig:
 
 
 def _attention_for(model: ModelConfig) -> str | None:
-    """The fastest attention on a GPU; elsewhere transformers' own choice."""
+    """Choose the fastest attention on a GPU; elsewhere leave the choice to transformers."""
     if not torch.cuda.is_available():
         return None
     config = AutoConfig.from_pretrained(str(model.model_name_or_path), revision=model.model_revision)

@@ -197,15 +197,21 @@ def test_the_reference_model_replays_the_same_mixtures(tmp_path: Path, prompts: 
 def test_old_log_probs_give_ratio_one_at_the_first_pass(tmp_path: Path, prompts: Dataset) -> None:
     trainer = make_trainer(tmp_path, prompts, num_iterations=2, strategy="dirichlet", shuffle_dataset=False)
     ratios: list[torch.Tensor] = []
-    compute_loss = trainer._compute_loss
+    compute_loss, compute_logps = trainer._compute_loss, trainer._get_per_token_logps_and_entropies
+    replayed: list[torch.Tensor] = []
 
-    def watched(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+    def watched_logps(*args: Any, **kwargs: Any) -> Any:
+        outputs = compute_logps(*args, **kwargs)
+        replayed.append(outputs[0].detach())
+        return outputs
+
+    def watched_loss(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         loss = compute_loss(model, inputs)
         mask = inputs["completion_mask"].bool()
-        ratios.append((trainer._action_logps - inputs["old_per_token_logps"])[mask].exp())
+        ratios.append((replayed[-1] - inputs["old_per_token_logps"])[mask].exp())
         return loss
 
-    trainer._compute_loss = watched
+    trainer._compute_loss, trainer._get_per_token_logps_and_entropies = watched_loss, watched_logps
     trainer.train()
 
     assert len(ratios) == 4

@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 from mot_trl import Rollout, generate
 from mot_trl.generation import decoding_loop as decoding
 from mot_trl.strategies import STRATEGIES
-from mot_trl.trainer.nan_rows import drop_broken, without_rewards
+from mot_trl.trainer.nan_rows import drop_non_finite, without_rewards
 
 POISON = "~"
 
@@ -101,7 +101,7 @@ def test_a_broken_row_is_blank_to_the_loss() -> None:
         "ref_per_token_logps": torch.full((3, 2), torch.nan),
     }
 
-    dropped, record = drop_broken(batch, rollout, pad_token_id=0)
+    dropped, record = drop_non_finite(batch, rollout, pad_token_id=0)
 
     assert dropped["prompt_mask"].tolist() == [[1, 1, 1, 1], [0, 0, 0, 1], [1, 1, 1, 1]]
     assert dropped["prompt_ids"][1].tolist() == [0, 0, 0, 0]
@@ -111,7 +111,7 @@ def test_a_broken_row_is_blank_to_the_loss() -> None:
     assert record.thinking_mask.tolist() == [[True, True], [False, False], [True, True]]
     assert record.broken.tolist() == [False, True, False]
     assert batch["prompt_mask"].all()
-    images, _ = drop_broken({**batch, "pixel_values": torch.zeros(3)}, rollout, pad_token_id=0)
+    images, _ = drop_non_finite({**batch, "pixel_values": torch.zeros(3)}, rollout, pad_token_id=0)
     assert images["prompt_mask"].all()
 
 

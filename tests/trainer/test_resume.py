@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from killed_runs import DEADLY_STEP, MOMENTS, STEPS, make_trainer
 
-from mot_trl.trainer.checkpoint_files import newest_whole
+from mot_trl.trainer.checkpoint_files import newest_complete
 
 SCRIPT = Path(__file__).with_name("killed_runs.py")
 long_run = runpy.run_path(str(SCRIPT.parents[2] / "benchmarks" / "long_run.py"))["run"]
@@ -44,7 +44,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_step_for_step(step: int, uninter
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_any_moment_goes_on_from_its_newest_whole_checkpoint(
+def test_a_run_killed_at_any_moment_goes_on_from_its_newest_complete_checkpoint(
     uninterrupted: Any, tmp_path: Path
 ) -> None:
     _, expected = uninterrupted
@@ -55,7 +55,7 @@ def test_a_run_killed_at_any_moment_goes_on_from_its_newest_whole_checkpoint(
     for moment in MOMENTS:
         assert f"{moment}:{-signal.SIGKILL}" in output
         whole = DEADLY_STEP - 1 if moment.startswith("saving") else 4
-        assert newest_whole(tmp_path / moment) == tmp_path / moment / f"checkpoint-{whole}"
+        assert newest_complete(tmp_path / moment) == tmp_path / moment / f"checkpoint-{whole}"
         resumed = make_trainer(tmp_path / moment)
         resumed.train(resume_from_checkpoint="latest")
         assert curve(resumed) == expected, moment
@@ -96,7 +96,7 @@ def test_a_checkpoint_that_is_written_over_is_half_written_meanwhile(uninterrupt
 
     class Watched(type(make_trainer(tmp_path))):
         def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-            states.append(newest_whole(tmp_path))
+            states.append(newest_complete(tmp_path))
             super()._save_optimizer_and_scheduler(output_dir)
 
     trainer = make_trainer(tmp_path, max_steps=1)
@@ -104,7 +104,7 @@ def test_a_checkpoint_that_is_written_over_is_half_written_meanwhile(uninterrupt
     trainer.train()
 
     assert states == [None]
-    assert newest_whole(tmp_path) == tmp_path / "checkpoint-1"
+    assert newest_complete(tmp_path) == tmp_path / "checkpoint-1"
 
 
 def test_a_full_disk_is_reported_before_training_and_skips_a_save(

@@ -1,0 +1,87 @@
+"""Refuse, before the first step, what cannot be trained with mixtures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft.utils import TrainableTokensWrapper
+
+from mot_trl.trainer.config import MoTGRPOConfig
+
+# Arguments of TRL's trainer that put tokens into a completion which no strategy drew.
+FOREIGN_TOKENS = ("tools", "environment_factory", "rollout_func")
+
+
+def check_config(args: Any) -> None:
+    """Check that a config has the fields of this library.
+
+    Raises:
+        TypeError: It is not a `MoTGRPOConfig`.
+    """
+    if not isinstance(args, MoTGRPOConfig):
+        raise TypeError(f"`args` must be a `mot_trl.MoTGRPOConfig`, which takes all that {type(args).__name__} does.")
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Check the arguments of `GRPOTrainer`, by name, before any model is loaded.
+
+    Raises:
+        ValueError: One of them cannot go with mixtures, or there is nothing to train on.
+    """
+    for name in FOREIGN_TOKENS:
+        if arguments.get(name):
+            raise ValueError(
+                f"`{name}` brings tokens into a completion that no mixture was drawn for; leave it out, or set "
+                "`normal_generation=True` to train without mixtures."
+            )
+    _check_prompts(arguments.get("train_dataset"))
+    if isinstance(arguments.get("model"), torch.nn.Module):
+        _check_decoder_only(arguments["model"])
+
+
+def check_policy(policy: Any, *, mixture_k: int | None) -> None:
+    """Check the model that TRL has set up.
+
+    Args:
+        policy: A transformers model, or one in PEFT's wrapper.
+        mixture_k: Candidates in a mixture.
+
+    Raises:
+        ValueError: It is an encoder-decoder, its head cannot be read by TRL's loss, or `mixture_k` is too large.
+    """
+    model = base_model(policy)
+    _check_decoder_only(model)
+    if isinstance(model.get_output_embeddings(), TrainableTokensWrapper):
+        raise ValueError(
+            f"The head of {type(model).__name__} is tied to its embeddings, so `trainable_token_indices` trains its "
+            'rows too, where TRL\'s loss reads only its weight. Use `modules_to_save=["embed_tokens"]` instead.'
+        )
+    vocabulary = model.config.get_text_config().vocab_size
+    if mixture_k is not None and mixture_k > vocabulary:
+        raise ValueError(f"`mixture_k={mixture_k}` is beyond the vocabulary of {vocabulary} tokens.")
+
+
+def base_model(model: Any) -> Any:
+    """Unwrap the transformers model inside PEFT's wrapper, if there is one."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _check_prompts(rows: Any) -> None:
+    if not isinstance(rows, Dataset):
+        return
+    if not len(rows):
+        raise ValueError("`train_dataset` has no rows, so there is nothing to learn from; check how it was filtered.")
+    if "prompt" not in rows.column_names:
+        raise ValueError(
+            f"`train_dataset` needs a column `prompt` (a text, or a list of messages), and has {rows.column_names}; "
+            "use `rename_column`."
+        )
+
+
+def _check_decoder_only(model: Any) -> None:
+    if model.config.is_encoder_decoder:
+        raise ValueError(
+            f"{type(model).__name__} is an encoder-decoder model; mixtures need a decoder-only one, such as Qwen or "
+            "LLaMA. Set `normal_generation=True` to train without mixtures."
+        )

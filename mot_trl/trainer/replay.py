@@ -1,0 +1,87 @@
+"""Replay the recorded mixtures of a batch inside TRL's log-probability function."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mot_trl.generation.decoder import MixtureDecoder
+from mot_trl.modeling.rollout import Rollout, UncastRollout
+from mot_trl.strategies import Strategy
+from mot_trl.strategies.surrogate import LogProbType, score
+
+
+@dataclass
+class RolloutScope:
+    """What the overrides share for the length of one call of TRL's.
+
+    TRL's methods hand one another batches with the keys that TRL knows, so everything else travels in a scope, opened
+    around the call. Outside of a call, and without mixtures, the scope is empty.
+
+    Attributes:
+        rollout: Record of the completions at hand; None before they are generated.
+        logps: Log-probabilities (nats) of the last replay, `(B, C)`.
+        entropies: Entropies (nats) of the last replay, `(B, C)`.
+        rewards: Rewards of all processes' completions, one column a function, NaN where one is not judged.
+    """
+
+    rollout: Rollout | None = None
+    logps: Tensor | None = None
+    entropies: Tensor | None = None
+    rewards: Tensor | None = None
+
+
+class ReplayModel:
+    """Stand for a model in TRL's log-probability function, and replay the mixtures of each chunk of rows.
+
+    TRL cuts a batch into chunks of rows and calls the model once a chunk, in order. Each call gets the same rows of
+    the record, so that the input embeddings are those of generation. In the log-probs that come back, those of the
+    visible tokens that a strategy drew are replaced by the log-probability of the whole draw.
+
+    Args:
+        model: The policy, or the reference model, with a candidate head.
+        rollout: Record of the whole batch.
+        strategy: What drew the mixtures.
+        mixture_score: Which log-probability stands for a mixture.
+    """
+
+    def __init__(
+        self, model: Callable[..., Any], rollout: Rollout, strategy: Strategy, mixture_score: LogProbType
+    ) -> None:
+        self.model, self.rollout, self.strategy, self.mixture_score = model, rollout, strategy, mixture_score
+        self._next_row = 0
+
+    def __call__(self, **inputs: Any) -> Any:
+        """Compute the model's outputs for the next chunk of rows."""
+        start, self._next_row = self._next_row, self._next_row + inputs["input_ids"].size(0)
+        rollout = self.rollout.rows(start, self._next_row)
+        length = rollout.thinking_mask.size(1)
+        # TRL masks whole completions that were cut short (`mask_truncated_completions`): they are not scored.
+        rollout = replace(rollout, thinking_mask=rollout.thinking_mask & inputs["attention_mask"][:, -length:].bool())
+        outputs = self.model(**inputs, rollout=UncastRollout(rollout))
+        if outputs.candidate_logps is None:
+            return outputs
+        mixtures = rollout.mixtures(inputs["input_ids"][:, -length:])
+        scores = score(self.strategy, outputs.candidate_logps, mixtures, how=self.mixture_score)
+        before, logps = outputs.log_probs.split([outputs.log_probs.size(1) - length, length], dim=1)
+        logps = logps.masked_scatter(rollout.thinking_mask, scores.to(logps.dtype))
+        outputs.log_probs = torch.cat([before, logps], dim=1)
+        return outputs
+
+
+@contextmanager
+def decoding_with(model: Any, decoder: MixtureDecoder) -> Generator[None]:
+    """Let the model's `generate` use the decoder; afterwards the model has its own `generate` again."""
+    own_generate, generate = vars(model).get("generate"), model.generate
+    # A bound method, not the decoder: FSDP's mixed precision copies dataclasses that it finds among the arguments, and
+    # the record would end up in the copy.
+    model.generate = lambda *args, **kwargs: generate(*args, custom_generate=decoder.__call__, **kwargs)
+    try:
+        yield
+    finally:
+        del model.generate
+        if own_generate is not None:
+            model.generate = own_generate

@@ -1,0 +1,255 @@
+"""What the library relies on in TRL and transformers is there; a failure names the seam that moved.
+
+Each override has a row: the parameters that the installed method takes, and the methods from which it must be called.
+A call is compared by what is passed, since overrides read positions and keys of it.
+"""
+
+import ast
+import importlib
+import inspect
+import textwrap
+from typing import Any, NamedTuple
+
+import pytest
+from transformers import GenerationMixin, Trainer
+from transformers.cache_utils import DynamicLayer
+from transformers.generation import logits_process, stopping_criteria
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from trl import GRPOTrainer
+from trl.trainer import utils as trl_utils
+
+from mot_trl import MoTGRPOTrainer
+
+
+class Override(NamedTuple):
+    """A method of TRL's or transformers' that the trainer overrides.
+
+    Attributes:
+        parameters: Names that the override relies on, in order; those after them may change.
+        calls: For each method that must call it, the arguments it passes, as source; `...` stands for any others.
+    """
+
+    parameters: list[str]
+    calls: dict[str, list[str]] = {}  # noqa: RUF012
+
+
+OVERRIDES = {
+    "train": Override(["resume_from_checkpoint"]),
+    "end": Override([]),
+    "create_accelerator_and_postprocess": Override([], {"__init__": [""]}),
+    "training_step": Override(["model", "inputs", "num_items_in_batch"]),
+    "create_model_card": Override(["model_name"], {"_save_checkpoint": ["model_name=model_name"]}),
+    "_generate_single_turn": Override(
+        ["prompt_ids", "images", "multimodal_fields", "num_generations"],
+        {"_generate": ["prompt_ids, images, multimodal_fields, num_generations"]},
+    ),
+    "_generate_and_score_completions": Override(["inputs"], {"_prepare_inputs": ["generation_batch"]}),
+    "_calculate_rewards": Override(
+        ["inputs", "prompts", "completions", "completion_ids_list"],
+        {"_generate_and_score_completions": ["inputs, prompts, completions, completion_ids_list"]},
+    ),
+    "_compute_loss": Override(["model", "inputs"], {"compute_loss": ["model, inputs"]}),
+    "_get_per_token_logps_and_entropies": Override(
+        ["model", "input_ids", "attention_mask", "logits_to_keep"],
+        {
+            "_compute_loss": ["model, input_ids, attention_mask, logits_to_keep, compute_entropy=True, ..."],
+            # The old log-probs, those of a reference model, and those of a policy whose adapter is off.
+            "_generate_and_score_completions": [
+                "self.model, prompt_completion_ids, attention_mask, logits_to_keep, ...",
+                "self.ref_model, prompt_completion_ids, attention_mask, logits_to_keep, ...",
+                "self.model, prompt_completion_ids, attention_mask, logits_to_keep, ...",
+            ],
+        },
+    ),
+    "_save_checkpoint": Override(["model", "trial"]),
+    "_save": Override(["output_dir"], {"save_model": ["output_dir, ...", "output_dir"]}),
+    "_save_rng_state": Override(["output_dir"], {"_save_checkpoint": ["output_dir"]}),
+    "_load_rng_state": Override(["checkpoint"]),
+    "_init_training_state": Override([]),
+    "_get_train_sampler": Override(["dataset"]),
+}
+
+
+def own_methods() -> set[str]:
+    """Methods of TRL's trainer that ours overrides."""
+    ours = MoTGRPOTrainer.__mro__[: MoTGRPOTrainer.__mro__.index(GRPOTrainer)]
+    return {name for kind in ours for name, value in vars(kind).items() if callable(value)} & set(dir(GRPOTrainer))
+
+
+def source_tree(method: Any) -> ast.AST:
+    return ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(method))))
+
+
+def defined(name: str) -> list[Any]:
+    """Every definition of a method along TRL's trainer's bases."""
+    return [vars(kind)[name] for kind in GRPOTrainer.__mro__ if inspect.isfunction(vars(kind).get(name))]
+
+
+def calls_of(name: str, caller: str) -> list[str]:
+    """Arguments of the calls `self.<name>(...)` in the definitions of a method, as source."""
+    found = []
+    for method in defined(caller):
+        for node in ast.walk(source_tree(method)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == f"self.{name}":
+                found.append(", ".join(map(ast.unparse, [*node.args, *node.keywords])))
+    return found
+
+
+def matches(passed: str, expected: str) -> bool:
+    start, rest, _ = expected.partition(", ...")
+    return passed == start or (bool(rest) and passed.startswith(f"{start}, "))
+
+
+def test_every_override_is_a_known_seam() -> None:
+    assert own_methods() - {"__init__"} == set(OVERRIDES)
+
+
+@pytest.mark.parametrize("name", OVERRIDES)
+def test_an_overridden_method_takes_what_it_did(name: str) -> None:
+    parameters = [each for each in inspect.signature(getattr(GRPOTrainer, name)).parameters if each != "self"]
+
+    expected = OVERRIDES[name].parameters
+    assert parameters[: len(expected)] == expected, f"seam moved: {name} now takes {parameters}"
+
+
+def test_a_method_that_moved_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def moved(self: Any, inputs: Any, model: Any) -> Any: ...
+
+    monkeypatch.setattr(GRPOTrainer, "_compute_loss", moved)
+
+    with pytest.raises(AssertionError, match="seam moved: _compute_loss now takes"):
+        test_an_overridden_method_takes_what_it_did("_compute_loss")
+    with pytest.raises(AssertionError, match="seam moved: _compute_loss calls _get_per_token_logps_and_entropies"):
+        test_an_overridden_method_is_called_as_it_was("_get_per_token_logps_and_entropies", "_compute_loss")
+
+
+@pytest.mark.parametrize(
+    ("name", "caller"), [(name, caller) for name, seam in OVERRIDES.items() for caller in seam.calls]
+)
+def test_an_overridden_method_is_called_as_it_was(name: str, caller: str) -> None:
+    passed = calls_of(name, caller)
+
+    for expected in OVERRIDES[name].calls[caller]:
+        assert any(matches(each, expected) for each in passed), f"seam moved: {caller} calls {name} with {passed}"
+
+
+def test_old_log_probs_alone_are_asked_without_entropies() -> None:
+    # `_replay_is_redundant` tells this call by the missing `compute_entropy` and by the policy as the model.
+    calls = calls_of("_get_per_token_logps_and_entropies", "_generate_and_score_completions")
+
+    assert not any("compute_entropy" in call for call in calls), f"seam moved: {calls}"
+
+
+@pytest.mark.parametrize(
+    ("method", "attributes"),
+    [
+        ("_generate_and_score_completions", ["self._tokenizer", "self._logs"]),
+        ("_prepare_inputs", ["self._buffered_inputs", "self._step", "self.num_iterations"]),
+        ("_calculate_rewards", ["self.reward_funcs", "self.reward_func_names"]),
+        ("_compute_loss", ["self._metrics", "self.beta", "self.top_entropy_quantile"]),
+        ("_generate_single_turn", ["self.generation_config"]),
+    ],
+)
+def test_attributes_that_are_read_are_still_used_there(method: str, attributes: list[str]) -> None:
+    used = {ast.unparse(node) for node in ast.walk(source_tree(getattr(GRPOTrainer, method))) if _is_attribute(node)}
+
+    assert set(attributes) <= used, f"seam moved: {method} no longer uses {set(attributes) - used}"
+
+
+def _is_attribute(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+
+
+@pytest.mark.parametrize(
+    ("method", "keys"),
+    [
+        ("_compute_loss", ["tool_mask", "old_per_token_logps", "completion_mask", "num_items_in_batch"]),
+        ("_generate_and_score_completions", ["completion_ids", "completion_mask", "advantages", "num_items_in_batch"]),
+    ],
+)
+def test_keys_of_a_batch_that_are_read_or_replaced_keep_their_names(method: str, keys: list[str]) -> None:
+    strings = {node.value for node in ast.walk(source_tree(getattr(GRPOTrainer, method))) if _is_text(node)}
+
+    assert set(keys) <= strings, f"seam moved: {method} no longer knows {set(keys) - strings}"
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def test_rewards_that_are_nan_are_left_out_of_the_baseline() -> None:
+    # Rows with NaN logits get NaN rewards, so TRL must take its means without them.
+    source = inspect.getsource(GRPOTrainer._generate_and_score_completions)
+
+    assert "nanmean" in source, "seam moved: the baseline is no longer a mean without NaN"
+
+
+def test_checkpoints_are_written_in_the_order_that_resuming_needs() -> None:
+    # The manifest is written with the random state, and the trainer's state marks the checkpoint as complete.
+    (source,) = [
+        inspect.getsource(each) for each in defined("_save_checkpoint") if each.__module__ == Trainer.__module__
+    ]
+    steps = ["self.save_model(", "self._save_optimizer_and_scheduler(", "self._save_rng_state(", "TRAINER_STATE_NAME"]
+
+    places = [source.index(step) for step in steps]
+    assert places == sorted(places), "seam moved: _save_checkpoint writes in another order"
+
+
+def test_the_fused_head_is_asked_and_answers_as_it_did() -> None:
+    head = inspect.signature(trl_utils.add_fused_lm_head).parameters
+    outputs = inspect.signature(trl_utils.FusedCausalLMOutput).parameters
+
+    assert {"temperature", "outputs"} <= set(head), f"seam moved: add_fused_lm_head takes {list(head)}"
+    assert {"log_probs", "entropy", "aux_loss"} <= set(outputs), f"seam moved: its output has {list(outputs)}"
+    assert callable(trl_utils.maybe_gather_lm_head_ctx)
+
+
+def test_generate_takes_a_callable_and_calls_it_as_it_did() -> None:
+    calls = [
+        node
+        for node in ast.walk(source_tree(GenerationMixin.generate))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "decoding_method"
+    ]
+
+    (call,) = calls
+    passed = {keyword.arg for keyword in call.keywords}
+    assert ast.unparse(call.args[0]) == "self", "seam moved: `generate` calls custom_generate otherwise"
+    assert {"logits_processor", "stopping_criteria", "generation_config"} <= passed, f"seam moved: it passes {passed}"
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("transformers.dynamic_module_utils", ["get_relative_import_files", "get_cached_module_file"]),
+        ("transformers.cache_utils", ["DynamicLayer", "DynamicSlidingWindowLayer", "LinearAttentionCacheLayerMixin"]),
+        ("transformers.modeling_layers", ["GradientCheckpointingLayer"]),
+        ("transformers.integrations.sdpa_attention", ["sdpa_attention_forward"]),
+        ("transformers.integrations.deepspeed", ["is_deepspeed_zero3_enabled"]),
+        ("transformers.trainer", ["TRAINER_STATE_NAME"]),
+        ("peft.utils", ["TrainableTokensWrapper"]),
+        ("trl.trainer.utils", ["get_config_model_id", "add_fused_lm_head"]),
+    ],
+)
+def test_private_names_are_where_they_were(module: str, names: list[str]) -> None:
+    missing = [name for name in names if not hasattr(importlib.import_module(module), name)]
+
+    assert not missing, f"seam moved: {module} has no {missing}"
+
+
+def test_a_cache_layer_takes_states_as_it_did() -> None:
+    parameters = list(inspect.signature(DynamicLayer.update).parameters)
+
+    assert parameters[:3] == ["self", "key_states", "value_states"], f"seam moved: update takes {parameters}"
+
+
+def test_attention_functions_are_a_table_that_can_be_added_to() -> None:
+    assert "sdpa" in ALL_ATTENTION_FUNCTIONS, "seam moved: no attention is called sdpa"
+    assert callable(getattr(ALL_ATTENTION_FUNCTIONS, "register", None)), "seam moved: nothing can be registered"
+
+
+def test_logits_processors_that_are_known_to_be_stateless_exist() -> None:
+    from mot_trl.generation.logits_processors import STATELESS
+
+    for kind in STATELESS:
+        home = logits_process if kind.__module__.endswith("logits_process") else stopping_criteria
+        assert getattr(home, kind.__name__) is kind
