@@ -107,8 +107,8 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
 
     def training_step(self, model: Any, *args: Any, **kwargs: Any) -> Tensor:
         """Take a step with the decoder's matrix products on a CPU; compiled models keep the compiler's."""
-        plain = self.decoder is None or self.args.torch_compile
-        with onednn_linears(*([] if plain else filter(None, [model, self.ref_model]))):
+        models: list[Any] = [] if self.decoder is None or self.args.torch_compile else [model, self.ref_model]
+        with onednn_linears(*filter(None, models)):
             return super().training_step(model, *args, **kwargs)
 
     @contextmanager
