@@ -15,9 +15,8 @@ from torch import Tensor
 from transformers.utils.logging import tqdm
 
 from mot_trl.evaluation.records import Records, Sample
-from mot_trl.generation.batching import by_length
 from mot_trl.generation.config import DecoderConfig
-from mot_trl.generation.generate import Generation, generate
+from mot_trl.generation.generate import Generation, by_length, generate
 from mot_trl.modeling.checkpoints import Loaded
 
 Reward = Callable[..., Any]

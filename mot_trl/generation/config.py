@@ -9,29 +9,30 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from mot_trl.generation.decoder import MixtureDecoder
-from mot_trl.generation.phases import BudgetRule, ColdStopRule, Phases, Rule, text_rule
+from mot_trl.generation.phases import BudgetRule, ColdStopRule, Phases, Rule
+from mot_trl.generation.stop_text import text_rule
 from mot_trl.strategies import STRATEGIES, Strategy, build_strategy
 from mot_trl.strategies.presets import PRESETS
 from mot_trl.strategies.surrogate import LogProbType
 
 TRAINED = "trained"
-"""Stands for a checkpoint's own decoder where a strategy is named on the command line."""
+"""On the command line, the name of the decoder that a checkpoint was trained with."""
 
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """Everything that a `MixtureDecoder` is made of, as plain data; the only place that names the defaults.
+    """All settings of a `MixtureDecoder`, as plain data; no other place names their defaults.
 
-    `MoTGRPOConfig` holds one, checkpoints carry one, and a resumed run is compared with the one it was trained with.
+    `MoTGRPOConfig` holds one, each checkpoint stores one, and a resumed run is compared with the stored one.
 
     Attributes:
         strategy: Name in `STRATEGIES`.
-        strategy_kwargs: Options of the strategy; those that are left out are at its defaults.
+        strategy_kwargs: Options of the strategy; those left out keep its defaults.
         mixture_score: Log-probability of a mixture in the loss: `density`, `expected` or `visible`.
         stop_text: Text that ends the thinking.
         start_text: Text after which thinking begins; None to begin at once.
         max_mixture_tokens: Thinking budget in tokens, after which `stop_text` is forced; None for no budget.
-        cold_stop_threshold: Entropy in nats below which thinking counts as cold; None to never stop for it.
+        cold_stop_threshold: Entropy in nats below which a thinking step counts as cold; None for no cold stop.
         cold_stop_patience: Cold steps in a row after which `stop_text` is forced.
 
     Raises:
@@ -48,15 +49,15 @@ class DecoderConfig:
     cold_stop_patience: int = 256
 
     def __post_init__(self) -> None:
-        """Refuse what no decoder can be made of."""
+        """Check the strategy and its options."""
         build_strategy(self.strategy, **self.strategy_kwargs)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "DecoderConfig":
-        """Read what `to_dict` gave.
+        """Read the output of `to_dict`, or part of it; what is left out gets its default.
 
         Raises:
-            ValueError: A name is not one of the fields, or a value is one that no decoder can be made of.
+            ValueError: A key is not a field, or the strategy or one of its options is not valid.
         """
         known = [each.name for each in fields(cls)]
         if unknown := sorted(set(settings) - set(known)):
@@ -68,23 +69,32 @@ class DecoderConfig:
         return asdict(self)
 
     def override(self, settings: Mapping[str, Any]) -> "DecoderConfig":
-        """Replace some settings; another strategy does not inherit this one's options."""
+        """Replace some settings. A different strategy starts from its own defaults, not from this one's options.
+
+        Raises:
+            ValueError: As for `from_dict`.
+        """
         kept = self.to_dict()
         if settings.get("strategy", self.strategy) != self.strategy:
             kept["strategy_kwargs"] = {}
         return DecoderConfig.from_dict({**kept, **settings})
 
     def complete(self) -> "DecoderConfig":
-        """Write out the options that were left to the strategy, so that equal decoders have equal configs."""
-        strategy: Any = build_strategy(self.strategy, **self.strategy_kwargs)
-        return replace(self, strategy_kwargs={each.name: getattr(strategy, each.name) for each in fields(strategy)})
+        """Fill in the strategy's default options, so that equal decoders have equal configs."""
+        return replace(self, strategy_kwargs=name_of(self.build_strategy())[1])
+
+    def build_strategy(self) -> Strategy:
+        """Make the strategy."""
+        return build_strategy(self.strategy, **self.strategy_kwargs)
 
     def build_phases(self, tokenizer: PreTrainedTokenizerBase) -> Phases:
-        """Make the rules that end the thinking, for a model with this tokenizer.
+        """Make the rules that begin and end the thinking, for a model with this tokenizer.
 
         Raises:
-            ValueError: A text encodes to nothing.
+            ValueError: A text encodes to nothing, or the tokenizer cannot write it.
         """
+        # Their order gives `closed_by` its meaning; the text comes first, so that a tag at the very end of the budget
+        # is not forced a second time.
         rules: list[Rule] = [text_rule(tokenizer, self.stop_text)]
         if self.max_mixture_tokens is not None:
             rules.append(BudgetRule(self.max_mixture_tokens))
@@ -97,9 +107,12 @@ class DecoderConfig:
         )
 
     def build(self, tokenizer: PreTrainedTokenizerBase) -> MixtureDecoder:
-        """Make the decoder, for a model with this tokenizer."""
-        strategy = build_strategy(self.strategy, **self.strategy_kwargs)
-        return MixtureDecoder(strategy, self.build_phases(tokenizer), self.mixture_score)
+        """Make the decoder, for a model with this tokenizer.
+
+        Raises:
+            ValueError: As for `build_phases`.
+        """
+        return MixtureDecoder(self.build_strategy(), self.build_phases(tokenizer), self.mixture_score)
 
 
 def build_phases(tokenizer: PreTrainedTokenizerBase, **settings: Any) -> Phases:
@@ -111,57 +124,64 @@ def build_phases(tokenizer: PreTrainedTokenizerBase, **settings: Any) -> Phases:
     return DecoderConfig.from_dict(settings).build_phases(tokenizer)
 
 
-def decoder_for(word: str, carried: Mapping[str, Any] | None, *, path: str) -> DecoderConfig:
-    """Read a strategy of the command line, for a checkpoint whose generation config carries a decoder or none.
+def decoder_for(name: str, embedded: Mapping[str, Any] | None, *, path: str) -> DecoderConfig:
+    """Choose the decoder for a checkpoint, from a strategy on the command line and the decoder stored with it.
 
-    The checkpoint's own phases stay, if it has any.
+    A named strategy keeps the stored phases, if there are any.
 
     Args:
-        word: As for `parse_settings`, or `trained` for the checkpoint's own decoder.
-        carried: What the checkpoint carries, as plain data.
+        name: As for `parse_settings`, or `trained` for the checkpoint's own decoder.
+        embedded: The checkpoint's decoder settings, as plain data; None if it has none.
         path: The checkpoint, for error messages.
 
     Raises:
-        ValueError: The word is `trained` and the checkpoint carries no decoder, or one that this library cannot make.
+        ValueError: The name is unknown, or it is `trained` and the checkpoint holds no decoder, or one that this
+            version cannot build.
     """
-    if carried is None:
-        if word == TRAINED:
+    if embedded is None:
+        if name == TRAINED:
             raise ValueError(f"{path!r} carries no decoder in its generation config; name a strategy instead.")
-        return DecoderConfig.from_dict(parse_settings(word))
+        return DecoderConfig.from_dict(parse_settings(name))
     try:
-        own = DecoderConfig.from_dict(carried)
+        own = DecoderConfig.from_dict(embedded)
     except ValueError as error:
         raise ValueError(f"{path!r} carries a decoder that this version of mot_trl cannot make: {error}") from error
-    return own if word == TRAINED else own.override(parse_settings(word))
+    return own if name == TRAINED else own.override(parse_settings(name))
 
 
 def name_of(strategy: Strategy) -> tuple[str, dict[str, Any]]:
-    """Look up the name of a strategy in `STRATEGIES`, and its options.
+    """Look up the name of a strategy in `STRATEGIES`, and read all its options.
 
     Raises:
-        ValueError: It is none of them, so that no name stands for it.
+        ValueError: It is not one of the library's, so no name stands for it.
     """
     for name, kind in STRATEGIES.items():
+        # Not `isinstance`: a subclass may draw differently, and its name would build the base class.
         if type(strategy) is kind:
             return name, {each.name: getattr(strategy, each.name) for each in fields(strategy)}  # ty: ignore
     raise ValueError(f"{strategy!r} is none of the library's strategies; choose one of {sorted(STRATEGIES)}.")
 
 
 def parse_settings(text: str) -> dict[str, Any]:
-    """What one word of a command line sets: `dirichlet`, `top_k:k=5,min_prob=0.1`, `preset:soft_thinking`.
+    """Read one word of a command line: `dirichlet`, `top_k:k=5,min_prob=0.1` or `preset:soft_thinking`.
 
-    A name is a strategy's or, if there is none of that name or `preset:` stands before it, a preset's. What follows
-    the colon are options of the strategy, each value as JSON or as text.
+    A name is a strategy's or, if none has it or `preset:` precedes it, a preset's. After the colon come options of
+    the strategy, each value as JSON or as text.
+
+    Returns:
+        Fields of `DecoderConfig`.
 
     Raises:
         ValueError: The name is unknown, or an option is malformed, unknown or out of range.
     """
     name, _, rest = text.removeprefix("preset:").partition(":")
+    # `;` too, since lm-evaluation-harness splits its own arguments at commas.
     options = dict(_parse_option(option, text) for option in re.split("[,;]", rest) if option)
     if name in STRATEGIES and not text.startswith("preset:"):
         settings = {"strategy": name, "strategy_kwargs": options}
     elif name in PRESETS:
         preset = dict(PRESETS[name].settings)
+        # Trainer configs give the number of candidates a field of its own; here it is an option like the others.
         size, preset_options = preset.pop("mixture_k"), preset.pop("strategy_kwargs")
         preset_options |= {} if size is None else {"k": size}
         settings = {**preset, "strategy_kwargs": preset_options | options}

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 from transformers.utils import logging
 
-from mot_trl.generation.logits_processors import are_rowwise, of_rows
+from mot_trl.generation.logits_processors import are_rowwise, select_rows
 from mot_trl.generation.phases import Phases
 from mot_trl.modeling.cpu_linear import is_compiled, without_version_counters
 from mot_trl.modeling.distributed import is_sharded
@@ -296,7 +296,7 @@ class Decoding:
         self.rows = indices if isinstance(self.rows, slice) else self.rows[indices]
         self.input_ids, self.finished = self.input_ids[indices], self.finished[indices]
         self.phase = self.phase.select(indices)
-        self.logits_processor = of_rows(self.logits_processor, indices)
+        self.logits_processor = select_rows(self.logits_processor, indices)
         self.last = self.last.select(indices) if self.last else None
         self._select_inputs(indices)
         self.model_kwargs["past_key_values"].reorder_cache(indices)

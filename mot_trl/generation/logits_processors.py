@@ -1,4 +1,4 @@
-"""Which logits processors and stopping criteria rows may leave behind, and what goes with the rows that stay."""
+"""Select the logits processors of the rows that stay when finished rows leave the batch."""
 
 from copy import copy
 
@@ -7,8 +7,9 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteriaList
 from transformers.generation import logits_process, stopping_criteria
 
-# These hold nothing that belongs to a row but what `of_rows` selects, so rows may leave without their knowing.
-STATELESS = (
+# These keep no state of single rows but what `select_rows` handles, so rows may leave unnoticed. Any other may count
+# rows by their position (`prefix_allowed_tokens_fn` does), and keeps every row in the batch to the end.
+ROWWISE = (
     logits_process.TemperatureLogitsWarper,
     logits_process.TopKLogitsWarper,
     logits_process.TopPLogitsWarper,
@@ -30,17 +31,17 @@ STATELESS = (
 
 
 def are_rowwise(processors: LogitsProcessorList, criteria: StoppingCriteriaList) -> bool:
-    """Whether none keeps a state of single rows, as far as one knows it or its `rowwise` says so."""
-    return all(type(rule) in STATELESS or getattr(rule, "rowwise", False) for rule in [*processors, *criteria])
+    """Whether none keeps a state of single rows: it is one of `ROWWISE`, or says `rowwise = True` itself."""
+    return all(type(rule) in ROWWISE or getattr(rule, "rowwise", False) for rule in [*processors, *criteria])
 
 
-def of_rows(processors: LogitsProcessorList, indices: Int[Tensor, " M"]) -> LogitsProcessorList:
-    """The processors for the rows `indices`; the caller's own stay as they are."""
-    return LogitsProcessorList(_of_rows(rule, indices) for rule in processors)
+def select_rows(processors: LogitsProcessorList, indices: Int[Tensor, " M"]) -> LogitsProcessorList:
+    """The processors for the rows `indices`; the given ones, which may be the caller's own, stay unchanged."""
+    return LogitsProcessorList(_select_rows(rule, indices) for rule in processors)
 
 
-def _of_rows(rule: LogitsProcessor, indices: Int[Tensor, " M"]) -> LogitsProcessor:
-    """A processor for the rows `indices`: the repetition penalty knows how much padding each has."""
+def _select_rows(rule: LogitsProcessor, indices: Int[Tensor, " M"]) -> LogitsProcessor:
+    # The repetition penalty holds the length of each row's padding.
     padding = getattr(rule, "prompt_ignore_length", None)
     if not isinstance(padding, Tensor):
         return rule

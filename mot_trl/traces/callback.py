@@ -12,7 +12,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerState
 from transformers.utils import logging
 
-from mot_trl.generation.phases import BudgetRule, ColdStopRule, Phases, Rule, TextRule
+from mot_trl.generation.phases import BudgetRule, ColdStopRule, Phases, Rule
+from mot_trl.generation.stop_text import TextRule
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.strategies import Strategy
 from mot_trl.traces.storage import FOLDER, set_aside, write_trace

@@ -2,7 +2,7 @@
 
 from transformers import PreTrainedTokenizerBase
 
-from mot_trl.generation.phases import token_texts
+from mot_trl.generation.stop_text import token_texts
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.traces.token_text import token_text
 

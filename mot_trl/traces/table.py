@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from mot_trl.generation.phases import token_texts
+from mot_trl.generation.stop_text import token_texts
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.traces.schema import SCHEMA, VERSION
 from mot_trl.traces.token_text import token_text, visible_pieces

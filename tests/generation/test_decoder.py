@@ -18,7 +18,8 @@ from transformers import (
 
 from mot_trl import MixtureDecoder, Rollout, build_phases, build_strategy, generate
 from mot_trl.generation import decoding_loop as decoding
-from mot_trl.generation.phases import Phases, TextRule
+from mot_trl.generation.phases import Phases
+from mot_trl.generation.stop_text import TextRule
 from mot_trl.strategies import STRATEGIES
 from mot_trl.strategies.mixture import is_mixed
 from mot_trl.strategies.one_token import OneToken

@@ -1,14 +1,15 @@
 """Prompts in, in any number; texts, answers and records out, in the same order."""
 
+import sys
+
 import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from mot_trl.generation.batching import by_length, gather_rows
-from mot_trl.generation.config import DecoderConfig, build_phases, parse_settings
+from mot_trl.generation.config import TRAINED, DecoderConfig, build_phases, decoder_for, parse_settings
 from mot_trl.generation.formatting import format_generation
-from mot_trl.generation.generate import Generation, generate
-from mot_trl.generation.streaming import TextRows
+from mot_trl.generation.generate import Generation, by_length, gather_rows, generate
+from mot_trl.generation.streaming import BatchTextStreamer
 from mot_trl.modeling.rollout import Rollout
 
 TEXTS = ["a", "four score and seven years", "bb", "the quick brown fox"]
@@ -77,7 +78,7 @@ def test_streamed_pieces_add_up_to_the_texts(model: PreTrainedModel, tokenizer: 
 
 def test_a_character_of_several_tokens_is_streamed_whole(tokenizer: PreTrainedTokenizerBase) -> None:
     said: list[tuple[int, str]] = []
-    streamer = TextRows(tokenizer, [7], lambda row, text: said.append((row, text)))
+    streamer = BatchTextStreamer(tokenizer, [7], lambda row, text: said.append((row, text)))
 
     for token_id in tokenizer.encode("é€x"):
         streamer.put(torch.tensor([token_id]))
@@ -203,3 +204,18 @@ def test_another_strategy_does_not_inherit_options_but_keeps_the_phases() -> Non
 
     assert (other.strategy_kwargs, other.max_mixture_tokens) == ({}, 9)
     assert DecoderConfig.from_dict(trained.to_dict()) == trained
+
+
+def test_checkpoints_of_the_previous_version_keep_their_options() -> None:
+    stored = {"strategy": "top_k", "strategy_kwargs": {"k": 4, "min_share": 0.1}}
+
+    config = decoder_for(TRAINED, stored, path="old")
+
+    assert config.complete().strategy_kwargs == {"k": 4, "min_prob": 0.1}
+
+
+def test_the_package_gives_the_function_and_not_its_module() -> None:
+    from mot_trl.generation import generate as exported
+
+    assert exported is generate
+    assert sys.modules["mot_trl.generation.generate"].generate is generate

@@ -7,7 +7,8 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from mot_trl.generation.config import build_phases
-from mot_trl.generation.phases import BudgetRule, ColdStopRule, Phases, PhaseState, text_rule
+from mot_trl.generation.phases import BudgetRule, ColdStopRule, Phases, PhaseState
+from mot_trl.generation.stop_text import text_rule
 
 FLAT = torch.zeros(1, 4).log_softmax(-1)
 

@@ -16,7 +16,8 @@ from transformers import AutoConfig, AutoModelForSeq2SeqLM, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from mot_trl import MoTGRPOConfig, MoTGRPOTrainer, Rollout
-from mot_trl.generation.phases import BudgetRule, ColdStopRule, TextRule
+from mot_trl.generation.phases import BudgetRule, ColdStopRule
+from mot_trl.generation.stop_text import TextRule
 from mot_trl.strategies.one_token import OneToken
 
 
