@@ -27,7 +27,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     spent: list[float] = []
-    for name in ("begin", "score", "on_train_end"):
+    for name in ("add_completions", "add_entropies", "on_train_end"):
         setattr(TraceCallback, name, timed(getattr(TraceCallback, name), spent))
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()

@@ -1,13 +1,14 @@
-"""Writes a trace every so many steps: what the trainer hands over, sampled, copied and put on disk between steps."""
+"""The callback that samples completions while training, and writes them as traces between steps."""
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerState
 from transformers.utils import logging
@@ -17,7 +18,7 @@ from mot_trl.generation.stop_text import TextRule
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.strategies import Strategy
 from mot_trl.traces.storage import FOLDER, set_aside, write_trace
-from mot_trl.traces.table import Sampled, to_table
+from mot_trl.traces.table import TracedCompletions, to_table
 
 logger = logging.get_logger(__name__)
 
@@ -26,77 +27,56 @@ TRACE_ROW = "trace_row"
 CAUSES: Mapping[type[Rule], str] = {TextRule: "stop_text", BudgetRule: "budget", ColdStopRule: "cold_stop"}
 
 
-class TraceCallback(TrainerCallback):
-    """Traces the first completions of a generation, once in `steps` steps, and those of every evaluation.
+@dataclass
+class _OpenTrace:
+    """A trace that is not written yet.
 
-    Each process traces its share, in a file of its own, so that none has to wait for another. Nothing is done while
-    decoding: the record that the loss replays anyway is copied to the CPU, and the entropies are those that the loss
-    computes anyway. A file is written when the process's last traced row has been scored, whole or not at all, so an
-    interrupted run leaves readable files.
+    Attributes:
+        completions: This process's completions, one entry per generation.
+        entropies: Entropies (nats) per token, by a completion's number; filled as the loss computes them.
+        num_completions: Completions in the trace so far, over all processes.
+    """
+
+    completions: list[TracedCompletions] = field(default_factory=list)
+    entropies: dict[int, Float[Tensor, " C"]] = field(default_factory=dict)
+    num_completions: int = 0
+
+
+class TraceCallback(TrainerCallback):
+    """Trace some completions of every `trace_steps`-th step and of each evaluation.
+
+    A trace is built in three moves, and costs the decoder nothing: `add_completions` copies a sample of the batch
+    that TRL has generated and scored, `add_entropies` keeps the entropies that the loss computes anyway, and the file
+    is written when the last traced row of this process has passed the loss. Each process writes its share to a file
+    of its own, so none waits for another.
 
     Args:
-        output_dir: The run's folder; files go to its `traces`.
-        tokenizer: Gives the tokens' texts.
-        steps: Optimizer steps from one trace to the next.
-        samples: Completions in a trace, over all processes.
-        phases: The rules that end thinking, by whose names `closed_by` tells why it ended.
+        args: The run's `MoTGRPOConfig`.
+        tokenizer: Decodes the tokens.
+        phases: The rules that end thinking; `closed_by` names the one that did.
+        strategy: Named in the file's metadata, which holds what is needed to score the draws again.
         reward_weights: Weight of each reward function, in order.
-        metadata: Written into each file: what one needs to know to score the draws again.
-        process: Number of this process.
-        processes: How many there are.
     """
 
     def __init__(
         self,
-        output_dir: str | Path,
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        steps: int,
-        samples: int,
-        phases: Phases,
-        reward_weights: Sequence[float],
-        metadata: Mapping[str, Any],
-        process: int = 0,
-        processes: int = 1,
-    ) -> None:
-        self.folder = Path(output_dir) / FOLDER
-        self.tokenizer, self.steps, self.samples = tokenizer, steps, samples
-        self.causes = [CAUSES.get(type(rule), type(rule).__name__) for rule in phases.rules]
-        self.reward_weights, self.metadata = list(reward_weights), dict(metadata)
-        self.process, self.processes = process, processes
-        self.next_step = 0
-        self._pending: dict[str, list[Sampled]] = {"train": [], "eval": []}
-        self._taken = {"train": 0, "eval": 0}
-        self._written_evals: dict[int, int] = {}
-
-    @classmethod
-    def of(
-        cls,
         args: Any,
         tokenizer: PreTrainedTokenizerBase,
         phases: Phases,
         strategy: Strategy,
         reward_weights: Sequence[float],
-    ) -> "TraceCallback":
-        """What a `MoTGRPOConfig` asks for."""
-        return cls(
-            args.output_dir,
-            tokenizer,
-            steps=args.trace_steps,
-            samples=args.trace_samples,
-            phases=phases,
-            reward_weights=reward_weights,
-            metadata={
-                "strategy": repr(strategy),
-                "mixture_score": args.mixture_score,
-                "temperature": args.temperature,
-                "max_completion_length": args.max_completion_length,
-            },
-            process=args.process_index,
-            processes=args.world_size,
-        )
+    ) -> None:
+        self.args, self.tokenizer, self.reward_weights = args, tokenizer, reward_weights
+        self.folder = Path(args.output_dir) / FOLDER
+        self.causes = [CAUSES.get(type(rule), type(rule).__name__) for rule in phases.rules]
+        names = ("mixture_score", "temperature", "max_completion_length")
+        self.metadata = {"strategy": repr(strategy), **{name: getattr(args, name) for name in names}}
+        self.next_step = 0
+        # An evaluation interrupts training, possibly while a training trace is still open.
+        self._open = {"train": _OpenTrace(), "eval": _OpenTrace()}
+        self._written_evals: dict[int, int] = {}
 
-    def begin(
+    def add_completions(
         self,
         batch: Mapping[str, Tensor],
         *,
@@ -105,71 +85,82 @@ class TraceCallback(TrainerCallback):
         group_size: int,
         rewards: Mapping[str, Sequence[float]],
     ) -> dict[str, Tensor]:
-        """Take this process's share of a sample of a batch that TRL has generated and scored.
+        """Copy this process's share of the sample out of a batch that TRL has generated and scored.
 
         Args:
-            batch: What TRL shuffles and splits, the rollout's record included.
+            batch: What TRL shuffles and splits, the rollout's tensors included.
             step: Optimizer steps done so far.
             split: `train` or `eval`.
-            group_size: Completions of one prompt.
-            rewards: What each reward function said of all processes' rows, in their order; NaN where it could not
-                judge.
+            group_size: Completions per prompt.
+            rewards: By reward function, the rewards of all processes' rows in order; NaN where it could not judge.
 
         Returns:
-            A column for the batch: the number of each traced row in the trace, -1 for the others; nothing if none is
-            traced.
+            A column to add to the batch: each row's number within the trace, -1 if it is not traced. Empty if no row
+            is.
         """
         if split == "train":
+            # The previous generation is used up. A trace of it that is still open lacks entropies of rows that never
+            # reached the loss, and is written without them.
             self._write("train")
             if step < self.next_step:
                 return {}
-            self.next_step = step - step % self.steps + self.steps
-        rows = len(batch["completion_ids"])
+            # A generation may serve several steps, so it need not begin at a multiple of `trace_steps`. The first one
+            # at or after each multiple is traced; counting from here instead would let the steps drift.
+            self.next_step = step - step % self.args.trace_steps + self.args.trace_steps
+        trace, size = self._open[split], len(batch["completion_ids"])
+        # Every process makes the same choice over the rows of all and keeps its own, without any communication.
         chosen = traced_rows(
-            self.samples - self._taken[split], rows=rows, processes=self.processes, group_size=group_size
+            self.args.trace_samples - trace.num_completions,
+            rows=size,
+            processes=self.args.world_size,
+            group_size=group_size,
         )
-        numbers = {row: self._taken[split] + number for number, row in enumerate(chosen)}
-        self._taken[split] += len(chosen)
-        start = self.process * rows
-        own = [row for row in sorted(chosen) if start <= row < start + rows]
-        if not own:
+        first = self.args.process_index * size
+        numbers = {row - first: trace.num_completions + order for order, row in enumerate(chosen)}
+        numbers = {row: numbers[row] for row in range(size) if row in numbers}
+        trace.num_completions += len(chosen)
+        if not numbers:
             return {}
-        at = torch.tensor([row - start for row in own])
-        self._pending[split].append(
-            _sample(
-                batch,
-                at,
+        own_rewards = {
+            name: [None if math.isnan(values[first + row]) else values[first + row] for row in numbers]
+            for name, values in rewards.items()
+        }
+        trace.completions.append(
+            TracedCompletions(
                 step=step + (split == "train"),
                 split=split,
+                **_to_cpu(batch, list(numbers)),
+                rewards=own_rewards,
+                reward=[weighted_sum(row, self.reward_weights) for row in zip(*own_rewards.values(), strict=True)],
                 group_size=group_size,
-                numbers=[numbers[row] for row in own],
-                rewards={name: [values[row] for row in own] for name, values in rewards.items()},
-                reward_weights=self.reward_weights,
+                numbers=list(numbers.values()),
             )
         )
-        column = torch.full((rows,), -1)
-        column[at] = torch.tensor([numbers[row] for row in own])
+        # TRL shuffles and splits the batch before the loss: the column leads the entropies back to their completions.
+        column = torch.full((size,), -1)
+        column[list(numbers)] = torch.tensor(list(numbers.values()))
         return {TRACE_ROW: column.to(batch["completion_ids"].device)}
 
-    def score(self, inputs: Mapping[str, Tensor], entropies: Float[Tensor, "B C"] | None, *, split: str) -> None:
-        """Take the entropies (nats) that the loss computed for a part of the batch; those of its first pass count."""
-        pending = self._pending[split]
-        if not pending or entropies is None or TRACE_ROW not in inputs:
+    def add_entropies(
+        self, inputs: Mapping[str, Tensor], entropies: Float[Tensor, "B C"] | None, *, split: str
+    ) -> None:
+        """Keep the entropies (nats) that the loss computed for a part of the batch."""
+        trace = self._open[split]
+        if not trace.completions or entropies is None or TRACE_ROW not in inputs:
             return
-        entropies, numbers = entropies.detach().float().cpu(), inputs[TRACE_ROW].tolist()
-        for row, number in enumerate(numbers):
-            for sampled in pending:
-                at = sampled.numbers.index(number) if number in sampled.numbers else -1
-                if at >= 0 and sampled.entropies[at].isnan().all():
-                    length = min(sampled.entropies.size(1), entropies.size(1))
-                    sampled.entropies[at, :length] = entropies[row, :length]
-        if split == "train" and not any(sampled.entropies.isnan().all(dim=1).any() for sampled in pending):
+        for row, number in enumerate(inputs[TRACE_ROW].tolist()):
+            # With `num_iterations` above 1 a row passes the loss again, through a policy that did not generate it.
+            if number >= 0 and number not in trace.entropies:
+                trace.entropies[number] = entropies[row].detach().float().cpu()
+        numbers = {number for part in trace.completions for number in part.numbers}
+        # An evaluation's trace is open until its end: later batches may add to it.
+        if split == "train" and numbers <= trace.entropies.keys():
             self._write("train")
 
     def on_train_begin(self, args: Any, state: TrainerState, *rest: Any, **kwargs: Any) -> None:
-        """Keep to the same steps where a run is resumed, and apart from what another run left in the folder."""
-        self.next_step = math.ceil(state.global_step / self.steps) * self.steps
-        if self.process:
+        """Trace the same steps when a run is resumed, and move away later traces that another run left behind."""
+        self.next_step = math.ceil(state.global_step / self.args.trace_steps) * self.args.trace_steps
+        if self.args.process_index:
             return
         try:
             aside = set_aside(self.folder, after=state.global_step)
@@ -184,68 +175,56 @@ class TraceCallback(TrainerCallback):
         self._write("eval")
 
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:
-        """Write what is left."""
+        """Write the trace that is still open, if any."""
         self._write("train")
 
     def _write(self, split: str) -> None:
-        pending, self._pending[split] = self._pending[split], []
-        self._taken[split] = 0
-        if not pending:
+        trace, self._open[split] = self._open[split], _OpenTrace()
+        if not trace.completions:
             return
-        step = pending[0].step
+        step = trace.completions[0].step
         name = f"{split}_{step:06d}"
         if split == "eval":
-            # An evaluation on several data sets comes several times a step.
+            # With several evaluation datasets, one step is evaluated several times.
             seen = self._written_evals.get(step, 0)
             self._written_evals = {step: seen + 1}
             name += f"_{seen}" if seen else ""
-        name += f"_process{self.process}" if self.process else ""
+        name += f"_process{self.args.process_index}" if self.args.process_index else ""
+        # Models such as Qwen2.5 also stop at the padding token.
         end_ids = frozenset((self.tokenizer.eos_token_id, self.tokenizer.pad_token_id))
-        tables = [to_table(part, self.tokenizer, causes=self.causes, end_ids=end_ids) for part in pending]
+        tables = [
+            to_table(part, self.tokenizer, entropies=trace.entropies, causes=self.causes, end_ids=end_ids)
+            for part in trace.completions
+        ]
         try:
             write_trace(pa.concat_tables(tables), self.folder / f"{name}.parquet", self.metadata)
         except OSError as error:
+            # A full disk must not end a run over a diagnostic.
             logger.warning(f"The trace {name} could not be written, and training goes on without it: {error}")
 
 
-def _sample(
-    batch: Mapping[str, Tensor],
-    rows: Int[Tensor, " N"],
-    *,
-    step: int,
-    split: str,
-    group_size: int,
-    numbers: list[int],
-    rewards: Mapping[str, Sequence[float]],
-    reward_weights: Sequence[float],
-) -> Sampled:
-    def cpu(tensor: Tensor) -> Tensor:
-        return tensor.detach()[rows.to(tensor.device)].cpu()
+def _to_cpu(batch: Mapping[str, Tensor], rows: list[int]) -> dict[str, Any]:
+    """Copies of some rows of a batch, as fields of `TracedCompletions`; ids without their padding."""
 
-    prompt_ids, prompt_mask = cpu(batch["prompt_ids"]), cpu(batch["prompt_mask"]).bool()
-    completion_ids, completion_mask = cpu(batch["completion_ids"]), cpu(batch["completion_mask"]).bool()
-    # TRL can mask a completion that was cut short; it fills all columns, and is worth reading.
+    def cpu(tensor: Tensor) -> Tensor:
+        return tensor.detach()[torch.tensor(rows, device=tensor.device)].cpu()
+
+    prompt_mask, completion_mask = (cpu(batch[name]).bool() for name in ("prompt_mask", "completion_mask"))
+    # With `mask_truncated_completions` TRL masks a completion that was cut short; it fills all columns.
     completion_mask |= ~completion_mask.any(dim=1, keepdim=True)
     record = Rollout.from_batch(batch)
-    rollout = Rollout(**{name: cpu(getattr(record, name)) for name in vars(record)})
-    judged = {name: [None if value != value else value for value in values] for name, values in rewards.items()}
-    return Sampled(
-        step=step,
-        split=split,
-        prompt_ids=[ids[mask].tolist() for ids, mask in zip(prompt_ids, prompt_mask, strict=True)],
-        completion_ids=[ids[mask].tolist() for ids, mask in zip(completion_ids, completion_mask, strict=True)],
-        rollout=rollout,
-        entropies=torch.full(completion_ids.shape, torch.nan),
-        rewards=judged,
-        reward=[weighted_sum([values[row] for values in judged.values()], reward_weights) for row in range(len(rows))],
-        advantages=cpu(batch["advantages"]).tolist(),
-        group_size=group_size,
-        numbers=numbers,
-    )
+    return {
+        "prompt_ids": [ids[mask].tolist() for ids, mask in zip(cpu(batch["prompt_ids"]), prompt_mask, strict=True)],
+        "completion_ids": [
+            ids[mask].tolist() for ids, mask in zip(cpu(batch["completion_ids"]), completion_mask, strict=True)
+        ],
+        "rollout": Rollout(**{name: cpu(values) for name, values in vars(record).items()}),
+        "advantages": cpu(batch["advantages"]).tolist(),
+    }
 
 
 def traced_rows(count: int, *, rows: int, processes: int, group_size: int) -> list[int]:
-    """Which `count` of all processes' rows to trace: a whole group of each process, then the next group of each.
+    """Choose `count` of all processes' rows: a whole group of each process, then the next group of each.
 
     The rows of process `p` are numbered from `p * rows` on. A group belongs to the process where it begins.
     """

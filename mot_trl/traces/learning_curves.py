@@ -1,10 +1,10 @@
-"""Learning curves of runs over one another: `mot-trl plots RUN_DIR [RUN_DIR ...]` writes PNG and SVG files."""
+"""Learning curves of one or more runs: `mot-trl plots RUN_DIR [RUN_DIR ...]` writes PNG and SVG files."""
 
 import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from unicodedata import east_asian_width
@@ -14,11 +14,11 @@ import pandas as pd
 Z = 1.96
 """Standard errors in a 95 % interval of a mean."""
 
-MARKS = {"train": "", "eval": "eval_"}
+PREFIXES = {"train": "", "eval": "eval_"}
 
 
 class Panel(NamedTuple):
-    """One plot: a file name, a title, the metric of TRL's log that it shows, train or eval, its unit and bounds."""
+    """One plot: its file name and title, the metric of TRL's log that it shows, the metric's unit and bounds."""
 
     name: str
     title: str
@@ -40,95 +40,77 @@ PANELS = (
 
 
 def read_log(run_dir: Path | str) -> pd.DataFrame:
-    """The log of a run, one row a step and one column a metric under TRL's name (`reward`, `eval_reward` ...).
+    """The log of a run, one row per step and one column per metric under TRL's name (`reward`, `eval_reward` ...).
 
-    Read from the `trainer_state.json` that has come furthest, the run's own or a checkpoint's, or else from
-    TensorBoard's event files, which a run that was interrupted leaves behind too.
+    Read from the most advanced `trainer_state.json`, the run's own or a checkpoint's, or else from TensorBoard's
+    event files, which an interrupted run leaves behind too.
 
     Raises:
         FileNotFoundError: The folder holds neither.
+        ImportError: Only event files are there, and tensorboard is missing.
     """
     run_dir = Path(run_dir)
     paths = [*run_dir.glob("trainer_state.json"), *run_dir.glob("checkpoint-*/trainer_state.json")]
     states = [json.loads(path.read_text()) for path in paths]
-    furthest = max(states, key=lambda state: state["global_step"], default=None)
-    entries = furthest["log_history"] if furthest else _tensorboard_entries(run_dir)
+    latest = max(states, key=lambda state: state["global_step"], default=None)
+    entries = latest["log_history"] if latest else list(_tensorboard_entries(run_dir))
     if not entries:
         raise FileNotFoundError(
             f"No log in {run_dir}: neither trainer_state.json, nor a checkpoint, nor TensorBoard's event files."
         )
-    frame = pd.DataFrame(entries)
-    # Training and evaluation log the same step apart, and a resumed run logs some steps again: the last counts.
-    return frame.groupby("step").last().apply(pd.to_numeric, errors="coerce").sort_index()
+    # Training and evaluation are logged in separate entries for the same step, and a resumed run logs some steps a
+    # second time: `last` takes each metric's latest value. Some entries hold texts, which become NaN.
+    return pd.DataFrame(entries).groupby("step").last().apply(pd.to_numeric, errors="coerce").sort_index()
 
 
-def _tensorboard_entries(run_dir: Path) -> list[dict[str, Any]]:
-    folders = sorted({path.parent for path in run_dir.rglob("events.out.tfevents*")})
-    if not folders:
-        return []
-    try:
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    except ImportError as error:
-        raise ImportError(
-            f"{run_dir} has only TensorBoard's files; `pip install tensorboard` to read them."
-        ) from error
-    entries = []
-    for folder in folders:
-        events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-        events.Reload()
+def _tensorboard_entries(run_dir: Path) -> Iterator[dict[str, Any]]:
+    for folder in sorted({path.parent for path in run_dir.rglob("events.out.tfevents*")}):
+        try:
+            from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+        except ImportError as error:
+            raise ImportError(
+                f"{run_dir} has only TensorBoard's files; `pip install tensorboard` to read them."
+            ) from error
+        # 0 keeps every scalar; by default a long run would be thinned out to a random sample.
+        events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
         for tag in events.Tags()["scalars"]:
+            # transformers logs `eval_reward` as `eval/reward`, and all else under `train/`.
             split, _, name = tag.partition("/")
-            if split in MARKS:
-                values = events.Scalars(tag)
-                entries.extend({"step": value.step, MARKS[split] + name: value.value} for value in values)
-    return entries
+            if split in PREFIXES:
+                for event in events.Scalars(tag):
+                    yield {"step": event.step, PREFIXES[split] + name: event.value}
 
 
-class Curve(NamedTuple):
-    """A metric over steps, with a 95 % interval of its mean; the interval is NaN where nothing says how wide it is."""
+def curve(log: pd.DataFrame, metric: str, *, window: int = 1) -> pd.DataFrame:
+    """`mean`, `low` and `high` of a metric by step: a 95 % interval of the mean, NaN where its width is unknown.
 
-    steps: list[int]
-    means: list[float]
-    low: list[float]
-    high: list[float]
-
-
-def curve(log: pd.DataFrame, metric: str, *, window: int = 1) -> Curve:
-    """A metric and its interval.
-
-    In training, the mean of the `window` logged values around each, with their standard error: prompts differ from
-    step to step, so that these are nearly independent, as long as the policy moves little within the window. In
-    evaluation, each value, with the standard error that its `_std` gives for as many prompts as were evaluated:
-    completions of one prompt are not independent, and count as one.
+    In training, the mean of the `window` logged values around each step, with their standard error: prompts differ
+    from step to step, so these are nearly independent, as long as the policy moves little within the window. In
+    evaluation, each value, with the standard error from its `_std` and the number of prompts: completions of one
+    prompt are not independent, and count as one.
     """
     values = log[metric].dropna()
     if metric.startswith("eval_"):
-        half = Z * _eval_error(log, metric).reindex(values.index)
-        return _curve(values, half)
-    rolled = values.rolling(window, min_periods=1, center=True)
-    half = Z * rolled.std() / rolled.count().map(math.sqrt)
-    return _curve(rolled.mean(), half)
-
-
-def _eval_error(log: pd.DataFrame, metric: str) -> pd.Series:
-    needed = [f"{metric}_std", "eval_runtime", "eval_samples_per_second"]
-    if any(name not in log for name in needed):
-        return pd.Series(math.nan, index=log.index)
-    prompts = (log["eval_runtime"] * log["eval_samples_per_second"]).round().clip(lower=1)
-    return log[f"{metric}_std"] / prompts.map(math.sqrt)
-
-
-def _curve(means: pd.Series, half: pd.Series) -> Curve:
-    return Curve(means.index.tolist(), means.tolist(), (means - half).tolist(), (means + half).tolist())
+        # The log does not say how many prompts were evaluated; time and speed do. Missing columns make it all NaN.
+        std, seconds, speed = (
+            log.get(name, default=pd.Series(math.nan, index=log.index)).loc[values.index]
+            for name in (f"{metric}_std", "eval_runtime", "eval_samples_per_second")
+        )
+        mean, error = values, std / (seconds * speed).round().clip(lower=1) ** 0.5
+    else:
+        # Centered, since a trailing mean would show everything half a window late.
+        rolled = values.rolling(window, min_periods=1, center=True)
+        mean, error = rolled.mean(), rolled.std() / rolled.count() ** 0.5
+    return pd.DataFrame({"mean": mean, "low": mean - Z * error, "high": mean + Z * error})
 
 
 def plot_runs(run_dirs: Sequence[Path | str], out: Path | str | None = None, *, window: int = 10) -> list[Path]:
-    """Plot runs over one another, one file a metric that any of them logged, and an overview of all.
+    """Plot runs on shared axes: one file per metric that any of them logged, and an overview of all.
 
     Args:
         run_dirs: Output folders.
         out: Folder for the files; by default `plots` in the first run's.
-        window: Logged steps that a train curve's mean and interval are over.
+        window: Number of logged steps in a train curve's mean and interval.
 
     Returns:
         The files.
@@ -137,8 +119,7 @@ def plot_runs(run_dirs: Sequence[Path | str], out: Path | str | None = None, *, 
         FileNotFoundError: A folder holds no log.
         ImportError: matplotlib is missing.
     """
-    names = _names([Path(run_dir).resolve() for run_dir in run_dirs])
-    logs = {name: read_log(run_dir) for name, run_dir in zip(names, run_dirs, strict=True)}
+    logs = dict(zip(_legend_names(run_dirs), map(read_log, run_dirs), strict=True))
     folder = Path(out) if out is not None else Path(run_dirs[0]) / "plots"
     folder.mkdir(parents=True, exist_ok=True)
     panels = [panel for panel in PANELS if any(panel.metric in log for log in logs.values())]
@@ -147,31 +128,28 @@ def plot_runs(run_dirs: Sequence[Path | str], out: Path | str | None = None, *, 
         figure, axes = new_figure(1, 1, size=(7, 4.2))
         draw(axes[0][0], panel, logs, window=window)
         written += save(figure, folder / panel.name)
-    columns = 2
-    rows = math.ceil(len(panels) / columns)
-    figure, axes = new_figure(rows, columns, size=(13, 3.8 * rows))
-    for index, panel in enumerate(panels):
-        draw(axes[index // columns][index % columns], panel, logs, window=window)
-    for index in range(len(panels), rows * columns):
-        axes[index // columns][index % columns].set_axis_off()
+    rows = math.ceil(len(panels) / 2)
+    figure, axes = new_figure(rows, 2, size=(13, 3.8 * rows))
+    for one, panel in zip(axes.flat, panels, strict=False):
+        draw(one, panel, logs, window=window)
+    for one in axes.flat[len(panels) :]:
+        one.set_axis_off()
     return [*written, *save(figure, folder / "overview")]
 
 
-def draw(axes: Any, panel: Panel, logs: dict[str, pd.DataFrame], *, window: int) -> None:
-    """Draw one metric of all runs, and lightly its single values where the curve is a mean over steps."""
+def draw(axes: Any, panel: Panel, logs: Mapping[str, pd.DataFrame], *, window: int) -> None:
+    """Draw one metric of all runs, with single values as a thin line where the curve is a mean over steps."""
     for index, (name, log) in enumerate(logs.items()):
-        if panel.metric not in log or log[panel.metric].dropna().empty:
+        # By index, so that a run that lacks a metric does not shift the colors of those after it.
+        style: Any = {"color": f"C{index}"}
+        if panel.metric not in log or log[panel.metric].isna().all():
             continue
-        steps, means, low, high = curve(log, panel.metric, window=window)
-        color = f"C{index}"
-        (line,) = axes.plot(
-            steps, means, color=color, label=escape(name), marker="o" if len(steps) < 12 else None, ms=3
-        )
-        band = (pd.Series(ends).clip(*panel.bounds) for ends in (low, high))
-        axes.fill_between(steps, *band, color=line.get_color(), alpha=0.18, lw=0)
+        drawn = curve(log, panel.metric, window=window)
+        axes.plot(drawn["mean"], label=escape_label(name), marker="o" if len(drawn) < 12 else None, ms=3, **style)
+        low, high = (drawn[end].clip(*panel.bounds) for end in ("low", "high"))
+        axes.fill_between(drawn.index, low, high, alpha=0.18, lw=0, **style)
         if window > 1 and not panel.metric.startswith("eval_"):
-            single = log[panel.metric].dropna()
-            axes.plot(single.index, single, color=color, alpha=0.4, lw=0.7)
+            axes.plot(log[panel.metric].dropna(), alpha=0.4, lw=0.7, **style)
     axes.set(title=panel.title, xlabel="step", ylabel=panel.unit)
     axes.xaxis.get_major_locator().set_params(integer=True)
     if len(logs) > 1:
@@ -188,6 +166,7 @@ def new_figure(rows: int, columns: int, *, size: tuple[float, float]) -> tuple[A
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError('Plots need matplotlib: pip install "mot-trl[plots]".') from error
+    # Not `pyplot`, which picks a window system and keeps every figure in memory.
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for one in axes.flat:
@@ -205,25 +184,30 @@ def save(figure: Any, path: Path) -> list[Path]:
     return paths
 
 
-def escape(text: str, *, longest: int = 24) -> str:
-    """Text as a label: what no font of matplotlib's shows as Python writes it, `$` not as mathematics, cut if long."""
-    drawable = text.isprintable() and not any(east_asian_width(letter) in "WF" for letter in text)
-    shown = text if drawable else ascii(text)[1:-1]
-    shown = shown if len(shown) <= longest else shown[: longest - 1] + "…"
-    return shown.replace("$", r"\$").replace(" ", "␣") if text != text.strip() else shown.replace("$", r"\$")
+def escape_label(text: str, *, max_length: int = 24) -> str:
+    """Text as a matplotlib label: on one line, no longer than `max_length`, and never read as a formula."""
+    # matplotlib's own font has no wide (Chinese, Japanese, Korean) letters and would draw empty boxes.
+    is_drawable = text.isprintable() and not any(east_asian_width(letter) in "WF" for letter in text)
+    label = text if is_drawable else ascii(text)[1:-1]
+    label = label if len(label) <= max_length else label[: max_length - 1] + "…"
+    # Blanks at either end tell tokens apart (" the", "the") but would be invisible.
+    label = label if text == text.strip() else label.replace(" ", "␣")
+    return label.replace("$", r"\$")
 
 
-def _names(run_dirs: Sequence[Path]) -> list[str]:
-    """The folders' names, with their parents' where two are the same."""
-    short = [run_dir.name for run_dir in run_dirs]
-    long = [f"{run_dir.parent.name}/{run_dir.name}" for run_dir in run_dirs]
-    names = short if len(set(short)) == len(short) else long
-    return names if len(set(names)) == len(names) else [str(run_dir) for run_dir in run_dirs]
+def _legend_names(run_dirs: Sequence[Path | str]) -> list[str]:
+    """The folders' names, with the parent's or as whole paths where that is needed to tell them apart."""
+    paths = [Path(run_dir).resolve() for run_dir in run_dirs]
+    for depth in (1, 2):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Read the command line, plot, and name the files."""
-    parser = argparse.ArgumentParser(prog="mot-trl plots", description="Plot runs over one another.")
+    """Read the command line, plot the runs, and print the files' names."""
+    parser = argparse.ArgumentParser(prog="mot-trl plots", description="Plot the learning curves of runs.")
     parser.add_argument("run_dirs", type=Path, nargs="+", metavar="RUN_DIR", help="a run's output_dir")
     parser.add_argument("--output", type=Path, help="folder to write to (default RUN_DIR/plots)")
     parser.add_argument("--window", type=int, default=10, help="logged steps averaged in train curves (default 10)")

@@ -1,4 +1,4 @@
-"""The HTML page of a run's traces: one file, opened from disk, that asks no network for anything."""
+"""The HTML page of a run's traces: one self-contained file, opened from disk, that makes no network request."""
 
 import base64
 import gzip
@@ -12,15 +12,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT
 from mot_trl.traces.storage import load_traces, read_metadata, trace_files
+from mot_trl.traces.table import token_phases
 
 MAX_BYTES = 10_000_000
 MAX_CANDIDATES = 16
-"""Candidates shown of a mixture; the others are added up."""
+"""Candidates shown per mixture; the others are summed up."""
 
 
 def write_page(run_dir: Path | str, path: Path | str | None = None, *, max_bytes: int = MAX_BYTES) -> tuple[Path, int]:
-    """Write the page of a run; `path` is by default `traces.html` in the run's folder.
+    """Write the page of a run, by default to `traces.html` in its folder.
 
     Returns:
         The file, and how many completions were left out, evenly over the steps, to keep it within `max_bytes`.
@@ -32,25 +34,28 @@ def write_page(run_dir: Path | str, path: Path | str | None = None, *, max_bytes
     run_dir = Path(run_dir).resolve()
     traces = load_traces(run_dir)
     path = Path(path) if path is not None else run_dir / "traces.html"
-    page, left_out = fit(traces, run=run_dir.name, about=read_metadata(trace_files(run_dir)[-1]), max_bytes=max_bytes)
+    metadata = read_metadata(trace_files(run_dir)[-1])
+    page, left_out = render_within(traces, run=run_dir.name, metadata=metadata, max_bytes=max_bytes)
     path.write_text(page, encoding="utf-8")
     return path, left_out
 
 
-def fit(traces: pa.Table, *, run: str, about: Mapping[str, Any], max_bytes: int) -> tuple[str, int]:
-    """The page of as many steps as fit, evenly spaced, the first and the last among them.
+def render_within(traces: pa.Table, *, run: str, metadata: Mapping[str, Any], max_bytes: int) -> tuple[str, int]:
+    """The page of as many steps as fit in `max_bytes`, evenly spaced, with the first and the last step.
+
+    Returns:
+        The page, and how many completions were left out.
 
     Raises:
         ValueError: Not even one step's completions fit.
     """
-    of_row = traces["step"].to_pylist()
-    steps = sorted(set(of_row))
+    step_of_row = traces["step"].to_pylist()
+    steps = sorted(set(step_of_row))
     kept = steps
     while True:
-        chosen = set(kept)
-        table = traces.filter(pa.array([step in chosen for step in of_row]))
+        table = traces.filter(pa.array([step in set(kept) for step in step_of_row]))
         left_out = traces.num_rows - table.num_rows
-        page = render(table.to_pylist(), run=run, about=about, left_out=left_out)
+        page = render(table.to_pylist(), run=run, metadata=metadata, left_out=left_out)
         size = len(page.encode())
         if size <= max_bytes:
             return page, left_out
@@ -59,37 +64,40 @@ def fit(traces: pa.Table, *, run: str, about: Mapping[str, Any], max_bytes: int)
                 f"The {table.num_rows} completions of step {kept[0]} alone make a page of {size} bytes, over "
                 f"`max_bytes={max_bytes}`; trace fewer with `trace_samples`."
             )
+        # The compressed size is known only after rendering: guess in proportion, and always drop at least one step.
         count = max(1, min(len(kept) - 1, int(len(kept) * max_bytes / size)))
-        spaced = [round(index * (len(steps) - 1) / max(count - 1, 1)) for index in range(count)]
-        kept = [steps[index] for index in spaced]
+        kept = [steps[round(index * (len(steps) - 1) / max(count - 1, 1))] for index in range(count)]
 
 
-def render(rows: Sequence[Mapping[str, Any]], *, run: str, about: Mapping[str, Any], left_out: int = 0) -> str:
+def render(rows: Sequence[Mapping[str, Any]], *, run: str, metadata: Mapping[str, Any], left_out: int = 0) -> str:
     """The page of trace rows, each as `load_traces(...).to_pylist()` gives it."""
-    described = [f"{name.replace('_', ' ')} {value}" for name, value in about.items() if name != "version"]
+    facts = [f"{name.replace('_', ' ')} {value}" for name, value in metadata.items() if name != "version"]
     if left_out:
-        described.append(f"{left_out} completions left out to keep the page small")
-    payload = {"run": run, "about": " · ".join(described), **to_payload(rows)}
-    # Compressed and in base64, so that no text of a completion is in the page's source at all.
+        facts.append(f"{left_out} completions left out to keep the page small")
+    payload = {"run": run, "about": " · ".join(facts), **to_payload(rows)}
+    # Completions are untrusted. Compressed and base64-encoded, none of their text is in the page's source, so no
+    # `</script>` in it can end the element; the page's script only ever puts it into text nodes.
     packed = gzip.compress(json.dumps(payload, allow_nan=False, separators=(",", ":")).encode(), mtime=0)
-    template, style, script = (
+    page, style, script = (
         files("mot_trl.traces").joinpath(name).read_text(encoding="utf-8")
         for name in ("page.html", "page.css", "page.js")
     )
     parts = {
         "style": style,
         "script": script,
+        # The content security policy runs these two and nothing else, should markup slip through all the same.
         "style_hash": _csp_hash(style),
         "script_hash": _csp_hash(script),
         "payload": base64.b64encode(packed).decode(),
     }
     for name, part in parts.items():
-        template = template.replace("{{" + name + "}}", part)
-    return template
+        page = page.replace("{{" + name + "}}", part)
+    return page
 
 
 def to_payload(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the page's script reads: texts once, numbers as small integers (weights in 1e-4, nats in 1e-3)."""
+    """The data for the page's script: each text once, numbers as small integers (weights in 1e-4, nats in 1e-3)."""
+    # Texts map to their position of first use: the dict's keys, in order, are the list that the script looks up.
     vocabulary: dict[str, int] = {}
     prompts: dict[str, int] = {}
     completions = [_completion(index, row, vocabulary, prompts) for index, row in enumerate(rows)]
@@ -100,26 +108,23 @@ def to_payload(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _completion(
     index: int, row: Mapping[str, Any], vocabulary: dict[str, int], prompts: dict[str, int]
 ) -> dict[str, Any]:
-    told: dict[str, list[Any]] = {
+    # Candidates of all positions in one flat list, which `counts` cuts into positions: smaller than nested lists.
+    columns: dict[str, list[Any]] = {
         name: [] for name in ("counts", "candidates", "weights", "visible", "rest", "effective")
     }
     for position, visible_id in enumerate(row["completion_ids"]):
-        merged: dict[int, float] = {}
-        texts: dict[int, str] = {}
-        drawn = (row[name][position] for name in ("candidate_ids", "candidate_tokens", "log_weights"))
-        for token_id, text, log_weight in zip(*drawn, strict=True):
-            weight = math.exp(log_weight)
-            if weight > 0:
-                merged[token_id] = merged.get(token_id, 0.0) + weight
-                texts[token_id] = text
-        heaviest = sorted(merged, key=lambda token_id: (-merged[token_id], token_id != visible_id))
-        shown, rest = heaviest[:MAX_CANDIDATES], heaviest[MAX_CANDIDATES:]
-        told["counts"].append(len(shown))
-        told["candidates"].extend(vocabulary.setdefault(texts[token_id], len(vocabulary)) for token_id in shown)
-        told["weights"].extend(round(merged[token_id] * 10_000) for token_id in shown)
-        told["visible"].append(shown.index(visible_id) if visible_id in shown else -1)
-        told["rest"].append([len(rest), round(sum(merged[token_id] for token_id in rest) * 10_000)] if rest else 0)
-        told["effective"].append(round(100 / sum(weight**2 for weight in merged.values())) if merged else 100)
+        weights, texts = _merged_candidates(row, position)
+        # At equal weight the visible token counts as the heaviest, else ties would be marked as disagreements.
+        ranked = sorted(weights, key=lambda token_id: (-weights[token_id], token_id != visible_id))
+        shown, rest = ranked[:MAX_CANDIDATES], ranked[MAX_CANDIDATES:]
+        columns["counts"].append(len(shown))
+        columns["candidates"].extend(vocabulary.setdefault(texts[token_id], len(vocabulary)) for token_id in shown)
+        columns["weights"].extend(round(weights[token_id] * 10_000) for token_id in shown)
+        columns["visible"].append(shown.index(visible_id) if visible_id in shown else -1)
+        rest_weight = sum(weights[token_id] for token_id in rest)
+        columns["rest"].append([len(rest), round(rest_weight * 10_000)] if rest else 0)
+        columns["effective"].append(round(100 / sum(w**2 for w in weights.values())) if weights else 100)
+    phases = token_phases(row["thinking"], row["forced"])
     return {
         "index": index,
         **{name: row[name] for name in ("step", "split", "group", "sample", "closed_by", "truncated")},
@@ -128,30 +133,33 @@ def _completion(
         "rewards": {reward["name"]: _finite(reward["value"]) for reward in row["rewards"]},
         "prompt": prompts.setdefault(row["prompt"], len(prompts)),
         "tokens": [vocabulary.setdefault(text, len(vocabulary)) for text in row["tokens"]],
-        "kinds": "".join(kinds(row)),
+        # A letter per token: m mixed, or its phase's initial: w waiting, t thinking, f forced, a answering.
+        "kinds": "".join("m" if mixed else phase[0] for phase, mixed in zip(phases, row["mixed"], strict=True)),
         "phases": [[phase["position"], phase["phase"], phase["cause"]] for phase in row["phases"]],
-        "logps": [_thousandths(value) for value in row["logps"]],
-        "entropies": [_thousandths(value) for value in row["entropies"]],
-        **told,
+        "logps": [_finite(value, scale=1000) for value in row["logps"]],
+        "entropies": [_finite(value, scale=1000) for value in row["entropies"]],
+        **columns,
     }
 
 
-def kinds(row: Mapping[str, Any]) -> list[str]:
-    """A letter a token: w waiting, m mixed, t thinking in one token, f forced, a answering."""
-    letters = []
-    seen_thinking = False
-    for thinking, mixed, forced in zip(row["thinking"], row["mixed"], row["forced"], strict=True):
-        seen_thinking |= thinking
-        letters.append("m" if mixed else "t" if thinking else "f" if forced else "a" if seen_thinking else "w")
-    return letters
+def _merged_candidates(row: Mapping[str, Any], position: int) -> tuple[dict[int, float], dict[int, str]]:
+    """Weight and text of each token mixed at a position; a token that was drawn several times counts once."""
+    weights: dict[int, float] = {}
+    texts: dict[int, str] = {}
+    drawn = (row[name][position] for name in ("candidate_ids", "candidate_tokens", "log_weights"))
+    for token_id, text, log_weight in zip(*drawn, strict=True):
+        # Candidates of weight 0 count in the log-probability only; the model was not fed them.
+        if log_weight > LOG_ZERO_WEIGHT:
+            weights[token_id] = weights.get(token_id, 0.0) + math.exp(log_weight)
+            texts[token_id] = text
+    return weights, texts
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _thousandths(value: float | None) -> int | None:
-    return round(value * 1000) if value is not None and math.isfinite(value) else None
+def _finite(value: float | None, *, scale: int | None = None) -> float | None:
+    """The value, rounded in units of 1 / `scale` if given; None where it is missing or NaN, which JSON lacks."""
+    if value is None or not math.isfinite(value):
+        return None
+    return value if scale is None else round(value * scale)
 
 
 def _csp_hash(text: str) -> str:

@@ -1,128 +1,139 @@
-"""Which tokens are mixed with which, how widely, and how that changes: tables out of traces."""
+"""Tables made from traces: which tokens are mixed with which, how widely, and how that changes over training."""
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT
+
 MIN_WEIGHT = 0.01
-"""A candidate of less weight is not counted as mixed with another."""
+"""Below this weight a candidate does not count as mixed with another."""
 
-
-POSITION_COLUMNS = (
-    "step",
-    "split",
-    "completion",
-    "position",
-    "share",
-    "candidates",
-    "effective",
-    "mixture_entropy",
-    "entropy",
-    "visible_id",
-    "visible",
-    "visible_weight",
-    "heaviest_id",
-    "heaviest",
-    "heaviest_weight",
-)
+# Identifies a drawn position: the completion's row in the table of traces, and the position in it.
+POSITION = ["completion", "position"]
 
 
 def candidates(traces: pa.Table) -> pd.DataFrame:
-    """One row a candidate with weight of a drawn position: `completion`, `position`, `token`, `weight`."""
-    by_position = traces["candidate_ids"].combine_chunks()
-    lengths = by_position.value_lengths().to_numpy(zero_copy_only=False)
+    """One row per candidate that the model was fed: `completion`, `position`, `token_id`, `token`, `weight`."""
+    # pyarrow keeps nested lists as flat values and lengths, so the table is built without a Python loop over tokens.
+    lengths = _lengths(traces["candidate_ids"])
     flat_ids, flat_tokens, flat_weights = (
         traces[name].combine_chunks().flatten() for name in ("candidate_ids", "candidate_tokens", "log_weights")
     )
-    slots = flat_ids.value_lengths().to_numpy(zero_copy_only=False)
-    completion = np.repeat(np.arange(len(lengths)), lengths)
-    position = _counting(lengths)
+    counts = _lengths(flat_ids)
+    log_weights = _numpy(flat_weights.flatten()).astype(np.float64)
     frame = pd.DataFrame(
         {
-            "completion": np.repeat(completion, slots),
-            "position": np.repeat(position, slots),
-            "token_id": flat_ids.flatten().to_numpy(zero_copy_only=False),
+            "completion": np.repeat(np.repeat(np.arange(len(lengths)), lengths), counts),
+            "position": np.repeat(_positions_within(lengths), counts),
+            "token_id": _numpy(flat_ids.flatten()),
             "token": flat_tokens.flatten().to_pandas(),
-            "weight": np.exp(flat_weights.flatten().to_numpy(zero_copy_only=False).astype(np.float64)),
+            "weight": np.exp(log_weights),
         }
     )
-    # Weights that underflow were candidates of the draw, but the model never saw them.
-    return frame[frame["weight"] > 0].reset_index(drop=True)
+    # Candidates of weight 0 count in the log-probability only; the model was not fed them.
+    return frame[log_weights > LOG_ZERO_WEIGHT].reset_index(drop=True)
 
 
 def positions(traces: pa.Table) -> pd.DataFrame:
-    """One row a drawn position, with what was mixed there.
+    """One row per drawn position.
 
-    Columns: `step`, `split`, `completion` (row of the table), `position`, `share` of the way through the thinking (0
-    to 1), `effective` candidates (1 / sum w^2), `mixture_entropy` of the weights and `entropy` of the distribution
-    they were drawn from (nats), `visible` and `heaviest` token with their weights.
+    Columns: `step`, `split`, `completion` (row in `traces`), `position`, `share` of the way through the thinking (0
+    to 1), number of `candidates`, `effective` candidates (1 / sum w^2), `mixture_entropy` of the weights and `entropy`
+    of the distribution that they were drawn from (nats), and id, text and weight of the `visible` and the `heaviest`
+    token.
     """
-    found = candidates(traces)
-    if found.empty:
-        texts = ("split", "visible", "heaviest")
-        return pd.DataFrame({name: pd.Series(dtype=object if name in texts else float) for name in POSITION_COLUMNS})
-    keys = ["completion", "position"]
-    terms = found.assign(square=found["weight"] ** 2, entropy=-found["weight"] * np.log(found["weight"]), candidates=1)
-    drawn = terms.groupby(keys)[["square", "entropy", "candidates"]].sum()
-    heaviest = found.loc[found.groupby(keys)["weight"].idxmax()].set_index(keys)
-    lengths = traces["tokens"].combine_chunks().value_lengths().to_numpy(zero_copy_only=False)
+    lengths = _lengths(traces["tokens"])
     visible = pd.DataFrame(
         {
             "completion": np.repeat(np.arange(len(lengths)), lengths),
-            "position": _counting(lengths),
-            "visible_id": traces["completion_ids"].combine_chunks().flatten().to_numpy(zero_copy_only=False),
+            "position": _positions_within(lengths),
+            "visible_id": _numpy(traces["completion_ids"].combine_chunks().flatten()),
             "visible": traces["tokens"].combine_chunks().flatten().to_pandas(),
-            "entropy": traces["entropies"].combine_chunks().flatten().to_numpy(zero_copy_only=False),
+            "entropy": _numpy(traces["entropies"].combine_chunks().flatten()),
         }
-    ).set_index(keys)
-    table = visible.join(drawn[["candidates"]], how="inner")
-    table["effective"] = 1 / drawn["square"]
-    table["mixture_entropy"] = drawn["entropy"]
-    table["heaviest_id"], table["heaviest"] = heaviest["token_id"], heaviest["token"]
-    table["heaviest_weight"] = heaviest["weight"]
-    weights = found.set_index([*keys, "token_id"])["weight"].groupby(level=[0, 1, 2]).sum()
-    index = pd.MultiIndex.from_arrays(
-        [table.index.get_level_values(0), table.index.get_level_values(1), table["visible_id"]]
     )
-    table["visible_weight"] = weights.reindex(index).fillna(0.0).to_numpy()
-    table = table.reset_index()
-    order = table.groupby("completion").cumcount()
-    last = table.groupby("completion")["position"].transform("size") - 1
-    table["share"] = order / last.clip(lower=1)
-    of_row = traces.select(["step", "split"]).to_pandas()
-    table["step"] = of_row["step"].to_numpy()[table["completion"]]
-    table["split"] = of_row["split"].to_numpy()[table["completion"]]
-    return table[[*POSITION_COLUMNS]]
+    found = candidates(traces).merge(visible[[*POSITION, "visible_id"]], on=POSITION)
+    weight = found["weight"]
+    found["candidates"], found["square"] = 1, weight**2
+    found["mixture_entropy"] = -weight * np.log(weight)
+    # Zero if the visible token has no weight, a sum if it was drawn more than once.
+    found["visible_weight"] = weight.where(found["token_id"] == found["visible_id"], 0.0)
+    drawn = found.groupby(POSITION)
+    sums = drawn[["candidates", "square", "mixture_entropy", "visible_weight"]].sum()
+    heaviest = found.loc[drawn["weight"].idxmax(), [*POSITION, "token_id", "token", "weight"]].set_index(POSITION)
+    heaviest.columns = ["heaviest_id", "heaviest", "heaviest_weight"]
+    # Inner joins: tokens outside the thinking have no candidates, and drop out here.
+    table = visible.set_index(POSITION).join([sums, heaviest], how="inner").reset_index()
+    table["effective"] = 1 / table["square"]
+    in_completion = table.groupby("completion")["position"]
+    table["share"] = in_completion.cumcount() / (in_completion.transform("size") - 1).clip(lower=1)
+    rows = traces.select(["step", "split"]).to_pandas().loc[table["completion"]]
+    table["step"], table["split"] = rows["step"].to_numpy(), rows["split"].to_numpy()
+    return table[
+        [
+            *("step", "split", *POSITION, "share", "candidates", "effective", "mixture_entropy", "entropy"),
+            *("visible_id", "visible", "visible_weight", "heaviest_id", "heaviest", "heaviest_weight"),
+        ]
+    ]
 
 
 def pairs(traces: pa.Table, *, top: int = 50, min_weight: float = MIN_WEIGHT) -> pd.DataFrame:
     """The tokens most often mixed with each other.
 
-    Columns: `token`, `other`, `count` of positions with both, `share` of all mixed positions, and each one's mean
-    weight there.
+    Columns: `token`, `other`, `count` of positions with both, `share` of all positions with a pair, and the mean
+    `weight` and `other_weight` there.
     """
     found = candidates(traces)
     found = found[found["weight"] >= min_weight]
-    keys = ["completion", "position"]
-    found = found.groupby([*keys, "token_id"], as_index=False).agg(token=("token", "first"), weight=("weight", "sum"))
-    both = found.merge(found, on=keys, suffixes=("", "_other"))
-    both = both[both["token_id"] < both["token_id_other"]]
-    mixed = both.groupby(keys).ngroups
-    table = (
-        both.groupby(["token_id", "token_id_other"])
-        .agg(
-            token=("token", "first"),
-            other=("token_other", "first"),
-            count=("weight", "size"),
-            weight=("weight", "mean"),
-            other_weight=("weight_other", "mean"),
-        )
-        .sort_values("count", ascending=False, kind="stable")
-        .head(top)
-        .reset_index(drop=True)
+    # A token drawn more than once at a position is one candidate, or it would pair with others several times.
+    found = found.groupby([*POSITION, "token_id"], as_index=False).agg(
+        token=("token", "first"), weight=("weight", "sum")
     )
-    table.insert(3, "share", table["count"] / max(mixed, 1))
-    return table
+    both = found.merge(found, on=POSITION, suffixes=("", "_other"))
+    both = both[both["token_id"] < both["token_id_other"]]
+    return _most_frequent(
+        both,
+        by=["token_id", "token_id_other"],
+        top=top,
+        total=both.groupby(POSITION).ngroups,
+        token=("token", "first"),
+        other=("token_other", "first"),
+        count=("weight", "size"),
+        weight=("weight", "mean"),
+        other_weight=("weight_other", "mean"),
+    )
+
+
+def disagreements(traces: pa.Table, *, top: int = 50) -> pd.DataFrame:
+    """Where the visible token is not the heaviest of its mixture, most frequent pair of tokens first.
+
+    Columns: `visible`, `heaviest`, `count`, `share` of all drawn positions, and the mean `visible_weight` and
+    `heaviest_weight`.
+    """
+    table = positions(traces)
+    return _most_frequent(
+        table[table["visible_weight"] < table["heaviest_weight"]],
+        by=["visible_id", "heaviest_id"],
+        top=top,
+        total=len(table),
+        visible=("visible", "first"),
+        heaviest=("heaviest", "first"),
+        count=("visible", "size"),
+        visible_weight=("visible_weight", "mean"),
+        heaviest_weight=("heaviest_weight", "mean"),
+    )
+
+
+def _most_frequent(table: pd.DataFrame, *, by: list[str], top: int, total: int, **columns: Any) -> pd.DataFrame:
+    """The `top` groups by `count`, one of the aggregated `columns`, with its `share` of `total`."""
+    # Grouped by ids, since different tokens can have the same text.
+    grouped = table.groupby(by).agg(**columns).sort_values("count", ascending=False, kind="stable")
+    counted = grouped.head(top).reset_index(drop=True)
+    counted.insert(3, "share", counted["count"] / max(total, 1))
+    return counted
 
 
 def along_thinking(traces: pa.Table, *, bins: int = 20) -> pd.DataFrame:
@@ -132,49 +143,17 @@ def along_thinking(traces: pa.Table, *, bins: int = 20) -> pd.DataFrame:
     `mixture_entropy` and `entropy` (nats).
     """
     table = positions(traces)
-    table["bin"] = (table["share"].astype(float) * bins).clip(upper=bins - 1).astype(int)
+    # The last position has share 1, which belongs to the last bin.
+    table["bin"] = (table["share"] * bins).clip(upper=bins - 1).astype(int)
     grouped = table.groupby("bin")
-    effective = grouped["effective"]
-    return pd.DataFrame(
-        {
-            "draws": effective.size(),
-            "effective": effective.mean(),
-            "low": effective.quantile(0.25),
-            "high": effective.quantile(0.75),
-            "mixture_entropy": grouped["mixture_entropy"].mean(),
-            "entropy": grouped["entropy"].mean(),
-        }
-    ).assign(share=lambda binned: (binned.index + 0.5) / bins)[
-        ["share", "draws", "effective", "low", "high", "mixture_entropy", "entropy"]
-    ]
-
-
-def disagreements(traces: pa.Table, *, top: int = 50) -> pd.DataFrame:
-    """Where the token that the text shows is not the heaviest of its mixture, most frequent first.
-
-    Columns: `visible`, `heaviest`, `count`, `share` of all drawn positions, and each one's mean weight there.
-    """
-    table = positions(traces)
-    differing = table[table["visible_weight"] < table["heaviest_weight"]]
-    counted = (
-        differing.groupby(["visible_id", "heaviest_id"])
-        .agg(
-            visible=("visible", "first"),
-            heaviest=("heaviest", "first"),
-            count=("visible", "size"),
-            visible_weight=("visible_weight", "mean"),
-            heaviest_weight=("heaviest_weight", "mean"),
-        )
-        .sort_values("count", ascending=False, kind="stable")
-        .head(top)
-        .reset_index(drop=True)
-    )
-    counted.insert(3, "share", counted["count"] / max(len(table), 1))
-    return counted
+    means, effective = grouped[["effective", "mixture_entropy", "entropy"]].mean(), grouped["effective"]
+    quartiles = {"low": effective.quantile(0.25), "high": effective.quantile(0.75)}
+    binned = means.assign(share=(means.index + 0.5) / bins, draws=grouped.size(), **quartiles)
+    return binned[["share", "draws", "effective", "low", "high", "mixture_entropy", "entropy"]]
 
 
 def over_training(traces: pa.Table) -> pd.DataFrame:
-    """How mixtures change over training, one row a split and step.
+    """How mixtures change over training, one row per split and step.
 
     Columns: `completions`, `reward`, `thinking_length` (tokens), `closed` (share whose thinking ended), `mixed`
     (share of drawn positions with more than one candidate), `effective` candidates, `mixture_entropy` and `entropy`
@@ -194,10 +173,21 @@ def over_training(traces: pa.Table) -> pd.DataFrame:
     table["mixed"] = table["heaviest_weight"] < 1
     table["disagreement"] = table["visible_weight"] < table["heaviest_weight"]
     names = ["mixed", "effective", "mixture_entropy", "entropy", "disagreement"]
+    # A left join, so that completions without any thinking stay in the table.
     return by_row.join(table.groupby(keys)[names].mean()).reset_index()
 
 
-def _counting(lengths: np.ndarray) -> np.ndarray:
-    """0, 1, ... up to each length, one after the other."""
-    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return np.arange(int(lengths.sum())) - starts
+def _numpy(values: pa.Array) -> np.ndarray:
+    # Nulls, such as entropies that were never computed, become NaN: that needs a copy.
+    return values.to_numpy(zero_copy_only=False)
+
+
+def _lengths(lists: Any) -> np.ndarray:
+    """Length of each list in a column or array of lists."""
+    array = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
+    return _numpy(array.value_lengths())
+
+
+def _positions_within(lengths: np.ndarray) -> np.ndarray:
+    """0, 1, ... up to each length, for all lengths in a row."""
+    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

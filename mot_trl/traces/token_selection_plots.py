@@ -1,4 +1,4 @@
-"""Token selection as tables on disk and as one figure."""
+"""Write the tables of token selection as CSV, and draw them as one figure."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from mot_trl.traces.learning_curves import escape_label, new_figure, save
 from mot_trl.traces.storage import load_traces
 from mot_trl.traces.token_selection import along_thinking, disagreements, over_training, pairs
 
@@ -16,8 +17,6 @@ def selection_figure(traces: pa.Table) -> Any:
     Raises:
         ImportError: matplotlib is missing.
     """
-    from mot_trl.traces.learning_curves import new_figure
-
     figure, axes = new_figure(3, 2, size=(12, 11))
     along = along_thinking(traces)
     axes[0][0].fill_between(along["share"], along["low"], along["high"], alpha=0.2, lw=0, label="middle half")
@@ -35,6 +34,7 @@ def selection_figure(traces: pa.Table) -> Any:
         title="Visible token not the heaviest", xlabel="step", ylabel="% of drawn positions", ylim=(0, None)
     )
     for one in axes[:2].flat:
+        # Room above the curves for the legend.
         one.margins(y=0.15)
         one.legend(frameon=False, ncols=2)
     for one in axes[1]:
@@ -47,37 +47,36 @@ def selection_figure(traces: pa.Table) -> Any:
 
 
 def _bars(axes: Any, table: pd.DataFrame, columns: tuple[str, str], between: str) -> None:
-    """Shares of pairs of tokens, the greatest on top."""
-    from mot_trl.traces.learning_curves import escape
-
+    # matplotlib draws the first bar at the bottom; the most frequent pair belongs on top.
     table = table.iloc[::-1]
-    names = [f"{escape(a)} {between} {escape(b)}" for a, b in zip(*(table[name] for name in columns), strict=True)]
+    names = [
+        f"{escape_label(first)} {between} {escape_label(second)}"
+        for first, second in zip(*(table[name] for name in columns), strict=True)
+    ]
     axes.barh(range(len(table)), table["share"] * 100, tick_label=names)
     axes.grid(visible=False, axis="y")
 
 
 def write_tables(run_dir: Path | str) -> list[Path]:
     """Write the four tables as CSV to the run's `traces/analysis` folder."""
-    traces = load_traces(run_dir)
-    folder = Path(run_dir) / "traces" / "analysis"
-    folder.mkdir(parents=True, exist_ok=True)
+    traces, folder = load_traces(run_dir), _analysis_folder(run_dir)
     written = []
     for make in (pairs, along_thinking, disagreements, over_training):
-        path = folder / f"{make.__name__}.csv"
-        make(traces).to_csv(path, index=False)
-        written.append(path)
+        written.append(folder / f"{make.__name__}.csv")
+        make(traces).to_csv(written[-1], index=False)
     return written
 
 
 def write_figure(run_dir: Path | str) -> list[Path]:
-    """Write the figure as PNG and SVG, beside the tables.
+    """Write the figure as PNG and SVG, next to the tables.
 
     Raises:
         ImportError: matplotlib is missing.
     """
-    from mot_trl.traces.learning_curves import save
+    return save(selection_figure(load_traces(run_dir)), _analysis_folder(run_dir) / "selection")
 
-    figure = selection_figure(load_traces(run_dir))
+
+def _analysis_folder(run_dir: Path | str) -> Path:
     folder = Path(run_dir) / "traces" / "analysis"
     folder.mkdir(parents=True, exist_ok=True)
-    return save(figure, folder / "selection")
+    return folder

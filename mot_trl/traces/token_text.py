@@ -1,4 +1,4 @@
-"""The text that each token of a completion shows."""
+"""The text that each token of a completion stands for."""
 
 from collections.abc import Sequence
 
@@ -7,30 +7,32 @@ from transformers import PreTrainedTokenizerBase
 from mot_trl.generation.stop_text import token_texts
 
 BROKEN = "\N{REPLACEMENT CHARACTER}"
-LONGEST_CHARACTER = 4
+MAX_UTF8_BYTES = 4
 
 
 def token_text(token_id: int, texts: Sequence[str]) -> str:
-    """The text of one token; ids that the tokenizer does not know are shown by number."""
+    """The text of one token; ids outside the tokenizer's vocabulary are shown as `[id]`."""
     return texts[token_id] if 0 <= token_id < len(texts) else f"[{token_id}]"
 
 
-def visible_pieces(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> list[str]:
-    """The text of each token, whose concatenation is the completion's.
+def visible_texts(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> list[str]:
+    """The text of each token; joined, they are the completion.
 
-    Where a character is cut into several byte tokens, the first shows it and the others show nothing.
+    Where byte tokens make up one character, the first token gets the character and the others the empty string.
     """
-    texts = token_texts(tokenizer)
-    pieces = [token_text(token_id, texts) for token_id in token_ids]
+    vocabulary = token_texts(tokenizer)
+    texts = [token_text(token_id, vocabulary) for token_id in token_ids]
     start = 0
-    while start < len(pieces):
+    while start < len(texts):
         end = start + 1
-        if BROKEN in pieces[start]:
-            for stop in range(start + 2, min(start + LONGEST_CHARACTER, len(pieces)) + 1):
+        if BROKEN in texts[start]:
+            # The shortest run of tokens that decodes cleanly. None does where generation stopped inside a character:
+            # its tokens keep the replacement character.
+            for stop in range(start + 2, min(start + MAX_UTF8_BYTES, len(texts)) + 1):
                 whole = str(tokenizer.decode(list(token_ids[start:stop]), clean_up_tokenization_spaces=False))
                 if BROKEN not in whole:
-                    pieces[start:stop] = [whole, *[""] * (stop - start - 1)]
+                    texts[start:stop] = [whole, *[""] * (stop - start - 1)]
                     end = stop
                     break
         start = end
-    return pieces
+    return texts

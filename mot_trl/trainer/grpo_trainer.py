@@ -92,7 +92,7 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
                 check_model(base_model(policy), temperature=self.temperature, router_loss=self.aux_loss_enabled)
         if args.trace_steps:
             weights = self.reward_weights.tolist()
-            self._traces = TraceCallback.of(args, self._tokenizer, self.decoder.phases, self.strategy, weights)
+            self._traces = TraceCallback(args, self._tokenizer, self.decoder.phases, self.strategy, weights)
             self.add_callback(self._traces)
 
     def create_accelerator_and_postprocess(self) -> None:
@@ -176,7 +176,7 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
             loss = super()._compute_loss(model, inputs)
         self._log_gap(rollout, inputs.get("old_per_token_logps", scope.logps), inputs["completion_mask"])
         if self._traces is not None:
-            self._traces.score(inputs, scope.entropies, split=self._mode)
+            self._traces.add_entropies(inputs, scope.entropies, split=self._mode)
         return loss
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -229,7 +229,9 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
             return {}
         size = (self.num_generations if self._mode == "train" else self.num_generations_eval) or 1
         named = dict(zip(self.reward_func_names, rewards.T.tolist(), strict=True))
-        return self._traces.begin(batch, step=self.state.global_step, split=self._mode, group_size=size, rewards=named)
+        return self._traces.add_completions(
+            batch, step=self.state.global_step, split=self._mode, group_size=size, rewards=named
+        )
 
     def _log_rollout(self, batch: dict[str, Any], rollout: Rollout) -> dict[str, float]:
         """Log the metrics of a batch of rollouts over all processes, and the mixtures of its completions."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from matplotlib.image import imread
 
-from mot_trl.traces.learning_curves import PANELS, curve, draw, escape, main, new_figure, plot_runs, read_log
+from mot_trl.traces.learning_curves import PANELS, curve, draw, escape_label, main, new_figure, plot_runs, read_log
 
 
 def write_state(folder: Path, entries: list[dict[str, Any]], *, steps: int = 20) -> None:
@@ -51,30 +51,39 @@ def test_runs_are_drawn_over_one_another(tmp_path: Path, capsys: pytest.CaptureF
 def test_train_intervals_are_those_of_the_mean_over_a_window(tmp_path: Path) -> None:
     write_state(tmp_path, make_log())
 
-    steps, means, low, high = curve(read_log(tmp_path), "reward", window=4)
+    drawn = curve(read_log(tmp_path), "reward", window=4)
 
-    spread = math.sqrt(sum((value - 0.375) ** 2 for value in (0, 0.25, 0.5, 0.75)) / 3)
-    assert steps == list(range(1, 21))
-    assert means[2:-1] == pytest.approx([0.375] * 17)
-    assert high[9] - means[9] == pytest.approx(1.96 * spread / 2)
-    assert means[9] - low[9] == pytest.approx(1.96 * spread / 2)
+    std = math.sqrt(sum((value - 0.375) ** 2 for value in (0, 0.25, 0.5, 0.75)) / 3)
+    assert drawn.index.tolist() == list(range(1, 21))
+    assert drawn["mean"].tolist()[2:-1] == pytest.approx([0.375] * 17)
+    assert drawn.loc[10, "high"] - drawn.loc[10, "mean"] == pytest.approx(1.96 * std / 2)
+    assert drawn.loc[10, "mean"] - drawn.loc[10, "low"] == pytest.approx(1.96 * std / 2)
 
 
 def test_eval_intervals_count_prompts(tmp_path: Path) -> None:
     write_state(tmp_path, make_log())
 
-    steps, means, low, _ = curve(read_log(tmp_path), "eval_reward")
+    drawn = curve(read_log(tmp_path), "eval_reward")
 
-    assert (steps, means) == ([10, 20], [0.25, 0.5])
-    assert [mean - bound for mean, bound in zip(means, low, strict=True)] == pytest.approx([1.96 * 0.5 / 5] * 2)
+    assert drawn["mean"].to_dict() == {10: 0.25, 20: 0.5}
+    assert (drawn["mean"] - drawn["low"]).tolist() == pytest.approx([1.96 * 0.5 / 5] * 2)
+
+
+def test_an_evaluation_without_a_standard_deviation_has_no_interval(tmp_path: Path) -> None:
+    write_state(tmp_path, [{"step": 10, "eval_reward": 0.25}])
+
+    drawn = curve(read_log(tmp_path), "eval_reward")
+
+    assert drawn["mean"].tolist() == [0.25]
+    assert drawn[["low", "high"]].isna().all(axis=None)
 
 
 def test_a_mean_over_steps_does_not_lag(tmp_path: Path) -> None:
     write_state(tmp_path, [{"step": step, "reward": step / 20} for step in range(1, 21)])
 
-    _, means, *_ = curve(read_log(tmp_path), "reward", window=5)
+    drawn = curve(read_log(tmp_path), "reward", window=5)
 
-    assert means[2:-2] == pytest.approx([step / 20 for step in range(3, 19)])
+    assert drawn["mean"].tolist()[2:-2] == pytest.approx([step / 20 for step in range(3, 19)])
 
 
 def test_the_band_of_a_share_stays_within_0_and_1(tmp_path: Path) -> None:
@@ -134,4 +143,4 @@ def test_a_folder_without_a_log_is_named(tmp_path: Path, capsys: pytest.CaptureF
     ],
 )
 def test_labels_are_only_text(text: str, shown: str) -> None:
-    assert escape(text) == shown
+    assert escape_label(text) == shown

@@ -55,7 +55,7 @@ def open_page(chromium: Any, tmp_path: Path) -> Any:
 
     def opened(rows: list[dict[str, Any]]) -> Any:
         path = tmp_path / "traces.html"
-        path.write_text(render(rows, run="run", about={"strategy": "TopK(k=2)"}), encoding="utf-8")
+        path.write_text(render(rows, run="run", metadata={"strategy": "TopK(k=2)"}), encoding="utf-8")
         for log in ("browser", "performance"):
             chromium.get_log(log)
         chromium.get(path.as_uri())
@@ -258,7 +258,7 @@ def test_hostile_text_is_only_text(open_page: Any) -> None:
     ]
     rows[0]["rewards"][0]["name"] = HOSTILE[0]
     browser = open_page(rows)
-    source = render(rows, run=HOSTILE[1], about={"strategy": HOSTILE[0]})
+    source = render(rows, run=HOSTILE[1], metadata={"strategy": HOSTILE[0]})
 
     for token in tokens(browser):
         ActionChains(browser).move_to_element_with_offset(token, 0, 0).perform()
@@ -292,7 +292,7 @@ def test_the_page_may_not_reach_any_network(open_page: Any) -> None:
 @pytest.mark.slow
 def test_64_completions_of_1024_tokens_are_small_and_fluent(open_page: Any, tmp_path: Path) -> None:
     rows = make_story(64, 1024, num_candidates=8)
-    page = render(rows, run="run", about={})
+    page = render(rows, run="run", metadata={})
     assert len(page.encode()) < MAX_BYTES
 
     browser = open_page(rows)
@@ -346,7 +346,7 @@ def test_every_shade_is_readable_in_both_themes(theme: str, open_page: Any, tmp_
     assert (tmp_path / f"{theme}.png").stat().st_size > 20_000
 
 
-# Contrast, as WCAG 2 defines it, of tokens and labels against the colour that is painted behind them.
+# Contrast, as WCAG 2 defines it, of tokens and labels against the color that is painted behind them.
 CONTRASTS = """
 const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
 const over = (...colors) => {

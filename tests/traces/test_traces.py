@@ -22,8 +22,8 @@ from mot_trl.traces import load_traces, to_replay
 from mot_trl.traces.callback import traced_rows, weighted_sum
 from mot_trl.traces.schema import METADATA_KEY, SCHEMA
 from mot_trl.traces.storage import read_metadata, trace_files, write_trace
-from mot_trl.traces.table import Phase, phases_of
-from mot_trl.traces.token_text import visible_pieces
+from mot_trl.traces.table import Phase, phase_changes
+from mot_trl.traces.token_text import visible_texts
 
 TEMPERATURE = 0.9
 
@@ -279,17 +279,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
-def test_pieces_add_up_to_the_text_of_characters_cut_into_bytes() -> None:
+def test_token_texts_add_up_to_the_text_of_characters_cut_into_bytes() -> None:
     tokenizer = make_tokenizer()
     text = "naïve 😀 Ω\n"
     ids = tokenizer.encode(text)
 
-    pieces = visible_pieces(tokenizer, [*ids, 300])
+    texts = visible_texts(tokenizer, [*ids, 300])
 
-    assert "".join(pieces) == text + "[300]"
-    assert pieces[6:10] != ["😀", "", "", ""]
-    assert pieces[7:11] == ["😀", "", "", ""]
-    assert visible_pieces(tokenizer, ids[7:9]) == ["\ufffd", "\ufffd"]
+    assert "".join(texts) == text + "[300]"
+    assert texts[6:10] != ["😀", "", "", ""]
+    assert texts[7:11] == ["😀", "", "", ""]
+    assert visible_texts(tokenizer, ids[7:9]) == ["\ufffd", "\ufffd"]
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_pieces_add_up_to_the_text_of_characters_cut_into_bytes() -> None:
 def test_phases_are_told_with_their_cause(thinking: str, forced: str, cause: str | None, told: list[Phase]) -> None:
     flags = ([flag == "1" for flag in text] for text in (thinking, forced))
 
-    assert phases_of(*flags, cause=cause) == told
+    assert phase_changes(*flags, cause=cause) == told
 
 
 def test_a_trace_takes_whole_groups_from_each_process_in_turn() -> None:

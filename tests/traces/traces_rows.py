@@ -45,7 +45,7 @@ def make_row(
     }  # fmt: skip
 
 
-def make_story(rows: int, length: int, *, slots: int) -> list[dict[str, Any]]:
+def make_story(rows: int, length: int, *, num_candidates: int) -> list[dict[str, Any]]:
     """Rows of ordinary words, for size, speed and looks."""
     draw = random.Random(0)
     words = [
@@ -108,7 +108,7 @@ def make_story(rows: int, length: int, *, slots: int) -> list[dict[str, Any]]:
         tokens = [draw.choice(words) if draw.random() > 0.02 else "\n" for _ in range(length)]
         mixtures = {}
         for position in range(int(length * 0.8)):
-            count = draw.randint(1, slots)
+            count = draw.randint(1, num_candidates)
             others = draw.sample(words, count - 1)
             raw = [draw.expovariate(1) ** 2 + 0.01 for _ in range(count)]
             raw[0] += 0.8 * draw.random()
