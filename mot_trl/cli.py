@@ -9,7 +9,7 @@ import torch
 from mot_trl.generation.config import TRAINED, decoder_for
 from mot_trl.generation.formatting import format_generation
 from mot_trl.generation.generate import generate
-from mot_trl.modeling.checkpoints import load
+from mot_trl.modeling.loading import load_checkpoint
 from mot_trl.traces import __main__ as traces_page
 from mot_trl.traces import learning_curves
 
@@ -36,7 +36,7 @@ def ask(arguments: list[str]) -> int:
     parser.add_argument("--stream", action="store_true", help="print the visible text as it comes, first")
     asked = parser.parse_args(arguments)
     try:
-        loaded = load(asked.model, base=asked.base, device="cuda" if torch.cuda.is_available() else "cpu")
+        loaded = load_checkpoint(asked.model, base=asked.base, device="cuda" if torch.cuda.is_available() else "cpu")
         word = asked.strategy or ("top_k" if loaded.mixture is None else TRAINED)
         decoder = decoder_for(word, loaded.mixture, path=asked.model).build(loaded.tokenizer)
     except (FileNotFoundError, ValueError) as error:

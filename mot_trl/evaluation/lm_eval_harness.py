@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
 
 from mot_trl.generation.config import TRAINED, DecoderConfig, decoder_for
-from mot_trl.modeling.checkpoints import embedded_decoder
+from mot_trl.modeling.loading import embedded_decoder
 
 try:
     from lm_eval.__main__ import cli_evaluate  # ty: ignore[import-not-found]

@@ -15,7 +15,7 @@ from mot_trl.evaluation.records import Records
 from mot_trl.evaluation.report import Arm, report, to_json, to_tables
 from mot_trl.evaluation.sampling import Plan, Reward, sample_arm, settings_of
 from mot_trl.generation.config import TRAINED, decoder_for, parse_settings
-from mot_trl.modeling.checkpoints import fingerprint, load
+from mot_trl.modeling.loading import fingerprint, load_checkpoint
 
 
 @dataclass
@@ -94,7 +94,7 @@ def run(config: EvaluationConfig) -> dict[str, Any]:
     rows, reward = load_task(config)
     output, arms = Path(config.output_dir), []
     for path, name in zip(config.models, labels(config.models), strict=True):
-        loaded = load(path, base=config.base, dtype=config.dtype, device=accelerator.device)
+        loaded = load_checkpoint(path, base=config.base, dtype=config.dtype, device=accelerator.device)
         weights = fingerprint(loaded.model)
         trained = None if loaded.mixture is None else str(loaded.mixture.get("strategy"))
         for word in config.strategies:

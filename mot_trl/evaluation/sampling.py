@@ -17,7 +17,7 @@ from transformers.utils.logging import tqdm
 from mot_trl.evaluation.records import Records, Sample
 from mot_trl.generation.config import DecoderConfig
 from mot_trl.generation.generate import Generation, by_length, generate
-from mot_trl.modeling.checkpoints import Loaded
+from mot_trl.modeling.loading import Loaded
 
 Reward = Callable[..., Any]
 """A reward function as TRL calls it: scores, or an awaitable of them."""

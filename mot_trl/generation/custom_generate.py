@@ -18,7 +18,7 @@ SAMPLING = ("do_sample", "max_new_tokens", "temperature", "top_p", "top_k", "min
 UNTRUNCATED = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
 
 ENTRY = "mot_trl.generation.checkpoint_entry"
-REQUIREMENTS = "torch>=2.9\ntransformers>=5.23\n"
+REQUIREMENTS = "torch>=2.9\ntransformers>=5.17\n"
 COPIED = "# Copied by mot_trl from {path}; Apache License 2.0.\n"
 
 # Shape annotations are evaluated when a module is imported, so their names must exist where jaxtyping does not.

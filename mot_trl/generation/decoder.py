@@ -93,9 +93,9 @@ class MixtureDecoder:
             model_kwargs=model_kwargs,
         )
         packed = onednn_linears(model, packed=decoding.is_long)
-        with packed, cascading(), override_embeddings(model, blend_of(self.strategy)) as feed:
+        with packed, cascading(), override_embeddings(model, blend_of(self.strategy)) as override:
             while decoding.goes_on():
-                decoding.advance(decoding.forward(feed))
+                decoding.advance(decoding.forward(override))
                 if token_streamer is not None:
                     token_streamer.put(decoding.completion_ids[:, decoding.length - 1].cpu())
         if token_streamer is not None:

@@ -14,12 +14,12 @@ from mot_trl.generation.logits_processors import are_rowwise, select_rows
 from mot_trl.generation.phases import Phases
 from mot_trl.modeling.cpu_linear import is_compiled, without_version_counters
 from mot_trl.modeling.distributed import is_sharded
-from mot_trl.modeling.embedding import Feed
+from mot_trl.modeling.embedding import EmbeddingOverride
 from mot_trl.modeling.kv_cache import preallocate
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.modeling.shared_kv_cache import expand
 from mot_trl.strategies import Strategy
-from mot_trl.strategies.mixture import Columns, Mixture, is_mixed
+from mot_trl.strategies.mixture import Mixture, MixtureInputs, is_mixed
 from mot_trl.strategies.one_token import OneToken
 from mot_trl.strategies.surrogate import LogProbType, score
 
@@ -125,18 +125,18 @@ class Decoding:
                 self._select((~self.finished).nonzero().squeeze(-1))
         return self._peers_go_on(running=self.unfinished_rows > 0)
 
-    def forward(self, feed: Feed) -> Float[Tensor, "N V"]:
-        """Logits of the next token, the last step's mixtures fed through `feed`."""
+    def forward(self, override: EmbeddingOverride) -> Float[Tensor, "N V"]:
+        """Logits of the next token, the last step's mixtures fed through `override`."""
         with self.without_version_counters():
-            return self._prefill() if self.last is None else self._step(self.last, feed)
+            return self._prefill() if self.last is None else self._step(self.last, override)
 
-    def _step(self, last: Step, feed: Feed) -> Float[Tensor, "N V"]:
+    def _step(self, last: Step, override: EmbeddingOverride) -> Float[Tensor, "N V"]:
         if self.use_cache:
             mixture = last.mixture
             fed = (mixture.candidate_ids, mixture.log_weights, last.mixture_mask)
-            feed.columns = Columns(*(tensor.unsqueeze(1) for tensor in fed))
+            override.inputs = MixtureInputs(*(tensor.unsqueeze(1) for tensor in fed))
         elif self.rollout is not None:
-            feed.columns = self.rollout.resize(self.length).columns
+            override.inputs = self.rollout.resize(self.length).inputs
         inputs = self.model.prepare_inputs_for_generation(
             self.input_ids, next_sequence_length=1 if self.use_cache else None, **self.model_kwargs
         )

@@ -164,15 +164,15 @@ def add_candidate_head(
         if sharing:
             kwargs, trimmed = trim(kwargs, length)
             rollout = rollout.resize(trimmed)
-        with override_embeddings(self, how) as feed, _last_hidden_state(self.base_model) as hidden_states:
+        with override_embeddings(self, how) as override, _last_hidden_state(self.base_model) as hidden_states:
             shared = share(self, kwargs, rollout.thinking_mask.size(1)) if sharing else None
             if numbers_positions and shared is None and "input_ids" in kwargs and kwargs.get("position_ids") is None:
                 # Learned positions tell padding on the left from none: count as `generate` did.
                 kwargs["position_ids"] = self._prepare_position_ids_for_generation(kwargs["input_ids"], kwargs)
             with nullcontext(kwargs) if shared is None else read_prompts(self, shared, kwargs) as inputs:
-                feed.columns = rollout.columns
+                override.inputs = rollout.inputs
                 outputs = fused_forward(*args, **inputs)
-        if not feed.served:
+        if not override.calls:
             raise RuntimeError(
                 f"{type(self).__name__} did not look the prompt and completion up in its embedding module, so its "
                 "mixtures were not replayed. Prompt-learning adapters embed outside the model: use LoRA instead."

@@ -1,4 +1,4 @@
-"""The one place where mixtures enter a model: the output of its embedding module."""
+"""Feed mixtures to a model by overriding the output of its embedding module."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -11,66 +11,70 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from mot_trl.strategies import BlendingStrategy, Strategy
-from mot_trl.strategies.mixture import Columns, blend
+from mot_trl.strategies.mixture import MixtureInputs, blend
 
 Blend = Callable[[Float[Tensor, "N K H"], Float[Tensor, "N K"]], Float[Tensor, "N H"]]
 
 
 @dataclass
-class Feed:
-    """What the embedding module is to blend at its next calls.
+class EmbeddingOverride:
+    """What the embedding module blends at its next calls.
 
     Attributes:
-        columns: The mixtures; None to feed every token as itself.
-        served: How many calls were given mixtures, to tell a model that never looks its tokens up here.
+        inputs: The mixtures; None to feed every token as itself.
+        calls: Number of lookups that were given mixtures. 0 reveals a model that embeds its tokens elsewhere.
     """
 
-    columns: Columns | None = None
-    served: int = 0
+    inputs: MixtureInputs | None = None
+    calls: int = 0
 
 
 def blend_of(strategy: Strategy) -> Blend:
-    """How a strategy blends: by its own `blend` where it has one, else by the weighted sum."""
+    """The strategy's own `blend` if it has one, else the weighted sum."""
     return strategy.blend if isinstance(strategy, BlendingStrategy) else blend
 
 
 @contextmanager
-def override_embeddings(model: PreTrainedModel, how: Blend = blend) -> Generator[Feed]:
-    """Let the model's embedding module blend what the yielded `Feed` says, for generation and replay alike.
+def override_embeddings(model: PreTrainedModel, how: Blend = blend) -> Generator[EmbeddingOverride]:
+    """Let the model's embedding module blend the inputs of the yielded override, in generation and replay alike.
 
     The module's own forward looks all tokens up, so scaled embeddings, adapters and sharded tables work, and the
-    gradient flows into whatever the module learns. Where each layer reads the token from a table of its own (Gemma 3n,
+    gradient flows into whatever the module learns. Where each layer reads the token from its own table (Gemma 3n,
     Gemma 4), a mixture is the same blend of that table's rows.
 
     Args:
         model: A transformers model; its `get_input_embeddings()` is the module.
         how: Turns candidates' embeddings and log-weights into the blend.
     """
-    feed = Feed()
+    override = EmbeddingOverride()
     per_layer = model.get_decoder()._modules.get("embed_tokens_per_layer")
-    with _serving(model.get_input_embeddings(), feed, how):
+    with _patched_forward(model.get_input_embeddings(), override, how):
         if per_layer is None:
-            yield feed
+            yield override
             return
-        # Gemma 3n feeds this table token 0 in place of those that it has no row for.
+        # Gemma 3n's per-layer table is shorter than its vocabulary and reads token 0 for ids past its end, so the
+        # candidates among them must do the same.
         known = model.config.get_text_config().vocab_size_per_layer_input
-        with _serving(per_layer, feed, how, known=known):
-            yield feed
+        with _patched_forward(per_layer, override, how, known=known):
+            yield override
 
 
 @contextmanager
-def _serving(module: nn.Module, feed: Feed, how: Blend, *, known: int | None = None) -> Generator[None]:
+def _patched_forward(
+    module: nn.Module, override: EmbeddingOverride, how: Blend, *, known: int | None = None
+) -> Generator[None]:
     lookup: Any = module.forward
+    # Set where something else has patched this instance already: it is called, and put back afterwards.
     own_forward = module.__dict__.get("forward")
 
     def forward(input_ids: Int[Tensor, "B S"], *args: Any, **kwargs: Any) -> Float[Tensor, "B S H"]:
-        if feed.columns is None or not _fits(input_ids, feed.columns):
+        inputs = override.inputs
+        if inputs is None or not _fits(input_ids, inputs):
             return lookup(input_ids, *args, **kwargs)
-        feed.served += 1
-        columns = feed.columns
+        override.calls += 1
         if known is not None:
-            columns = columns._replace(candidate_ids=columns.candidate_ids * (columns.candidate_ids < known))
-        return _mix(lambda ids: lookup(ids, *args, **kwargs), input_ids, columns, how)
+            inputs = inputs._replace(candidate_ids=inputs.candidate_ids * (inputs.candidate_ids < known))
+        return _embed(lambda ids: lookup(ids, *args, **kwargs), input_ids, inputs, how)
 
     module.forward = forward
     try:
@@ -82,22 +86,21 @@ def _serving(module: nn.Module, feed: Feed, how: Blend, *, known: int | None = N
             module.forward = own_forward
 
 
-def _fits(input_ids: Tensor, columns: Columns) -> bool:
-    """Whether a call looks up the rows that the mixtures belong to, and not, say, one placeholder token."""
-    rows, length = columns.mixture_mask.shape
+def _fits(input_ids: Tensor, inputs: MixtureInputs) -> bool:
+    """Whether a call looks up the rows of the mixtures, and not, say, the placeholder token of an image."""
+    rows, length = inputs.mixture_mask.shape
     return input_ids.dim() == 2 and input_ids.size(0) == rows and input_ids.size(1) >= length
 
 
-def _mix(
-    lookup: Callable[[Tensor], Tensor], input_ids: Int[Tensor, "B S"], columns: Columns, how: Blend
+def _embed(
+    lookup: Callable[[Tensor], Tensor], input_ids: Int[Tensor, "B S"], inputs: MixtureInputs, how: Blend
 ) -> Float[Tensor, "B S H"]:
-    rows, length, num_candidates = columns.candidate_ids.shape
-    # One lookup of all ids, since each lookup costs a gradient as large as the table.
-    ids = torch.cat(
-        [input_ids, columns.candidate_ids.reshape(rows, length * num_candidates).to(input_ids.dtype)], dim=1
-    )
+    """Embeddings of `input_ids`, those of the last `T` columns replaced by blends where the mask says so."""
+    rows, length, num_candidates = inputs.candidate_ids.shape
+    # Tokens and candidates in one lookup, since the gradient of each lookup is as large as the whole table.
+    ids = torch.cat([input_ids, inputs.candidate_ids.flatten(1).to(input_ids.dtype)], dim=1)
     embeddings, candidates = lookup(ids).split([input_ids.size(1), length * num_candidates], dim=1)
-    log_weights = columns.log_weights.reshape(rows * length, num_candidates)
+    log_weights = inputs.log_weights.reshape(rows * length, num_candidates)
     blends = how(candidates.reshape(rows * length, num_candidates, -1), log_weights).reshape(rows, length, -1)
     before, own = embeddings.split([input_ids.size(1) - length, length], dim=1)
-    return torch.cat([before, torch.where(columns.mixture_mask.unsqueeze(-1), blends.to(own.dtype), own)], dim=1)
+    return torch.cat([before, torch.where(inputs.mixture_mask.unsqueeze(-1), blends.to(own.dtype), own)], dim=1)

@@ -3,10 +3,9 @@
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, cache_utils
 from transformers.cache_utils import (
     Cache,
-    DummyLayer,
     DynamicIndexedLayer,
     DynamicLayer,
     DynamicSlidingWindowLayer,
@@ -64,8 +63,10 @@ class PreallocatedLayer(DynamicLayer):
 
     def reset(self) -> None:
         """Forget everything."""
+        # transformers below 5.23 only zeroes what a layer holds, and keeps its length.
+        self.keys = self.values = self._key_room = self._value_room = None
+        self.is_initialized = False
         super().reset()
-        self._key_room = self._value_room = None
 
 
 def _with_room(states: Float[Tensor, "B A S D"], needed: int) -> Float[Tensor, "B A R D"]:
@@ -75,6 +76,9 @@ def _with_room(states: Float[Tensor, "B A S D"], needed: int) -> Float[Tensor, "
     return room
 
 
+# Layers that keep nothing. transformers below 5.23 leaves them out of the cache, and has no class for them.
+DUMMIES: tuple[type, ...] = (cache_utils.DummyLayer,) if hasattr(cache_utils, "DummyLayer") else ()
+
 # Layers whose `reorder_cache` also repeats and drops rows; recurrent ones have no `batch_select_indices`.
 SELECTABLE = (
     DynamicLayer,
@@ -83,7 +87,7 @@ SELECTABLE = (
     LinearAttentionLayer,
     LinearAttentionAndFullAttentionLayer,
     LinearAttentionAndSlidingWindowAttentionLayer,
-    DummyLayer,
+    *DUMMIES,
 )
 
 
@@ -109,6 +113,6 @@ def _is_fresh(cache: Cache) -> bool:
     return not any(
         any(layer.has_previous_state.values())
         if isinstance(layer, LinearAttentionCacheLayerMixin)
-        else layer.is_initialized and not isinstance(layer, DummyLayer)
+        else layer.is_initialized and not isinstance(layer, DUMMIES)
         for layer in cache.layers
     )

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mot_trl.strategies.mixture import Columns, Mixture
+from mot_trl.strategies.mixture import Mixture, MixtureInputs
 
 PREFIX = "rollout_"
 
@@ -17,7 +17,7 @@ PER_ROW = ("closed_by", "broken")
 
 @dataclass(frozen=True)
 class Rollout:
-    """The record of `B` completions of `C` tokens with `K` candidate num_candidates; ids and weights, never vectors.
+    """The record of `B` completions of `C` tokens with `K` candidates each; ids and weights, never vectors.
 
     Column `t` belongs to completion token `t`: it was drawn from the logits at input position `P + t - 1` and is the
     input at position `P + t`, for a prompt of `P` tokens.
@@ -62,7 +62,7 @@ class Rollout:
 
     @property
     def num_candidates(self) -> int:
-        """Number of candidate num_candidates, `K`."""
+        """Candidates of each draw, `K`."""
         return self.candidate_ids.size(-1)
 
     def to_batch(self) -> dict[str, Tensor]:
@@ -96,9 +96,9 @@ class Rollout:
         )
 
     @property
-    def columns(self) -> Columns:
-        """What the model is fed of the record."""
-        return Columns(self.candidate_ids, self.log_weights, self.mixture_mask)
+    def inputs(self) -> MixtureInputs:
+        """The mixtures to feed the model when the record is replayed."""
+        return MixtureInputs(self.candidate_ids, self.log_weights, self.mixture_mask)
 
     def mixtures(self, visible_ids: Int[Tensor, "B C"]) -> Mixture:
         """The draws at the thinking positions, row by row, with the tokens that the text shows there."""

@@ -24,8 +24,8 @@ class Mixture(NamedTuple):
     visible_ids: Int[Tensor, " N"]
 
 
-class Columns(NamedTuple):
-    """Mixtures for the last `T` columns of a batch of ids.
+class MixtureInputs(NamedTuple):
+    """What a model is fed in the last `T` columns of a batch of ids.
 
     Attributes:
         candidate_ids: Candidates whose embeddings are blended.

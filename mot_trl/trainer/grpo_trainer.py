@@ -213,7 +213,7 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
         to hold the group, they would be joined under the lock, and now and then a process would never end.
         """
         group = dist.group.WORLD
-        super().end()
+        self.accelerator.end_training()  # all of `Trainer.end`, which transformers has only from 5.20 on
         self.model_wrapped = self.model
         # DDP's reference is gone, so this is the last one, and torch drops Python's own without the lock.
         del group

@@ -13,7 +13,7 @@ from mot_trl.evaluation.records import Records
 from mot_trl.evaluation.report import by_item, correct
 from mot_trl.evaluation.sampling import Plan, sample_arm
 from mot_trl.generation.config import DecoderConfig
-from mot_trl.modeling.checkpoints import Loaded, load
+from mot_trl.modeling.loading import Loaded, load_checkpoint
 from mot_trl.tasks import nano
 from mot_trl.tasks.nano.model import load_nano
 from mot_trl.trainer.config import MoTGRPOConfig
@@ -82,7 +82,7 @@ def _run(job: Job, config: StudyConfig) -> Line:
 def load_model(config: StudyConfig) -> Loaded:
     """The model that every run starts from, in float32."""
     if config.model is not None:
-        return load(config.model, dtype="float32")
+        return load_checkpoint(config.model, dtype="float32")
     return Loaded(*load_nano(), None)
 
 

@@ -21,7 +21,7 @@ from mot_trl.evaluation.run import EvaluationConfig, load_task
 from mot_trl.evaluation.sampling import Plan, sample_arm, settings_of
 from mot_trl.generation.config import DecoderConfig
 from mot_trl.generation.custom_generate import write_custom_generate
-from mot_trl.modeling.checkpoints import fingerprint, load
+from mot_trl.modeling.loading import fingerprint, load_checkpoint
 from mot_trl.tasks import gsm8k, nano
 
 TASK = """
@@ -146,7 +146,7 @@ def test_an_awaitable_reward_gives_the_same(base: Path, tmp_path: Path) -> None:
 def test_the_callers_random_numbers_stay_as_they_were(base: Path, tmp_path: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
-    loaded, rows = load(str(base)), gsm8k.load("test", gsm8k.FIXTURE)
+    loaded, rows = load_checkpoint(str(base)), gsm8k.load("test", gsm8k.FIXTURE)
     plan, decoder = Plan(generation_kwargs={"max_new_tokens": 3}), DecoderConfig()
     records = Records(tmp_path, settings_of(loaded, list(rows), decoder, plan))
 
@@ -157,7 +157,7 @@ def test_the_callers_random_numbers_stay_as_they_were(base: Path, tmp_path: Path
 
 
 def test_lengths_and_ends_are_counted_in_tokens(base: Path, tmp_path: Path) -> None:
-    loaded, rows = load(str(base)), [{"prompt": text, "answer": "1"} for text in ("a", "bb")]
+    loaded, rows = load_checkpoint(str(base)), [{"prompt": text, "answer": "1"} for text in ("a", "bb")]
     plan = Plan(samples=4, batch_size=8, generation_kwargs={"max_new_tokens": 40, "temperature": 3.0})
     decoder = DecoderConfig(max_mixture_tokens=5)
     records = Records(tmp_path, settings_of(loaded, rows, decoder, plan))
@@ -176,7 +176,7 @@ def test_lengths_and_ends_are_counted_in_tokens(base: Path, tmp_path: Path) -> N
 
 
 def lora(base: Path, folder: Path, *, seed: int = 3) -> nn.Module:
-    adapted = get_peft_model(load(str(base)).model, LoraConfig(r=4, target_modules=["q_proj", "v_proj"]))
+    adapted = get_peft_model(load_checkpoint(str(base)).model, LoraConfig(r=4, target_modules=["q_proj", "v_proj"]))
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in adapted.named_parameters():
         if "lora_" in name:
@@ -207,7 +207,7 @@ def test_a_merged_adapter_an_unmerged_one_a_sharded_model_and_bfloat16_all_evalu
     assert told("adapter") == told("merged")
     assert told("adapter") != told(base.name)
     assert len(told("half")) == 8
-    assert load(str(tmp_path / "half")).model.dtype == torch.bfloat16
+    assert load_checkpoint(str(tmp_path / "half")).model.dtype == torch.bfloat16
 
 
 def test_the_cross_table_of_training_and_inference_is_one_command(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_the_cross_table_of_training_and_inference_is_one_command(tmp_path: Path
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"models": ["/no/such/model"]}, FileNotFoundError, "neither a folder here nor a model"),
+        ({"models": ["/no/such/model"]}, FileNotFoundError, "neither a local folder nor a model"),
         ({"models": ["{tmp}"]}, FileNotFoundError, "neither config.json nor adapter_config.json"),
         ({"strategies": ["telepathy"]}, ValueError, "Unknown strategy 'telepathy'"),
         ({"strategies": ["trained"]}, ValueError, "carries no decoder"),
@@ -271,7 +271,7 @@ def test_an_adapter_for_another_base_is_refused(base: Path, tmp_path: Path, othe
     make_model(**other).save_pretrained(tmp_path / "other")
 
     with pytest.raises(ValueError, match="was not made for"):
-        load(str(tmp_path / "adapter"), base=str(tmp_path / "other"))
+        load_checkpoint(str(tmp_path / "adapter"), base=str(tmp_path / "other"))
 
 
 def test_an_adapter_whose_base_is_gone_says_where_it_looked(base: Path, tmp_path: Path) -> None:
@@ -282,8 +282,8 @@ def test_an_adapter_whose_base_is_gone_says_where_it_looked(base: Path, tmp_path
     file.write_text(file.read_text().replace(str(tmp_path / "moved"), "/gone/base"))
 
     with pytest.raises(FileNotFoundError, match="/gone/base"):
-        load(str(tmp_path / "adapter"))
-    assert load(str(tmp_path / "adapter"), base=str(base)).model.active_adapter == "default"
+        load_checkpoint(str(tmp_path / "adapter"))
+    assert load_checkpoint(str(tmp_path / "adapter"), base=str(base)).model.active_adapter == "default"
 
 
 def test_a_decoder_of_another_version_is_told_by_name(base: Path, tmp_path: Path) -> None:
@@ -298,9 +298,9 @@ def test_a_decoder_of_another_version_is_told_by_name(base: Path, tmp_path: Path
 
 
 def test_a_training_step_changes_the_fingerprint(base: Path) -> None:
-    model = load(str(base)).model
+    model = load_checkpoint(str(base)).model
     before = fingerprint(model)
-    assert fingerprint(load(str(base)).model) == before
+    assert fingerprint(load_checkpoint(str(base)).model) == before
 
     torch.optim.AdamW(model.parameters(), lr=1e-5).zero_grad()
     model(torch.tensor([[5, 6, 7]]), labels=torch.tensor([[5, 6, 7]])).loss.backward()

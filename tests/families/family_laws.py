@@ -190,8 +190,8 @@ def gap_to_full_logits(model: PreTrainedModel, batch: Batch, **extra: Any) -> tu
 def full_candidate_logps(model: PreTrainedModel, batch: Batch, **extra: Any) -> Tensor:
     """The recorded candidates' log-probabilities, out of a softmax over the model's own logits."""
     start = batch.prompt_ids.size(1) - 1
-    with override_embeddings(model) as feed:
-        feed.columns = batch.rollout.columns
+    with override_embeddings(model) as override:
+        override.inputs = batch.rollout.inputs
         logits = model(**batch.inputs, **extra).logits[:, start:-1]
     logps = (logits.float() / TEMPERATURE).log_softmax(dim=-1)
     thinking = batch.rollout.thinking_mask

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import transformers
 from conftest import FAMILIES, make_model, make_tokenizer
+from packaging.version import Version
 from peft import LoraConfig, get_peft_model
 from replaying import PROMPTS, decode, drawn, replay, with_heads
 from torch import Tensor
@@ -374,6 +376,9 @@ def test_rows_with_a_repetition_penalty_leave_the_batch_too() -> None:
     assert not torch.equal(ours, continued(model, ids, None, max_new_tokens=30)[:, : ours.size(1)])
 
 
+@pytest.mark.skipif(
+    Version(transformers.__version__) < Version("5.23"), reason="its processors ignore equal prompts only"
+)
 def test_a_processor_of_ones_own_serves_again_though_rows_have_left() -> None:
     model, decoder = make_model(), MixtureDecoder(OneToken(), build_phases(make_tokenizer()))
     ids = torch.randint(40, 259, (5, 9))

@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel
 
 from mot_trl.modeling.embedding import override_embeddings
-from mot_trl.strategies.mixture import Columns, blend, is_mixed
+from mot_trl.strategies.mixture import MixtureInputs, blend, is_mixed
 
 IDS = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
 CANDIDATES = torch.tensor([[[7, 20], [8, 30]], [[11, 40], [12, 50]]])
@@ -22,22 +22,22 @@ def test_the_blend_is_of_the_modules_own_outputs(family: str) -> None:
     model = make_model(family)
     module = model.get_input_embeddings()
 
-    with override_embeddings(model) as feed:
-        feed.columns = Columns(CANDIDATES, LOG_WEIGHTS, MASK)
+    with override_embeddings(model) as override:
+        override.inputs = MixtureInputs(CANDIDATES, LOG_WEIGHTS, MASK)
         mixed = module(IDS)
 
     plain = module(IDS)
     blends = 0.75 * module(CANDIDATES[..., 0]) + 0.25 * module(CANDIDATES[..., 1])
     assert torch.equal(mixed[:, :2], plain[:, :2])
     assert torch.allclose(mixed[:, 2:], torch.where(MASK.unsqueeze(-1), blends, plain[:, 2:]))
-    assert feed.served == 1
+    assert override.calls == 1
 
 
 def test_other_calls_and_later_ones_are_left_alone(model: PreTrainedModel) -> None:
     module = model.get_input_embeddings()
 
-    with override_embeddings(model) as feed:
-        feed.columns = Columns(CANDIDATES, LOG_WEIGHTS, MASK)
+    with override_embeddings(model) as override:
+        override.inputs = MixtureInputs(CANDIDATES, LOG_WEIGHTS, MASK)
         one = module(torch.tensor([[5]]))
         short = module(IDS[:, :1])
     after = module(IDS)
@@ -59,8 +59,8 @@ def test_a_forward_of_the_modules_own_is_put_back(model: PreTrainedModel) -> Non
 
 
 def test_gradient_reaches_every_candidate_by_its_weight(model: PreTrainedModel) -> None:
-    with override_embeddings(model) as feed:
-        feed.columns = Columns(CANDIDATES, LOG_WEIGHTS, MASK)
+    with override_embeddings(model) as override:
+        override.inputs = MixtureInputs(CANDIDATES, LOG_WEIGHTS, MASK)
         model.get_input_embeddings()(IDS).sum().backward()
 
     gradient = model.get_input_embeddings().weight.grad.mean(dim=-1)
@@ -73,8 +73,8 @@ def test_an_adapter_on_the_embeddings_is_part_of_the_blend(model: PreTrainedMode
     adapted = get_peft_model(model, LoraConfig(target_modules=["embed_tokens"], init_lora_weights=False))
     module = adapted.get_input_embeddings()
 
-    with override_embeddings(adapted.get_base_model()) as feed:
-        feed.columns = Columns(CANDIDATES, LOG_WEIGHTS, MASK)
+    with override_embeddings(adapted.get_base_model()) as override:
+        override.inputs = MixtureInputs(CANDIDATES, LOG_WEIGHTS, MASK)
         mixed = module(IDS)
 
     blends = 0.75 * module(CANDIDATES[..., 0]) + 0.25 * module(CANDIDATES[..., 1])

@@ -8,7 +8,7 @@ from transformers.cache_utils import StaticLayer
 from mot_trl.modeling.kv_cache import PreallocatedLayer, preallocate
 
 
-def test_states_are_those_of_the_stock_layer_through_growth_selection_and_a_reset() -> None:
+def test_states_are_those_of_the_stock_layer_through_growth_and_selection() -> None:
     torch.manual_seed(0)
     cache, stock = DynamicCache(), DynamicCache()
     assert preallocate(cache)
@@ -16,7 +16,6 @@ def test_states_are_those_of_the_stock_layer_through_growth_selection_and_a_rese
         50: lambda each: each.batch_repeat_interleave(2),
         100: lambda each: each.batch_select_indices(torch.tensor([4, 0, 2])),
         150: lambda each: each.layers[0].reorder_cache(torch.tensor([2, 0])),
-        200: lambda each: each.reset(),
     }
     rows = {50: 6, 100: 3, 150: 2}
 
@@ -33,6 +32,19 @@ def test_states_are_those_of_the_stock_layer_through_growth_selection_and_a_rese
 
     assert isinstance(cache.layers[0], PreallocatedLayer)
     assert cache.get_seq_length() == stock.get_seq_length()
+
+
+def test_a_reset_forgets_everything() -> None:
+    cache = DynamicCache()
+    preallocate(cache)
+    for _ in range(3):
+        cache.update(torch.randn(1, 1, 2, 2), torch.randn(1, 1, 2, 2), 0)
+    new = torch.randn(2, 1, 1, 1, 2)
+
+    cache.reset()
+
+    assert cache.get_seq_length() == 0
+    assert torch.equal(cache.update(*new, 0)[0], new[0])
 
 
 def test_writing_in_place_does_not_copy_at_every_step() -> None:

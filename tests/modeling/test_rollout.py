@@ -82,7 +82,7 @@ def test_the_model_is_fed_mixtures_and_not_all_that_was_drawn_while_thinking() -
     rollout = random_rollout()
 
     assert not torch.equal(rollout.mixture_mask, rollout.thinking_mask)
-    assert torch.equal(rollout.columns.mixture_mask, rollout.mixture_mask)
+    assert torch.equal(rollout.inputs.mixture_mask, rollout.mixture_mask)
 
 
 def test_mixtures_come_row_by_row() -> None:
