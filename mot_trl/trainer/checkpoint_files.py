@@ -17,6 +17,7 @@ logger = logging.get_logger(__name__)
 
 MANIFEST = "mot_trl.json"
 GIB = 2**30
+# transformers' names; `checkpoint-best` and the like are the user's.
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 NEWEST = ("true", "latest")
@@ -85,6 +86,7 @@ def resolve_checkpoint(resume_from_checkpoint: str | bool | None, run_dir: str |
     Raises:
         ValueError: The folder is not a complete checkpoint, or there is none where there must be.
     """
+    # The command line hands on text, Python code may hand on booleans.
     word = str(resume_from_checkpoint).lower()
     if resume_from_checkpoint is None or word == "false":
         return None
@@ -135,6 +137,7 @@ def has_same_mixtures(checkpoint: str | Path, mixtures: Mapping[str, Any]) -> bo
 
 def weight_bytes(model: nn.Module) -> int:
     """Count the bytes that saving a model takes: of an adapter, those of the trained parameters."""
+    # PEFT saves the adapter alone; its base may be a hundred times larger.
     is_adapter = hasattr(model, "peft_config")
     return sum(_bytes(each) for each in model.parameters() if each.requires_grad or not is_adapter)
 
@@ -153,6 +156,7 @@ def missing_space(folder: str | Path, needed: int) -> str | None:
     The folder need not exist yet.
     """
     path = Path(folder).absolute()
+    # The output folder is made at the first save, which is too late to ask: ask its nearest parent that exists.
     existing = next(parent for parent in (path, *path.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if free >= needed:
@@ -171,6 +175,7 @@ def _comparable(mixtures: Mapping[str, Any]) -> dict[str, Any]:
 
     Earlier versions wrote some options under other names, which `DecoderConfig` still reads.
     """
+    # A manifest has lists for tuples and text for keys.
     plain = json.loads(json.dumps(dict(mixtures)))
     try:
         return json.loads(json.dumps(DecoderConfig.from_dict(plain).complete().to_dict())) if plain else {}

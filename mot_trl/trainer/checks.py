@@ -51,6 +51,7 @@ def check_policy(policy: Any, *, mixture_k: int | None) -> None:
         ValueError: It is an encoder-decoder, its head cannot be read by TRL's loss, or `mixture_k` is too large.
     """
     model = base_model(policy)
+    # Again, because a model that was given by name is loaded only now.
     _check_decoder_only(model)
     if isinstance(model.get_output_embeddings(), TrainableTokensWrapper):
         raise ValueError(
@@ -68,6 +69,7 @@ def base_model(model: Any) -> Any:
 
 
 def _check_prompts(rows: Any) -> None:
+    # A streamed dataset cannot be asked for its length or, before it is read, for its columns.
     if not isinstance(rows, Dataset):
         return
     if not len(rows):

@@ -26,8 +26,10 @@ class MoTGRPOConfig(GRPOConfig):
             together with mixtures.
     """
 
+    # transformers reads these from the command line as JSON.
     _VALID_DICT_FIELDS = [*GRPOConfig._VALID_DICT_FIELDS, "strategy_kwargs"]  # noqa: RUF012
 
+    # None stands for "not given", so that a preset can be told from an explicit value; `_resolve` fills it in.
     experiment_name: str | None = field(
         default=None, metadata={"help": f"Preset of the fields below. One of: {', '.join(sorted(PRESETS))}."}
     )
@@ -50,9 +52,11 @@ class MoTGRPOConfig(GRPOConfig):
         },
     )
     loss_on_all_tokens: bool = field(default=False, metadata={"help": "The same as `mixture_score=expected`."})
+    # The baseline within the same script: everything else about the run stays.
     normal_generation: bool = field(
         default=False, metadata={"help": "No mixtures at all: exactly TRL's generation and loss."}
     )
+    # When thinking begins and ends; the first rule to fire ends it.
     stop_text: str | None = field(
         default=None, metadata={"help": f"Text that ends the thinking (default {DecoderConfig.stop_text})."}
     )
@@ -72,11 +76,13 @@ class MoTGRPOConfig(GRPOConfig):
             f"(default {DecoderConfig.cold_stop_patience})."
         },
     )
+    # Off only to compare: the numbers are the same, and memory and time grow with the prompts.
     share_prompts: bool = field(
         default=True,
         metadata={"help": "Read each distinct prompt of a micro-batch once in the training pass; same numbers."},
     )
 
+    # `benchmarks/traces.py` measures what these defaults cost.
     trace_steps: int = field(
         default=50,
         metadata={"help": "Steps between traces of the mixtures, in `output_dir`/traces; 0 for none."},
@@ -95,6 +101,7 @@ class MoTGRPOConfig(GRPOConfig):
             raise ValueError(f"`mixture_k={self.mixture_k}` must be at least 1.")
         if self.max_mixture_tokens is not None and self.max_mixture_tokens < 1:
             raise ValueError(f"`max_mixture_tokens={self.max_mixture_tokens}` must be at least 1.")
+        # A budget as long as the completion would force the tag after the last token: no answer, no reward, ever.
         longest = self.max_completion_length
         if self.max_mixture_tokens is not None and longest is not None and self.max_mixture_tokens >= longest:
             raise ValueError(
@@ -123,11 +130,13 @@ class MoTGRPOConfig(GRPOConfig):
     @property
     def strategy_options(self) -> dict[str, Any]:
         """Options of the strategy, `mixture_k` among them."""
+        # A flag of its own, since `k` is what every paper varies; it wins over a `k` among the options.
         size = {} if self.mixture_k is None else {"k": self.mixture_k}
         return {**self._given_options, **size}
 
     @property
     def _given_options(self) -> dict[str, Any]:
+        # A command line that is no JSON arrives as text; transformers parses what begins with a brace.
         if isinstance(self.strategy_kwargs, str):
             raise TypeError(
                 f"`strategy_kwargs` must be a dict, or JSON on the command line: {self.strategy_kwargs!r}."

@@ -62,6 +62,7 @@ class ReplayModel:
         # TRL masks whole completions that were cut short (`mask_truncated_completions`): they are not scored.
         rollout = replace(rollout, thinking_mask=rollout.thinking_mask & inputs["attention_mask"][:, -length:].bool())
         outputs = self.model(**inputs, rollout=UncastRollout(rollout))
+        # With one candidate a draw, the visible token's log-prob is already that of the draw.
         if outputs.candidate_logps is None:
             return outputs
         mixtures = rollout.mixtures(inputs["input_ids"][:, -length:])

@@ -118,6 +118,7 @@ class ResumableTrainer(Trainer):
         """
         super()._save_rng_state(output_dir)
         config: Any = self.args
+        # A generation serves `steps_per_generation` batches `num_iterations` times; only then is it used up.
         used_up = self._step % (config.steps_per_generation * self.num_iterations) == 0
         batches = None if used_up else self._buffered_inputs
         rollouts = {"step": self._step, "cut": self._batch_layout, "batches": batches}
@@ -132,6 +133,7 @@ class ResumableTrainer(Trainer):
         super()._load_rng_state(checkpoint)
         if checkpoint is None or self.args.ignore_data_skip:
             return
+        # Each process has its own rollouts. A checkpoint of stock TRL, or of fewer processes, has none for this one.
         path = _rollouts_file(checkpoint, self.args.process_index)
         rollouts: dict[str, Any] = {"cut": None}
         if path.is_file():

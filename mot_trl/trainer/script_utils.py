@@ -62,6 +62,7 @@ def train(
             "`load_in_4bit` and `load_in_8bit` need bitsandbytes and a CUDA GPU, and there is none; leave them out "
             "to train an adapter on the whole weights."
         )
+    # What the user wrote in `model_init_kwargs` wins over the flags.
     given: Any = config.model_init_kwargs
     config.model_init_kwargs = {
         "revision": model.model_revision,
@@ -114,6 +115,7 @@ def refuse_model_flags(model: ModelConfig) -> None:
     Raises:
         ValueError: There are such flags.
     """
+    # Silence would be worse than an error: the flags would have no effect.
     own = ModelConfig()
     given = [f"--{name}" for name, value in vars(model).items() if value != getattr(own, name)]
     if given:
@@ -133,6 +135,7 @@ def _with_names(model: ModelConfig) -> ModelConfig:
 
 def _attention_for(model: ModelConfig) -> str | None:
     """Choose the fastest attention on a GPU; elsewhere leave the choice to transformers."""
+    # Flash-attention exists on GPUs only, so elsewhere the config need not be loaded.
     if not torch.cuda.is_available():
         return None
     config = AutoConfig.from_pretrained(str(model.model_name_or_path), revision=model.model_revision)

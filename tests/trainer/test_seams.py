@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import pytest
 from transformers import GenerationMixin, Trainer
 from transformers.cache_utils import DynamicLayer
-from transformers.generation import logits_process, stopping_criteria
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from trl import GRPOTrainer
 from trl.trainer import utils as trl_utils
@@ -245,11 +244,3 @@ def test_a_cache_layer_takes_states_as_it_did() -> None:
 def test_attention_functions_are_a_table_that_can_be_added_to() -> None:
     assert "sdpa" in ALL_ATTENTION_FUNCTIONS, "seam moved: no attention is called sdpa"
     assert callable(getattr(ALL_ATTENTION_FUNCTIONS, "register", None)), "seam moved: nothing can be registered"
-
-
-def test_logits_processors_that_are_known_to_be_stateless_exist() -> None:
-    from mot_trl.generation.logits_processors import STATELESS
-
-    for kind in STATELESS:
-        home = logits_process if kind.__module__.endswith("logits_process") else stopping_criteria
-        assert getattr(home, kind.__name__) is kind
