@@ -6,7 +6,7 @@ PYTEST_FLAGS ?= -n 2
 export OMP_NUM_THREADS ?= 1
 EXTRAS := math,code,rg,judge,plots,vision
 
-.PHONY: quickstart test quick check fix
+.PHONY: quickstart test quick shapes check fix
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -23,11 +23,18 @@ test: $(VENV)/.installed
 quick: $(VENV)/.installed
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not slow"
 
+# The folders that work on tensors: every shape and type in their annotations is checked as the tests call them.
+SHAPED := mot_trl.strategies,mot_trl.modeling,mot_trl.generation,mot_trl.trainer,mot_trl.traces,mot_trl.evaluation
+shapes: $(VENV)/.installed
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not slow and not untyped" \
+		--jaxtyping-packages=$(SHAPED),shapes.typechecker tests/strategies tests/modeling tests/generation
+
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/ty check
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(MAKE) shapes
 
 fix: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

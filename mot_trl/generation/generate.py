@@ -109,7 +109,7 @@ def by_length(lengths: Sequence[int], batch_size: int | None) -> list[list[int]]
 
 
 def gather_rows(
-    batches: Sequence[tuple[list[int], Int[Tensor, "B C"], Rollout]], *, pad_token_id: int
+    batches: Sequence[tuple[list[int], Int[Tensor, "_ _"], Rollout]], *, pad_token_id: int
 ) -> tuple[Int[Tensor, "N D"], Rollout]:
     """Join the completions and rollouts of several batches, each row at the position that its batch gives for it."""
     length = max(completion_ids.size(1) for _, completion_ids, _ in batches)

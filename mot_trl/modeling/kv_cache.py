@@ -29,8 +29,8 @@ class PreallocatedLayer(DynamicLayer):
         self._value_room: Tensor | None = None
 
     def update(
-        self, key_states: Float[Tensor, "B A T D"], value_states: Float[Tensor, "B A T D"], *args, **kwargs
-    ) -> tuple[Float[Tensor, "B A S D"], Float[Tensor, "B A S D"]]:
+        self, key_states: Float[Tensor, "B A T D"], value_states: Float[Tensor, "B A T E"], *args, **kwargs
+    ) -> tuple[Float[Tensor, "B A S D"], Float[Tensor, "B A S E"]]:
         """Write the new states behind the old ones and return all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)

@@ -22,7 +22,7 @@ class PromptLayer(DynamicLayer):
     """Keeps the keys and values of the prompts it is given; the same again when a checkpoint is recomputed."""
 
     def update(
-        self, key_states: Float[Tensor, "U A T D"], value_states: Float[Tensor, "U A T D"], *args: Any, **kwargs: Any
+        self, key_states: Float[Tensor, "U A T D"], value_states: Float[Tensor, "U A T E"], *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Keep the states, and give them back."""
         if not self.is_initialized:
@@ -40,7 +40,7 @@ class PromptReader(DynamicLayer):
         self.keys, self.values, self.prompt_of_row = prompts.keys, prompts.values, prompt_of_row
 
     def update(
-        self, key_states: Float[Tensor, "B A T D"], value_states: Float[Tensor, "B A T D"], *args: Any, **kwargs: Any
+        self, key_states: Float[Tensor, "B A T D"], value_states: Float[Tensor, "B A T E"], *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """The prompt's states and the row's own behind them."""
         if self.keys is None or self.values is None:

@@ -161,8 +161,8 @@ class SharedLayer(PreallocatedLayer):
         self._prompt_of_row = torch.arange(len(keys), device=keys.device)
 
     def update(
-        self, key_states: Float[Tensor, "N A T D"], value_states: Float[Tensor, "N A T D"], *args, **kwargs
-    ) -> tuple[Float[Tensor, "N A S D"], Float[Tensor, "N A S D"]]:
+        self, key_states: Float[Tensor, "N A T D"], value_states: Float[Tensor, "N A T E"], *args, **kwargs
+    ) -> tuple[Float[Tensor, "N A S D"], Float[Tensor, "N A S E"]]:
         """Write the new states behind the old ones and return all of them."""
         keys, values = self.keys, self.values
         is_shared = isinstance(keys, States) and isinstance(values, States) and not (keys.is_read or values.is_read)

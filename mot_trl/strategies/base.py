@@ -9,6 +9,7 @@ from torch import Tensor
 from mot_trl.strategies.mixture import Mixture
 
 
+@runtime_checkable
 class Strategy(Protocol):
     """One decision seen twice: `draw` a mixture while generating, give its `log_prob` while training.
 

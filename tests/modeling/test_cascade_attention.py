@@ -291,6 +291,7 @@ def test_only_plain_models_on_a_cpu_are_spared_versions(kind: str, monkeypatch: 
     assert (weight._version == 0) == (kind == "plain")
 
 
+@pytest.mark.untyped("beartype's own code cannot be compiled")
 @pytest.mark.parametrize("whole", [True, False], ids=["model", "layers"])
 def test_compiled_models_decode(whole: bool, rollouts: Rollouts) -> None:
     model = make_model()

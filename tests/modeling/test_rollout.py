@@ -95,6 +95,7 @@ def test_mixtures_come_row_by_row() -> None:
     assert mixtures.candidate_ids.dtype == torch.long
 
 
+@pytest.mark.untyped("casts ids to bfloat16, as FSDP does")
 def test_a_sealed_record_is_not_cast_on_its_way() -> None:
     rollout = random_rollout()
 

@@ -18,13 +18,9 @@ from mot_trl.strategies import STRATEGIES, BlendingStrategy, build_strategy
         ("min_p", "min_p", 2.0),
         ("dirichlet", "concentration", 0.0),
         ("dirichlet", "concentration", float("nan")),
-        ("dirichlet", "visible", "first"),
         ("polya_urn", "concentration", float("inf")),
         ("polya_urn", "resolution", 0),
-        ("without_replacement", "weights", "q"),
         ("without_replacement", "min_rest", 0.0),
-        ("multiplex", "weights", "q"),
-        ("multiplex", "aggregate", "sum"),
         ("gumbel_softmax", "temperature", 0.0),
         ("gumbel_softmax", "min_ratio", 1.0),
         ("gumbel_softmax", "nucleus", float("nan")),
@@ -32,6 +28,21 @@ from mot_trl.strategies import STRATEGIES, BlendingStrategy, build_strategy
     ],
 )
 def test_an_option_out_of_range_is_refused_by_name(name: str, option: str, value: object):
+    with pytest.raises(ValueError, match=f"`{option}`"):
+        build_strategy(name, **{option: value})
+
+
+@pytest.mark.untyped("values that are not among the choices")
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("dirichlet", "visible", "first"),
+        ("without_replacement", "weights", "q"),
+        ("multiplex", "weights", "q"),
+        ("multiplex", "aggregate", "sum"),
+    ],
+)
+def test_a_value_that_is_no_choice_is_refused_by_name(name: str, option: str, value: str):
     with pytest.raises(ValueError, match=f"`{option}`"):
         build_strategy(name, **{option: value})
 

@@ -203,6 +203,7 @@ def test_expected_is_the_mean_log_probability_of_the_candidates_with_weight():
     torch.testing.assert_close(gradients, q.expand(500, -1))
 
 
+@pytest.mark.untyped("a type of score that does not exist")
 def test_an_unknown_score_is_refused():
     strategy = build_strategy("top_k")
     mixture = strategy.draw(LOGPS)
