@@ -1,4 +1,4 @@
-"""The decoder for transformers' `generate`: samples like its own loop, and feeds mixtures while a row is thinking."""
+"""The mixture decoder for transformers' `generate`: its sampling loop, with mixtures fed while a row is thinking."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
-from mot_trl.generation.decoding_loop import Decoding
+from mot_trl.generation.decoding_loop import DecodingLoop
 from mot_trl.generation.phases import Phases
 from mot_trl.modeling.cascade_attention import cascading
 from mot_trl.modeling.cpu_linear import onednn_linears
@@ -27,14 +27,15 @@ class MixtureDecoder:
     config keep their meaning. Afterwards `rollout` holds what was drawn. With `do_sample=False`, the limit of zero
     temperature, every mixture is its likeliest token alone.
 
-    Equal prompts that follow one another are read once; in float32 on a CPU, and with `sdpa`, they are kept and
-    attended to once, too. Rows that have ended leave the batch, and the cache grows in place, unless it is your own:
-    that is left as transformers leaves it. One host synchronisation a step decides when to stop; on accelerators two
-    in eight steps, beside the one a step with which transformers asks whether its mask hides anything. With a logits
-    processor or stopping criterion of your own, rows leave only if it says `rowwise = True`: that it keeps no state of
-    single rows.
+    Adjacent equal prompts are read once; in float32 on a CPU with `sdpa` attention, their keys and values are also
+    stored and attended to once. Finished rows leave the batch, and the cache grows in place, unless you pass a cache
+    of your own, which is left as transformers leaves it. With a logits processor or stopping criterion of your own,
+    rows leave only if it has an attribute `rowwise = True`: it keeps no state of single rows.
 
-    transformers does not hand a tokenizer on, so in place of `stop_strings` pass a `StopStringCriteria`.
+    The host synchronizes with the device once a step to decide when to stop; on accelerators twice in eight steps, in
+    addition to the one synchronization a step with which transformers checks whether its mask hides anything.
+
+    transformers does not pass a tokenizer on, so instead of `stop_strings` pass a `StopStringCriteria`.
 
     Attributes:
         strategy: Draws the mixtures.
@@ -59,16 +60,16 @@ class MixtureDecoder:
         token_streamer: BaseStreamer | None = None,
         **model_kwargs: Any,
     ) -> Int[Tensor, "B S"]:
-        """Decode, and keep the record.
+        """Decode, and keep the rollout.
 
         Args:
             model: A decoder-only model.
             input_ids: Left-padded prompts.
-            logits_processor: Shapes the logits before each draw, the temperature included.
-            stopping_criteria: Ends rows; the maximum length among them.
-            generation_config: `do_sample` and the padding token are read here.
-            token_streamer: Is given the visible tokens as they come (`generate` does not hand `streamer` on).
-            model_kwargs: What `generate` has prepared for the forward pass.
+            logits_processor: Changes the logits before each draw, the temperature included.
+            stopping_criteria: Ends rows; includes the maximum length.
+            generation_config: `do_sample`, the end and padding tokens are read here.
+            token_streamer: Receives the visible tokens of each step (`generate` does not pass `streamer` on).
+            model_kwargs: The forward pass's inputs, as `generate` prepared them.
 
         Returns:
             Prompts and completions, padded on the right.
@@ -80,7 +81,7 @@ class MixtureDecoder:
             raise ValueError("Mixtures are sampled, not searched for, so `num_beams` must be 1.")
         if stopping_criteria.max_length is None:
             raise ValueError("Set `max_new_tokens`: a rollout needs a maximum length.")
-        decoding = Decoding(
+        loop = DecodingLoop(
             self.strategy,
             self.phases,
             self.mixture_score,
@@ -92,13 +93,13 @@ class MixtureDecoder:
             generation_config=generation_config,
             model_kwargs=model_kwargs,
         )
-        packed = onednn_linears(model, packed=decoding.is_long)
+        packed = onednn_linears(model, packed=loop.is_long)
         with packed, cascading(), override_embeddings(model, blend_of(self.strategy)) as override:
-            while decoding.goes_on():
-                decoding.advance(decoding.forward(override))
+            while loop.is_running():
+                loop.advance(loop.forward(override))
                 if token_streamer is not None:
-                    token_streamer.put(decoding.completion_ids[:, decoding.length - 1].cpu())
+                    token_streamer.put(loop.completion_ids[:, loop.length - 1].cpu())
         if token_streamer is not None:
             token_streamer.end()
-        completion_ids, self.rollout = decoding.result()
+        completion_ids, self.rollout = loop.result()
         return torch.cat([input_ids, completion_ids], dim=1)

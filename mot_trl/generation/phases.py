@@ -17,6 +17,10 @@ from torch import Tensor
 # Thinking does not resume. A row that ends (end of sequence, length) leaves any phase at once.
 
 
+Fired = tuple[Int[Tensor, " N"], Bool[Tensor, " N"]]
+"""A rule's new state, and the rows in which it fires."""
+
+
 @runtime_checkable
 class Rule(Protocol):
     """A condition that ends (or begins) thinking. Its memory is one integer a row, which starts at 0.
@@ -27,9 +31,7 @@ class Rule(Protocol):
 
     forces: ClassVar[bool]
 
-    def update(
-        self, state: Int[Tensor, " N"], visible_ids: Int[Tensor, " N"], logps: Float[Tensor, "N V"]
-    ) -> tuple[Int[Tensor, " N"], Bool[Tensor, " N"]]:
+    def update(self, state: Int[Tensor, " N"], visible_ids: Int[Tensor, " N"], logps: Float[Tensor, "N V"]) -> Fired:
         """The state after the visible tokens, drawn from `logps` (nats), and the rows in which the rule fires."""
         ...
 
@@ -42,9 +44,7 @@ class BudgetRule:
 
     forces: ClassVar[bool] = True
 
-    def update(
-        self, state: Int[Tensor, " N"], visible_ids: Int[Tensor, " N"], logps: Float[Tensor, "N V"]
-    ) -> tuple[Int[Tensor, " N"], Bool[Tensor, " N"]]:
+    def update(self, state: Int[Tensor, " N"], visible_ids: Int[Tensor, " N"], logps: Float[Tensor, "N V"]) -> Fired:
         """Count a token."""
         return state + 1, state + 1 >= self.tokens
 
@@ -58,9 +58,7 @@ class ColdStopRule:
 
     forces: ClassVar[bool] = True
 
-    def update(
-        self, state: Int[Tensor, " N"], visible_ids: Int[Tensor, " N"], logps: Float[Tensor, "N V"]
-    ) -> tuple[Int[Tensor, " N"], Bool[Tensor, " N"]]:
+    def update(self, state: Int[Tensor, " N"], visible_ids: Int[Tensor, " N"], logps: Float[Tensor, "N V"]) -> Fired:
         """Count consecutive steps of low entropy."""
         # A token that a logits processor excluded has log-probability -inf, and 0 * -inf is NaN.
         entropies = -(logps.exp() * logps.clamp(min=torch.finfo(logps.dtype).min)).sum(dim=-1)

@@ -5,9 +5,11 @@ from functools import lru_cache
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
+
+from mot_trl.generation.phases import Fired
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +28,7 @@ class TextRule:
 
     forces: ClassVar[bool] = False
 
-    def update(
-        self, state: Int[Tensor, " N"], visible_ids: Int[Tensor, " N"], logps: Float[Tensor, "N V"]
-    ) -> tuple[Int[Tensor, " N"], Bool[Tensor, " N"]]:
+    def update(self, state: Int[Tensor, " N"], visible_ids: Int[Tensor, " N"], logps: Float[Tensor, "N V"]) -> Fired:
         """Advance the match; fire where it is complete, and start over."""
         table = _on_device(self, state.device)
         # Models often pad their vocabulary beyond the tokenizer's; such an id matches nothing.

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.utils import add_fused_lm_head
 
 from mot_trl import MoTGRPOConfig, MoTGRPOTrainer
-from mot_trl.generation import decoding_loop as decoding
+from mot_trl.generation import forward_pass
 from mot_trl.generation.decoder import MixtureDecoder
 from mot_trl.generation.phases import BudgetRule, Phases
 from mot_trl.modeling.candidate_head import add_candidate_head
@@ -133,17 +133,17 @@ def takes_fast_path(model: PreTrainedModel, vocabulary: int) -> bool:
     """Whether rollouts expand and drop rows of the family's cache."""
     ids, mask = prompts(vocabulary)
     answers: list[bool] = []
-    preallocate = decoding.preallocate
+    preallocate = forward_pass.preallocate
 
     def asked(cache: Any) -> bool:
         answers.append(preallocate(cache))
         return answers[-1]
 
-    decoding.preallocate = asked
+    forward_pass.preallocate = asked
     try:
         decode(model, ids, mask, max_new_tokens=1)
     finally:
-        decoding.preallocate = preallocate
+        forward_pass.preallocate = preallocate
     return answers == [True]
 
 

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from mot_trl import MixtureDecoder, Rollout, build_phases, build_strategy, generate
-from mot_trl.generation import decoding_loop as decoding
+from mot_trl.generation import decoding_loop, forward_pass
 from mot_trl.generation.phases import Phases
 from mot_trl.generation.stop_text import TextRule
 from mot_trl.strategies import STRATEGIES
@@ -47,7 +47,7 @@ def test_replay_equals_generation_in_every_family(family: str) -> None:
 def test_replay_equals_generation_while_some_rows_think_and_others_answer_or_have_ended(
     options: dict[str, object], steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "steps_between_checks", lambda device: steps)
+    monkeypatch.setattr(decoding_loop, "steps_between_checks", lambda device: steps)
     strategy = build_strategy("top_k", k=4)
     model = with_heads(make_model(seed=3), strategy)
 
@@ -199,7 +199,7 @@ def test_sampled_tokens_follow_the_models_distribution() -> None:
 def test_answers_follow_the_models_distribution_beside_rows_that_think(
     steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "steps_between_checks", lambda device: steps)
+    monkeypatch.setattr(decoding_loop, "steps_between_checks", lambda device: steps)
     model = make_model(vocab_size=12, initializer_range=0.05)
     ids = torch.tensor([[3, 4, 5]]).repeat(8000, 1)
     closing = torch.arange(12) % 2 == 1
@@ -243,7 +243,7 @@ def test_equal_prompts_are_read_once_and_ended_rows_leave_the_batch() -> None:
 
 
 def test_completions_are_cut_to_the_longest_however_seldom_the_host_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "steps_between_checks", lambda device: 8)
+    monkeypatch.setattr(decoding_loop, "steps_between_checks", lambda device: 8)
 
     sequences, mask, prompt_length, rollout = decode(
         make_model(), OneToken(), max_new_tokens=60, eos_token_id=list(range(2, 200)), pad_token_id=0, temperature=3.0
@@ -273,7 +273,7 @@ class HostReads(TorchFunctionMode):
 def test_the_host_waits_twice_in_eight_steps_beside_transformers_look_at_its_mask(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(decoding, "steps_between_checks", lambda device: 8)
+    monkeypatch.setattr(decoding_loop, "steps_between_checks", lambda device: 8)
     model = make_model()
     counts = []
 
@@ -305,7 +305,7 @@ def test_a_cache_whose_rows_cannot_be_selected_takes_the_plain_path_with_one_war
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     warnings: list[str] = []
-    monkeypatch.setattr(decoding.logger, "warning_once", warnings.append)
+    monkeypatch.setattr(forward_pass.logger, "warning_once", warnings.append)
     strategy = build_strategy("dirichlet", k=3)
     model = with_heads(make_model(), strategy)
     rows, remove = count_rows(model)
@@ -438,7 +438,7 @@ def test_the_closing_token_is_fed_as_itself_and_so_is_all_after_it() -> None:
 def test_thinking_begins_behind_the_start_text_and_is_mixed_from_its_first_token(
     steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "steps_between_checks", lambda device: steps)
+    monkeypatch.setattr(decoding_loop, "steps_between_checks", lambda device: steps)
 
     sequences, _, prompt_length, rollout = decode(
         make_model(seed=3),
