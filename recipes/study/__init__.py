@@ -1,4 +1,4 @@
-"""The study: every way of thinking in mixtures against plain GRPO and against plain GRPO on the same support.
+"""A study on nano: every mixture preset against plain GRPO and against plain GRPO on the same token support.
 
-`recipes/study/train.py` runs it, `python -m recipes.study FILE` writes the page from what it found.
+`python -m recipes.study.train` runs it; `python -m recipes.study FILE` writes the page from its results.
 """

@@ -1,4 +1,4 @@
-"""The page of a study: `python -m recipes.study FILE` writes it from the lines of FILE alone."""
+"""Write the page of a study from its results: `python -m recipes.study FILE`, from the repository root."""
 
 import argparse
 import sys
@@ -11,13 +11,13 @@ from recipes.study.results_file import read
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Read the command line, write page and figures, and name them."""
+    """Write the page and its figures, and print their paths; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m recipes.study", description="Write the page of a study.")
-    parser.add_argument("lines", type=Path, metavar="FILE", help="what recipes/study/train.py wrote")
+    parser.add_argument("results", type=Path, metavar="FILE", help="results of `python -m recipes.study.train`")
     parser.add_argument("--output", type=Path, default=Path("docs/study.md"), help="the page (default docs/study.md)")
     options = parser.parse_args(arguments)
     try:
-        results = Results(read(options.lines))
+        results = Results(read(options.results))
         text = page(results, figures=options.output.stem)
         written = draw_all(results, options.output.with_suffix(""))
     except (FileNotFoundError, ImportError, ValueError) as error:

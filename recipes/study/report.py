@@ -1,13 +1,12 @@
-"""The page of a study, from its lines alone."""
+"""The page of a study, from its results alone."""
 
 from collections.abc import Callable, Sequence
 from math import isnan, nan
 
-from recipes.study import report_text as prose
-from recipes.study import tables
-from recipes.study.arms import PLAIN, Arm
+from recipes.study import report_text, tables
 from recipes.study.results import WINDOW, Results
 from recipes.study.statistics import LEVEL, detectable
+from recipes.study.variants import BASELINE, Variant
 
 
 def page(results: Results, *, figures: str) -> str:
@@ -15,109 +14,123 @@ def page(results: Results, *, figures: str) -> str:
 
     Args:
         results: The runs.
-        figures: Folder of the figures, as seen from the page.
+        figures: Folder of the figures, relative to the page.
 
     Raises:
-        ValueError: Plain GRPO, which all is compared with, has no run yet.
+        ValueError: Plain GRPO, with which all variants are compared, has no run yet.
     """
-    if PLAIN not in results.runs:
-        raise ValueError(f"There is no run of {PLAIN!r} yet, and all is compared with it; run that arm first.")
-    how_soon = prose.HOW_SOON.format(window=WINDOW, rollouts=f"{WINDOW * results.rollouts:,}", level=results.level)
+    if BASELINE not in results.runs:
+        raise ValueError(f"There is no run of {BASELINE!r} yet, and all is compared with it; run that variant first.")
+    how_soon = report_text.HOW_SOON.format(
+        window=WINDOW, rollouts=f"{WINDOW * results.rollouts:,}", level=results.level
+    )
+    differences, curves, cross = (
+        f"![{title}]({figures}/{name}.svg)"
+        for title, name in (
+            ("Differences over seeds", "differences"),
+            ("Training accuracy", "curves"),
+            ("Cross table", "cross"),
+        )
+    )
     sections = {
-        "In short": [summary(results)],
+        "Summary": [summary(results)],
         "What was run": [tables.what_was_run(results)],
-        "Accuracy": [
-            prose.ACCURACY,
-            f"![Differences over seeds]({figures}/differences.svg)",
-            tables.accuracy(results),
-        ],
-        "How soon": [how_soon, f"![Training accuracy]({figures}/curves.svg)", tables.reach(results)],
-        "What the models became": [prose.BECAME, tables.became(results)],
-        "Score: density against visible": [prose.SCORES, tables.scores(results)],
-        "Trained one way, used another": [prose.CROSS, f"![Cross table]({figures}/cross.svg)", tables.cross(results)],
-        "By family of puzzles": [prose.FAMILIES, tables.families(results)],
-        "What so few seeds can see": [tables.seen(results)],
-        "What this is not": [prose.LIMITS],
+        "Accuracy": [report_text.ACCURACY, differences, tables.accuracy(results)],
+        "How soon": [how_soon, curves, tables.reach(results)],
+        "The final models": [report_text.FINAL_MODELS, tables.final_models(results)],
+        "Surrogate: density against visible": [report_text.SCORES, tables.scores(results)],
+        "Trained one way, used another": [report_text.CROSS, cross, tables.cross(results)],
+        "By family of puzzles": [report_text.FAMILIES, tables.families(results)],
+        "What so few seeds can detect": [tables.detectable_differences(results)],
+        "What this is not": [report_text.LIMITS],
         "Runs that failed": [tables.failures(results)],
     }
-    told = ["\n\n".join([f"## {title}", *parts]) for title, parts in sections.items()]
-    return "\n\n".join([prose.INTRODUCTION, *told]) + "\n"
+    texts = ["\n\n".join([f"## {title}", *parts]) for title, parts in sections.items()]
+    return "\n\n".join([report_text.INTRODUCTION, *texts]) + "\n"
 
 
 def summary(results: Results) -> str:
-    """What came out, in sentences that follow from the lines."""
-    plain, mixtures = results.named(PLAIN), results.of_kind("mixture")
-    truncated = [arm for arm in results.of_kind("control") if arm.name != PLAIN]
-    ended, seeds = results.end(plain).mean, len(results.runs[PLAIN])
+    """The findings, as sentences that follow from the results."""
+    baseline, mixtures = results.named(BASELINE), results.of_kind("mixture")
+    truncated = [variant for variant in results.of_kind("control") if variant.name != BASELINE]
     lines = [
-        f"Plain GRPO went from {tables.number(results.start(plain))} to {ended:.3f} (seeds: {seeds}).",
-        "Truncation alone, plain tokens on a law's support, against plain GRPO: "
-        + verdict(results, truncated, lambda _: PLAIN),
-        "Mixtures against plain GRPO: " + verdict(results, mixtures, lambda _: PLAIN),
-        "Mixtures against plain tokens on the same support: " + verdict(results, mixtures, lambda arm: arm.control),
-        f"Half of plain GRPO's trajectories to its last level, or fewer: {soon(results, mixtures)} mixtures, "
-        f"{soon(results, truncated)} truncated controls.",
+        f"Plain GRPO went from {tables.number(results.start(baseline))} to {results.end(baseline).mean:.3f} "
+        f"({len(results.runs[BASELINE])} seeds).",
+        "Truncation alone (the matched controls) against plain GRPO: "
+        + verdict(results, truncated, lambda _: BASELINE),
+        "Mixtures against plain GRPO: " + verdict(results, mixtures, lambda _: BASELINE),
+        "Mixtures against their matched controls: " + verdict(results, mixtures, lambda variant: variant.control),
+        f"Half of plain GRPO's trajectories to its final level, or fewer: {fast(results, mixtures)} mixtures, "
+        f"{fast(results, truncated)} truncated controls.",
+        used_otherwise(results, mixtures),
+        truncated_in_use(results, truncated),
+        sensitivity(results),
     ]
-    lines += [used_otherwise(results, mixtures), truncated_in_use(results, truncated)]
-    if results.seeds == 1:
-        lines.append("One seed cannot say how sure any of this is.")
-    else:
-        fewest = max(2, min(len(results.runs[arm.name]) for arm in results.arms))
-        least = detectable(fewest, arms=len(results.arms)) * results.spread.deviation
-        lines.append(
-            f"{fewest} seeds see a true difference of {least:.3f} between two arms, on these items, four times "
-            "in five, and smaller ones less often; that is before the adjustment for the number of arms."
-        )
     return "\n".join(f"- {line}" for line in lines if line)
 
 
-def used_otherwise(results: Results, mixtures: Sequence[Arm]) -> str:
-    """Whether models that were trained in mixtures do better without them."""
+def used_otherwise(results: Results, mixtures: Sequence[Variant]) -> str:
+    """Whether models trained with mixtures do better without them."""
     if not mixtures:
         return ""
-    gains = [results.end(arm, law=arm.control).mean - results.end(arm).mean for arm in mixtures]
-    plain = [results.end(arm, law=PLAIN).mean - results.end(arm).mean for arm in mixtures]
+    ends = [results.end(variant).mean for variant in mixtures]
+    controls = [results.end(variant, sampler=variant.control).mean for variant in mixtures]
+    ordinary = [results.end(variant, sampler=BASELINE).mean for variant in mixtures]
+    gains, plain = ([other - end for other, end in zip(others, ends, strict=True)] for others in (controls, ordinary))
     return (
-        "Models trained in mixtures and used without them: with plain tokens on the law's support "
+        "Models trained with mixtures and used without: with ordinary tokens from the sampler's support, "
         f"{sum(gain > 0 for gain in gains)} of {len(gains)} are better than with their mixture, on average by "
         f"{sum(gains) / len(gains):+.3f}; with ordinary sampling {sum(gain > 0 for gain in plain)}, by "
         f"{sum(plain) / len(plain):+.3f}."
     )
 
 
-def truncated_in_use(results: Results, truncated: Sequence[Arm]) -> str:
-    """Whether truncation pays in training or in use."""
-    tried = [arm for arm in truncated if not isnan(results.crossed(arm, PLAIN))]
-    plain = results.named(PLAIN)
-    if not tried or isnan(results.crossed(plain, PLAIN)):
+def truncated_in_use(results: Results, truncated: Sequence[Variant]) -> str:
+    """Whether truncation pays in training or at inference."""
+    tried = [variant for variant in truncated if not isnan(results.crossed(variant, BASELINE))]
+    baseline = results.named(BASELINE)
+    if not tried or isnan(results.crossed(baseline, BASELINE)):
         return ""
-    in_use, in_both = (
-        sum(results.crossed(trained or arm, arm.name) for arm in tried) / len(tried) for trained in (plain, None)
+    at_inference, in_both = (
+        sum(results.crossed(trained or variant, variant.name) for variant in tried) / len(tried)
+        for trained in (baseline, None)
     )
     return (
-        f"Truncation in use alone: plain GRPO's model, used under the {len(tried)} truncations, has {in_use:.3f} on "
-        f"average, models that were trained under them too {in_both:.3f} (cross table: few seeds, one completion an "
-        "item)."
+        f"Truncation at inference alone: plain GRPO's model, used under the {len(tried)} truncations, has "
+        f"{at_inference:.3f} on average, models that were also trained under them {in_both:.3f} (cross table: few "
+        "seeds, one completion per item)."
     )
 
 
-def verdict(results: Results, arms: Sequence[Arm], other: Callable[[Arm], str]) -> str:
-    """How many arms are above or below at an adjusted p-value below 5 %, the extremes, and the average."""
-    if not arms:
+def sensitivity(results: Results) -> str:
+    """The least difference that this many seeds can detect."""
+    if results.seeds == 1:
+        return "One seed cannot say how certain any of this is."
+    fewest = max(2, min(len(results.runs[variant.name]) for variant in results.variants))
+    least = detectable(fewest, variants=len(results.variants)) * results.pooled_std.std
+    return (
+        f"{fewest} seeds detect a true difference of {least:.3f} between two variants, on these items, four times in "
+        "five, and smaller ones less often; this is before adjusting for the number of variants."
+    )
+
+
+def verdict(results: Results, variants: Sequence[Variant], other: Callable[[Variant], str]) -> str:
+    """How many variants are significantly above or below their counterparts, the extremes, and the average."""
+    if not variants:
         return "no runs yet."
-    compared = results.against(arms, other)
-    sure = [found.mean for found, adjusted in compared.values() if adjusted < LEVEL]
-    above, below = sum(mean > 0 for mean in sure), sum(mean < 0 for mean in sure)
-    ranked = sorted(arms, key=lambda arm: compared[arm.name][0].mean)
-    worst, best = (f"`{arm.name}` ({tables.signed(compared[arm.name])[0]})" for arm in (ranked[0], ranked[-1]))
-    average = tables.signed((results.average(arms, other), nan))[0]
+    compared = results.against(variants, other)
+    significant = [found.mean for found, adjusted in compared.values() if adjusted < LEVEL]
+    above, below = sum(mean > 0 for mean in significant), sum(mean < 0 for mean in significant)
+    ranked = sorted(variants, key=lambda variant: compared[variant.name][0].mean)
+    worst, best = (f"`{each.name}` ({tables.signed(compared[each.name])[0]})" for each in (ranked[0], ranked[-1]))
+    average = tables.signed((results.average(variants, other), nan))[0]
     return (
-        f"of {len(arms)}, {above} above and {below} below at an adjusted p < {LEVEL:g}; from {worst} to {best}; on "
-        f"average {average}."
+        f"of {len(variants)}, {above} above and {below} below at an adjusted p < {LEVEL:g}; from {worst} to {best}; "
+        f"on average {average}."
     )
 
 
-def soon(results: Results, arms: Sequence[Arm]) -> str:
-    """How many arms reach plain GRPO's last level with half its trajectories."""
-    base, _ = results.reached_median(results.named(PLAIN))
-    return f"{sum(results.reached_median(arm)[0] <= base / 2 for arm in arms)} of {len(arms)}"
+def fast(results: Results, variants: Sequence[Variant]) -> str:
+    """How many variants reach plain GRPO's final level with half its trajectories."""
+    base, _ = results.reached_median(results.named(BASELINE))
+    return f"{sum(results.reached_median(variant)[0] <= base / 2 for variant in variants)} of {len(variants)}"

@@ -1,4 +1,4 @@
-"""What the lines say, arm by arm: accuracies, differences over seeds, and how soon a level is reached."""
+"""Figures from the results of a study: accuracies, differences between variants, and how soon a level is reached."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,15 @@ from math import hypot, inf, nan, sqrt
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from mot_trl.evaluation.statistics import Estimate, estimate, pass_at_k
-from recipes.study.arms import PLAIN, UNTRAINED, Arm, law_of, study_arms, tuning_arms
-from recipes.study.results_file import Found, Line
-from recipes.study.statistics import Difference, Spread, deviation, holm, judge, pooled
+from recipes.study.results_file import Result, Stored
+from recipes.study.statistics import Difference, PooledStd, holm, pooled, sample_std, t_test
+from recipes.study.variants import BASELINE, UNTRAINED, Variant, sampler_of, study_variants, tuning_variants
 
 WINDOW = 8
-"""Steps that a training accuracy is the mean of."""
+"""Steps that a training accuracy is averaged over."""
 
 
 @dataclass(frozen=True)
@@ -21,187 +23,189 @@ class Results:
     """The runs of a study; means are over seeds.
 
     Attributes:
-        found: What was read.
+        stored: Contents of the results file.
     """
 
-    found: Found
+    stored: Stored
 
     @cached_property
-    def runs(self) -> dict[str, dict[int, Line]]:
-        """The runs that ended well, by arm and seed."""
-        runs: dict[str, dict[int, Line]] = {}
-        for (arm, seed), line in sorted(self.found.lines.items()):
-            if "error" not in line:
-                runs.setdefault(arm, {})[seed] = line
+    def runs(self) -> dict[str, dict[int, Result]]:
+        """The successful runs, by variant and seed."""
+        runs: dict[str, dict[int, Result]] = {}
+        for (name, seed), result in sorted(self.stored.results.items()):
+            if "error" not in result:
+                runs.setdefault(name, {})[seed] = result
         return runs
 
     @cached_property
-    def arms(self) -> list[Arm]:
-        """The arms of the comparison with a run that ended well."""
-        return [arm for arm in study_arms() if arm.name in self.runs]
+    def variants(self) -> list[Variant]:
+        """The compared variants that have a successful run."""
+        return [variant for variant in study_variants() if variant.name in self.runs]
 
     @cached_property
-    def tuned(self) -> list[Arm]:
+    def tuned(self) -> list[Variant]:
         """The learning rates that were tried."""
-        return [arm for arm in tuning_arms() if arm.name in self.runs]
+        return [variant for variant in tuning_variants() if variant.name in self.runs]
 
     @property
-    def failed(self) -> list[Line]:
+    def failed(self) -> list[Result]:
         """The runs that raised."""
-        return [line for _, line in sorted(self.found.lines.items()) if "error" in line]
+        return [result for _, result in sorted(self.stored.results.items()) if "error" in result]
 
-    def of_kind(self, *kinds: str) -> list[Arm]:
-        """The arms of some kinds."""
-        return [arm for arm in self.arms if arm.kind in kinds]
+    def of_kind(self, *kinds: str) -> list[Variant]:
+        """The variants of some kinds."""
+        return [variant for variant in self.variants if variant.kind in kinds]
 
-    def accuracies(self, arm: Arm, law: str | None = None) -> dict[int, float]:
-        """Held-out accuracy at the end, by seed, under the arm's own law or another that it was tried under."""
-        law = law or law_of(arm.settings)
-        found = {seed: line["evaluations"].get(law) for seed, line in self.runs.get(arm.name, {}).items()}
-        return {seed: _mean(each["correct"]) / self.samples for seed, each in found.items() if each}
+    def of_variant(self, variant: Variant) -> list[Result]:
+        """The successful runs of a variant."""
+        return list(self.runs.get(variant.name, {}).values())
 
-    def end(self, arm: Arm, *, law: str | None = None, k: int = 1, family: str | None = None) -> Estimate:
-        """Pass@k over held-out items, each item's mean over seeds, with a bootstrap interval over the items."""
-        law = law or law_of(arm.settings)
-        counts = [line["evaluations"][law]["correct"] for line in self.runs.get(arm.name, {}).values()]
+    def counts(self, variant: Variant, sampler: str | None = None) -> dict[int, list[int]]:
+        """By seed, the number of correct completions of each item, under the variant's own sampler or another."""
+        sampler = sampler or sampler_of(variant.settings)
+        runs = self.runs.get(variant.name, {}).items()
+        return {seed: run["evaluations"][sampler]["correct"] for seed, run in runs if sampler in run["evaluations"]}
+
+    def accuracies(self, variant: Variant) -> dict[int, float]:
+        """Final accuracy by seed, under the variant's own sampler."""
+        return {seed: _mean(counts) / self.samples for seed, counts in self.counts(variant).items()}
+
+    def end(self, variant: Variant, *, sampler: str | None = None, k: int = 1, family: str | None = None) -> Estimate:
+        """Final pass@k: each item's mean over seeds, averaged over items, with a bootstrap interval over items."""
         tasks = self.settings["tasks"]
         values = [
             _mean([pass_at_k(self.samples, count, k) for count in item])
-            for index, item in enumerate(zip(*counts, strict=True))
+            for index, item in enumerate(zip(*self.counts(variant, sampler).values(), strict=True))
             if family is None or tasks[index % len(tasks)] == family
         ]
         return estimate(values)
 
-    def start(self, arm: Arm) -> float:
-        """Accuracy before training, under the arm's law."""
-        line = self.runs.get(UNTRAINED, {}).get(0)
-        return _mean(line["evaluations"][law_of(arm.settings)]["correct"]) / self.samples if line else nan
+    def start(self, variant: Variant) -> float:
+        """Accuracy before training, under the variant's sampler."""
+        run = self.runs.get(UNTRAINED, {}).get(0)
+        return _mean(run["evaluations"][sampler_of(variant.settings)]["correct"]) / self.samples if run else nan
 
-    def mean(self, arm: Arm, figure: str) -> float:
-        """Mean over seeds of `thinking` (tokens) or `closed` (a share) under the arm's own law."""
-        law = law_of(arm.settings)
-        return _mean([line["evaluations"][law][figure] for line in self.runs[arm.name].values()])
+    def mean(self, variant: Variant, figure: str) -> float:
+        """Mean of `thinking` (tokens) or `closed` (a share) under the variant's own sampler."""
+        sampler = sampler_of(variant.settings)
+        return _mean([run["evaluations"][sampler][figure] for run in self.of_variant(variant)])
 
-    def minus(self, arm: Arm, other: str) -> Difference:
-        """Accuracy, each under its own law, less another arm's, on the seeds that both have."""
-        return self.contrast({arm.name: 1.0, other: -1.0})
+    def minus(self, variant: Variant, other: str) -> Difference:
+        """Accuracy of one variant minus another's, each under its own sampler, on the seeds that both have."""
+        return self.contrast({variant.name: 1.0, other: -1.0})
 
-    def average(self, arms: Sequence[Arm], other: Callable[[Arm], str]) -> Difference:
-        """The mean difference of several arms from their others, on the seeds that all of these have."""
+    def average(self, variants: Sequence[Variant], other: Callable[[Variant], str]) -> Difference:
+        """Mean difference of several variants from their counterparts, on the seeds that all of them have."""
         weights: dict[str, float] = {}
-        for arm in arms:
-            for name, sign in ((arm.name, 1), (other(arm), -1)):
-                weights[name] = weights.get(name, 0) + sign / len(arms)
+        for variant in variants:
+            for name, sign in ((variant.name, 1), (other(variant), -1)):
+                weights[name] = weights.get(name, 0) + sign / len(variants)
         return self.contrast(weights)
 
     def contrast(self, weights: Mapping[str, float]) -> Difference:
-        """A weighted sum of arms' accuracies.
+        """A weighted sum of variants' accuracies.
 
-        Its error has two parts. Runs vary with their seed: a standard deviation pooled over all arms, as few seeds
-        cannot say it of one. Items vary: the standard error of the sum's mean over items. Both hold the chance of
-        single completions, so that the error is rather too large.
+        Its standard error has two parts: the standard deviation between seeds, pooled over all variants because few
+        seeds cannot tell it for one, and the standard error of the sum's mean over items. Both include the randomness
+        of single completions, so the error is conservative.
         """
         counts = {name: self.counts(self.named(name)) for name in weights}
         shared = set.intersection(*map(set, counts.values())) if counts else set()
         if not shared:
             return Difference(nan, nan, nan)
-        share = 1 / (self.samples * len(shared))
-        values = [0.0] * self.settings["items"]
-        for name, weight in weights.items():
-            for seed in shared:
-                values = [
-                    value + weight * share * count for value, count in zip(values, counts[name][seed], strict=True)
-                ]
-        by_seeds = self.spread.deviation * sqrt(sum(weight**2 for weight in weights.values()) / len(shared))
-        by_items = deviation(values) / sqrt(len(values))
-        return judge(_mean(values), error=hypot(by_seeds, by_items), freedom=self.spread.freedom)
+        # One value per item, so that an item that is easy for all variants adds nothing to the error.
+        by_item = [
+            weight * np.mean([counts[name][seed] for seed in shared], axis=0) for name, weight in weights.items()
+        ]
+        values = (np.sum(by_item, axis=0) / self.samples).tolist()
+        between_seeds = self.pooled_std.std * sqrt(sum(weight**2 for weight in weights.values()) / len(shared))
+        between_items = sample_std(values) / sqrt(len(values))
+        return t_test(_mean(values), error=hypot(between_seeds, between_items), dof=self.pooled_std.dof)
 
-    def counts(self, arm: Arm) -> dict[int, list[int]]:
-        """By seed, how many completions of each item are correct, under the arm's own law."""
-        law = law_of(arm.settings)
-        return {seed: line["evaluations"][law]["correct"] for seed, line in self.runs.get(arm.name, {}).items()}
-
-    def paired(self, arm: Arm, other: str) -> list[float]:
-        """The differences between two arms, one for each seed that both have."""
-        own, others = self.accuracies(arm), self.accuracies(self.named(other))
+    def paired(self, variant: Variant, other: str) -> list[float]:
+        """The differences between two variants, one for each seed that both have."""
+        own, others = self.accuracies(variant), self.accuracies(self.named(other))
         return [own[seed] - others[seed] for seed in own if seed in others]
 
-    def against(self, arms: Sequence[Arm], other: Callable[[Arm], str]) -> dict[str, tuple[Difference, float]]:
-        """Each arm's difference from another, with its p-value adjusted for the number of these arms."""
-        found = [self.minus(arm, other(arm)) for arm in arms]
+    def against(
+        self, variants: Sequence[Variant], other: Callable[[Variant], str]
+    ) -> dict[str, tuple[Difference, float]]:
+        """Each variant's difference from its counterpart, and the p-value adjusted for the number of variants."""
+        found = [self.minus(variant, other(variant)) for variant in variants]
         adjusted = holm([each.p_value for each in found])
-        return {arm.name: pair for arm, pair in zip(arms, zip(found, adjusted, strict=True), strict=True)}
+        names = [variant.name for variant in variants]
+        return dict(zip(names, zip(found, adjusted, strict=True), strict=True))
 
-    def curves(self, arm: Arm) -> list[list[float]]:
-        """Accuracy of the rollouts, mean of the last `WINDOW` steps; from step `WINDOW` on, a curve a seed."""
-        size = self.rollouts
+    def curves(self, variant: Variant) -> list[list[float]]:
+        """Training accuracy over the last `WINDOW` steps, from step `WINDOW` on: one curve per seed."""
         return [
-            [_mean(line["correct"][end - WINDOW : end]) / size for end in range(WINDOW, len(line["correct"]) + 1)]
-            for line in self.runs.get(arm.name, {}).values()
+            [
+                _mean(run["correct"][end - WINDOW : end]) / self.rollouts
+                for end in range(WINDOW, len(run["correct"]) + 1)
+            ]
+            for run in self.of_variant(variant)
         ]
 
     @cached_property
     def level(self) -> float:
-        """Plain GRPO's training accuracy over the last `WINDOW` steps, mean over seeds."""
-        return _mean([curve[-1] for curve in self.curves(self.named(PLAIN)) if curve])
+        """Plain GRPO's training accuracy over its last `WINDOW` steps."""
+        return _mean([curve[-1] for curve in self.curves(self.named(BASELINE)) if curve])
 
-    def reached(self, arm: Arm) -> list[tuple[float, float]]:
-        """Trajectories and seconds of processor time to plain GRPO's last level, a seed each; inf where never."""
+    def reached(self, variant: Variant) -> list[tuple[float, float]]:
+        """Trajectories and processor seconds until `level` is reached, by seed; inf where it never is."""
         found = []
-        for curve, line in zip(self.curves(arm), self.runs.get(arm.name, {}).values(), strict=True):
+        for curve, run in zip(self.curves(variant), self.of_variant(variant), strict=True):
             step = next((step for step, value in enumerate(curve, WINDOW) if value >= self.level), None)
-            found.append((inf, inf) if step is None else (step * self.rollouts, line["seconds"][step - 1]))
+            found.append((inf, inf) if step is None else (step * self.rollouts, run["seconds"][step - 1]))
         return found
 
-    def reached_median(self, arm: Arm) -> tuple[float, float]:
+    def reached_median(self, variant: Variant) -> tuple[float, float]:
         """The medians of `reached`."""
-        reached = self.reached(arm)
+        reached = self.reached(variant)
         return (median(each[0] for each in reached), median(each[1] for each in reached)) if reached else (nan, nan)
 
     @cached_property
-    def spread(self) -> Spread:
-        """Between seeds of one arm, pooled over all arms."""
-        return pooled([list(self.accuracies(arm).values()) for arm in self.arms])
+    def pooled_std(self) -> PooledStd:
+        """Standard deviation of the accuracy between seeds, pooled over all variants."""
+        return pooled([list(self.accuracies(variant).values()) for variant in self.variants])
 
     @cached_property
-    def paired_spread(self) -> Spread:
-        """The same of the differences from plain GRPO's run of the same seed."""
-        return pooled([self.paired(arm, PLAIN) for arm in self.arms if arm.name != PLAIN])
+    def paired_std(self) -> PooledStd:
+        """The same for differences from plain GRPO's run of the same seed."""
+        return pooled([self.paired(variant, BASELINE) for variant in self.variants if variant.name != BASELINE])
 
-    def deviation(self, arm: Arm) -> float:
-        """Standard deviation of the accuracy over seeds."""
-        return deviation(list(self.accuracies(arm).values()))
+    def std(self, variant: Variant) -> float:
+        """Standard deviation of a variant's accuracy between seeds."""
+        return sample_std(list(self.accuracies(variant).values()))
 
-    def crossed(self, arm: Arm, law: str) -> float:
-        """Accuracy under a law in the trials of every pair, mean over the seeds that have one."""
-        return _mean(
-            [run["cross"][law] for run in self.runs.get(arm.name, {}).values() if law in run.get("cross", {})]
-        )
+    def crossed(self, variant: Variant, sampler: str) -> float:
+        """Accuracy under any sampler, over the seeds that were evaluated under all of them."""
+        return _mean([run["cross"][sampler] for run in self.of_variant(variant) if sampler in run.get("cross", {})])
 
-    def named(self, name: str) -> Arm:
-        """The arm of that name."""
-        return next(arm for arm in study_arms() if arm.name == name)
+    def named(self, name: str) -> Variant:
+        """The variant of that name."""
+        return next(variant for variant in study_variants() if variant.name == name)
 
     @property
     def settings(self) -> dict[str, Any]:
         """The study's settings."""
-        return self.found.settings
+        return self.stored.settings
 
     @property
     def samples(self) -> int:
-        """Completions of a held-out item."""
+        """Completions per held-out item."""
         return self.settings["samples"]
 
     @property
     def rollouts(self) -> int:
-        """Completions in a step."""
+        """Completions per step."""
         return self.settings["prompts"] * self.settings["generations"]
 
     @property
     def seeds(self) -> int:
-        """The most seeds that any arm has."""
-        return max((len(self.runs[arm.name]) for arm in self.arms), default=0)
+        """The largest number of seeds of any variant."""
+        return max((len(self.runs[variant.name]) for variant in self.variants), default=0)
 
 
-def _mean(values: list[float]) -> float:
+def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else nan

@@ -1,107 +1,91 @@
-"""The file of results: a head with the settings, then one JSON line a run, written by any number of processes."""
+"""The results file of a study: the settings, then one JSON line per run, appended by any number of processes."""
 
-import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-Line = dict[str, Any]
+from filelock import FileLock, Timeout
+
+from mot_trl.evaluation.records import JsonLines, check_settings
+
+Result = dict[str, Any]
 
 
-class Found(NamedTuple):
-    """What a file of lines holds.
+class Stored(NamedTuple):
+    """Contents of a results file.
 
     Attributes:
         settings: What all runs have in common.
-        lines: The runs, each under its arm and seed, in the order in which they ended.
+        results: The runs by variant name and seed, in the order in which they ended.
     """
 
     settings: dict[str, Any]
-    lines: dict[tuple[str, int], Line]
+    results: dict[tuple[str, int], Result]
 
 
-def read(path: Path | str) -> Found:
-    """The runs so far; the beginning of a line that was being written is passed over.
+def read(path: Path | str) -> Stored:
+    """Read the runs so far, without a line that is being written.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is not a study's.
+        ValueError: It is not a results file.
     """
-    whole = [line for line in Path(path).read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
     try:
-        head, *runs = map(json.loads, whole)
-        return Found(head["settings"], {(run["arm"], run["seed"]): run for run in runs})
+        head, *runs = JsonLines(Path(path)).read()
+        return Stored(head["settings"], {(run["variant"], run["seed"]): run for run in runs})
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{str(path)!r} is no study's file: a line is not what recipes.study.train writes."
+            f"{str(path)!r} is no results file: a line differs from what recipes.study.train writes."
         ) from error
 
 
-class Lines:
-    """A file that runs add their lines to.
+class ResultsFile:
+    """A results file to append runs to.
 
     Args:
-        path: Made, with its folder, if it is not there.
+        path: The file; created, with its folder, if missing.
         settings: What all runs have in common.
 
     Raises:
-        ValueError: The file holds runs with other settings, or is not a study's.
+        ValueError: The file holds runs with other settings, or is not a results file.
     """
 
     def __init__(self, path: Path | str, settings: dict[str, Any]) -> None:
-        self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.lines = JsonLines(Path(path))
         settings = json.loads(json.dumps(settings))
-        with self._alone():
-            if not self.path.is_file() or not self.path.read_text(encoding="utf-8").strip():
-                self._write({"settings": settings})
-        before = self.read().settings
-        if changed := sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name)):
-            told = "; ".join(f"{name} was {before.get(name)!r} and is {settings.get(name)!r}" for name in changed)
-            raise ValueError(f"{str(self.path)!r} holds runs with other settings ({told}); give another file.")
+        # Several processes start at once, and only one may write the head.
+        with self.lines.lock:
+            if not self.lines.read():
+                self.lines.append({"settings": settings})
+        check_settings(self.read().settings, settings, path=self.lines.path)
 
-    def read(self) -> Found:
+    def read(self) -> Stored:
         """The runs so far."""
-        return read(self.path)
+        return read(self.lines.path)
 
-    def append(self, line: Line) -> None:
-        """Add a run at once, so that being killed loses no run that was added before."""
-        with self._alone():
-            self._write(line)
+    def append(self, result: Result) -> None:
+        """Add a run durably."""
+        self.lines.append(result)
 
     @contextmanager
     def claim(self, key: tuple[str, int]) -> Generator[bool]:
-        """Whether a run is this process's to do: nobody has done it, nobody is doing it.
+        """Claim a run for this process; yields False if another process has it, or it is done.
 
-        A claim ends with the process that holds it, however that ends.
+        The claim ends with the process, however that ends.
         """
-        folder = self.path.with_name(f"{self.path.name}.claims")
-        folder.mkdir(exist_ok=True)
         name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
-        with (folder / name).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            # Only now: another process may have ended it since the lines were last read.
-            yield key not in self.read().lines
-
-    @contextmanager
-    def _alone(self) -> Generator[None]:
-        with self.path.with_name(f"{self.path.name}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
-    def _write(self, line: Line) -> None:
-        kept = self.path.read_bytes() if self.path.is_file() else b""
-        with self.path.open("ab") as file:
-            # What was being written when a process was killed.
-            file.truncate(kept.rfind(b"\n") + 1)
-            file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        folder = self.lines.path.with_name(f"{self.lines.path.name}.claims")
+        folder.mkdir(exist_ok=True)
+        try:
+            held = FileLock(folder / name).acquire(blocking=False)
+        except Timeout:
+            yield False
+            return
+        with held:
+            # Read only now: another process may have finished the run and given its claim up just before.
+            yield key not in self.read().results

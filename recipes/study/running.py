@@ -1,29 +1,30 @@
-"""Runs of a study one after another, on one process or several, from where it stopped."""
+"""Do the missing runs of a study, in one process or several."""
 
 import multiprocessing
 from multiprocessing.process import BaseProcess
 
 import torch
 
-from recipes.study.config import StudyConfig, jobs
-from recipes.study.results_file import Lines
-from recipes.study.run import run
+from recipes.study.config import StudyConfig, runs
+from recipes.study.results_file import ResultsFile
+from recipes.study.run import execute
 
 
 def run_study(config: StudyConfig) -> None:
-    """Do the runs that the file of lines lacks, on `config.processes` processes.
+    """Do the runs that the results file lacks, in `config.processes` processes.
 
-    Processes started by other shells on the same file take part. What is killed is done again from its beginning
-    when the study is started again.
+    Processes of other shells take part if they use the same file. A killed run starts over when the study is started
+    again.
 
     Raises:
         ValueError: The file holds runs with other settings.
-        RuntimeError: A process ended before its time.
+        RuntimeError: A process died.
     """
-    Lines(config.lines, config.settings)
+    ResultsFile(config.results, config.settings)
     if config.processes == 1:
         work(config)
         return
+    # Spawned, because forked copies of torch's thread pools hang.
     context = multiprocessing.get_context("spawn")
     workers: list[BaseProcess] = [context.Process(target=work, args=(config,)) for _ in range(config.processes)]
     for worker in workers:
@@ -35,13 +36,15 @@ def run_study(config: StudyConfig) -> None:
 
 
 def work(config: StudyConfig) -> None:
-    """Do what nobody else has done or is doing, in order."""
+    """Do the runs that no process has done or is doing, in order."""
+    # Results depend on the number of threads, and one per core is fastest for a model this small.
     torch.set_num_threads(1)
-    lines = Lines(config.lines, config.settings)
-    left = [job for job in jobs(config) if job.key not in lines.read().lines]
-    for number, job in enumerate(left, 1):
-        with lines.claim(job.key) as mine:
+    file = ResultsFile(config.results, config.settings)
+    left = [run for run in runs(config) if run.key not in file.read().results]
+    for number, run in enumerate(left, 1):
+        with file.claim(run.key) as mine:
             if mine:
-                line = run(job, config)
-                lines.append(line)
-                print(f"{number}/{len(left)} {job.arm.name}, seed {job.seed}: {line.get('error', 'done')}", flush=True)
+                result = execute(run, config)
+                file.append(result)
+                outcome = result.get("error", "done")
+                print(f"{number}/{len(left)} {run.variant.name}, seed {run.seed}: {outcome}", flush=True)

@@ -1,22 +1,24 @@
-"""Figures of a study: differences, their p-values, and what so few seeds can see."""
+"""t-tests on accuracies, and the differences that a number of seeds can detect."""
 
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from math import isnan, nan, sqrt
 from typing import NamedTuple
 
-import torch
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import t as student_t
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestIndPower, TTestPower
 
 LEVEL, POWER = 0.05, 0.8
-_POINTS = 40_001
 
 
 class Difference(NamedTuple):
-    """A difference with its 95 % interval and p-value by Student's t; NaN where its error is not known.
+    """A difference with its 95 % interval and p-value by Student's t; NaN where its error is unknown.
 
     Attributes:
         mean: The difference.
-        half: Half of the interval's width.
+        half: Half the width of the interval.
         p_value: Two-sided, of no difference.
     """
 
@@ -25,89 +27,67 @@ class Difference(NamedTuple):
     p_value: float
 
 
-def judge(mean: float, *, error: float, freedom: int) -> Difference:
-    """A difference that is known with this standard error, itself estimated with `freedom` degrees of freedom."""
-    if isnan(mean) or isnan(error) or freedom < 1:
-        return Difference(mean, nan, nan)
-    p_value = 2 * t_tail(abs(mean) / error, freedom) if error > 0 else float(mean == 0)
-    return Difference(mean, t_quantile(1 - LEVEL / 2, freedom) * error, p_value)
-
-
-def deviation(values: Sequence[float]) -> float:
-    """Standard deviation, with n - 1; NaN of fewer than two values."""
-    return torch.tensor(values, dtype=torch.float64).std().item() if len(values) > 1 else nan
-
-
-class Spread(NamedTuple):
+class PooledStd(NamedTuple):
     """A standard deviation and its degrees of freedom; NaN and 0 where nothing was repeated."""
 
-    deviation: float
-    freedom: int
+    std: float
+    dof: int
 
 
-def pooled(groups: Sequence[Sequence[float]]) -> Spread:
-    """One standard deviation within all groups."""
+def t_test(mean: float, *, error: float, dof: int) -> Difference:
+    """Test a difference whose standard error was estimated with `dof` degrees of freedom."""
+    if isnan(mean) or isnan(error) or dof < 1:
+        return Difference(mean, nan, nan)
+    # A standard error of 0 leaves no doubt, and t would be 0 / 0 for equal accuracies.
+    p_value = 2 * student_t.sf(abs(mean) / error, dof) if error > 0 else float(mean == 0)
+    return Difference(mean, float(student_t.ppf(1 - LEVEL / 2, dof)) * error, float(p_value))
+
+
+def sample_std(values: Sequence[float]) -> float:
+    """Standard deviation with n - 1 in the denominator; NaN for fewer than two values."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else nan
+
+
+def pooled(groups: Sequence[Sequence[float]]) -> PooledStd:
+    """The standard deviation within groups, pooled over all groups."""
     groups = [group for group in groups if len(group) > 1]
-    freedom = sum(len(group) - 1 for group in groups)
-    squares = sum(deviation(group) ** 2 * (len(group) - 1) for group in groups)
-    return Spread(sqrt(squares / freedom) if freedom else nan, freedom)
+    dof = sum(len(group) - 1 for group in groups)
+    squares = sum(sample_std(group) ** 2 * (len(group) - 1) for group in groups)
+    return PooledStd(sqrt(squares / dof) if dof else nan, dof)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted so that one in twenty families of tests has a false one (Holm, 1979); NaN stays NaN."""
-    tested = sorted((value, index) for index, value in enumerate(p_values) if value == value)
-    adjusted, largest = [nan] * len(p_values), 0.0
-    for rank, (value, index) in enumerate(tested):
-        largest = max(largest, min(1.0, value * (len(tested) - rank)))
-        adjusted[index] = largest
-    return adjusted
+    """P-values adjusted for their number by Holm's method (1979); NaN stays NaN and is not counted."""
+    adjusted, tested = np.array(p_values, dtype=float), ~np.isnan(p_values)
+    if tested.any():
+        adjusted[tested] = multipletests(adjusted[tested], method="holm")[1]
+    return adjusted.tolist()
 
 
-def t_tail(value: float, freedom: int, shift: float = 0.0) -> float:
-    """Probability that a t variate, non-central by `shift`, is above `value`.
-
-    It is `(Z + shift) / S` with Z normal and `S^2` chi-square over its degrees of freedom, so the probability is the
-    mean of `Phi(shift - value * S)` over S.
-    """
-    points = torch.linspace(0, 1 + 10 / sqrt(freedom), _POINTS, dtype=torch.float64)
-    logs = (freedom - 1) * points.clamp_min(1e-300).log() - freedom * points.square() / 2
-    weights = (logs - logs.max()).exp()
-    weights[0] /= 2  # the trapezoid rule: of one degree of freedom the density does not begin at 0
-    return ((torch.special.ndtr(shift - value * points) * weights).sum() / weights.sum()).item()
-
-
-@cache
-def t_quantile(probability: float, freedom: int) -> float:
-    """The value that a t variate is below with this probability, 0.5 or more."""
-    return _solve(lambda value: 1 - t_tail(value, freedom), probability)
-
-
-def power(effect: float, seeds: int, *, paired: bool = False, arms: int = 2) -> float:
-    """Chance that a two-sided t-test over seeds, at the 5 % level, finds a true difference of two arms.
+def power(effect: float, seeds: int, *, paired: bool = False, variants: int = 2) -> float:
+    """Probability that a two-sided t-test over seeds, at the 5 % level, detects a true difference of two variants.
 
     Args:
-        effect: The difference, over the standard deviation of the paired differences or, unpaired, of each arm.
-        seeds: Of each arm.
-        paired: Whether runs of one seed are compared with one another.
-        arms: Unpaired, how many arms the standard deviation is estimated from.
+        effect: The difference in standard deviations: of the paired differences or, unpaired, of each variant.
+        seeds: Number of seeds of each variant.
+        paired: Whether runs of the same seed are compared with one another.
+        variants: Unpaired, how many variants the standard deviation is pooled over.
     """
-    freedom = seeds - 1 if paired else arms * (seeds - 1)
-    shift = effect * sqrt(seeds if paired else seeds / 2)
-    critical = t_quantile(1 - LEVEL / 2, freedom)
-    return t_tail(critical, freedom, shift) + t_tail(critical, freedom, -shift)
+    # One tail of the test: the other one detects a difference of the wrong sign, and scipy's non-central t
+    # distribution is NaN there. R's `power.t.test` leaves it out as well.
+    tail = {"alpha": LEVEL / 2, "alternative": "larger"}
+    if paired:
+        return float(TTestPower().power(effect, seeds, **tail))
+    return float(TTestIndPower().power(effect, seeds, df=variants * (seeds - 1), **tail))
 
 
-@cache
-def detectable(seeds: int, *, paired: bool = False, arms: int = 2) -> float:
-    """The least effect that is found with 80 % chance, in standard deviations as `power` has them."""
-    return _solve(lambda effect: power(effect, seeds, paired=paired, arms=arms), POWER) if seeds > 1 else nan
-
-
-def _solve(rising: Callable[[float], float], target: float) -> float:
-    low, high = 0.0, 1.0
-    while rising(high) < target:
-        low, high = high, 2 * high
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if rising(middle) < target else (low, middle)
-    return high
+def detectable(seeds: int, *, paired: bool = False, variants: int = 2) -> float:
+    """The least effect that `power` detects with 80 % probability; NaN for a single seed."""
+    if seeds < 2:
+        return nan
+    # statsmodels' own solver takes no degrees of freedom. The bracket grows from below, since scipy's non-central t
+    # distribution is NaN far beyond the solution.
+    high = 0.5
+    while power(high, seeds, paired=paired, variants=variants) < POWER:
+        high *= 1.5
+    return brentq(lambda effect: power(effect, seeds, paired=paired, variants=variants) - POWER, 0, high)

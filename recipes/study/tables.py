@@ -4,190 +4,186 @@ from math import inf, isfinite, isnan, sqrt
 
 from mot_trl.evaluation.report import cell, markdown_table
 from mot_trl.evaluation.statistics import Estimate
-from recipes.study.arms import PLAIN, Arm, law_of, laws, study_arms, untrained_arm
 from recipes.study.results import Results
 from recipes.study.statistics import Difference, detectable
+from recipes.study.variants import BASELINE, Variant, sampler_of, samplers, study_variants, untrained_variant
 
-FEW = (2, 3, 5, 8, 10)
+SEED_COUNTS = (2, 3, 5, 8, 10)
 
 
 def what_was_run(results: Results) -> str:
-    """The settings in words, how much of the study is done, and the learning rates tried."""
+    """The settings in words, the progress of the study, and the learning rates tried."""
     given = results.settings
-    done = sum(len(results.runs[arm.name]) for arm in results.arms)
+    done = sum(len(results.runs[variant.name]) for variant in results.variants)
     text = (
-        f"{len(results.arms)} of {len(study_arms())} arms, {done} runs so far. Each: {given['steps']} steps of "
-        f"{given['prompts']} prompts x {given['generations']} completions of at most {given['max_new_tokens']} "
-        f"tokens, each prompt new to the model; AdamW at a constant {given['learning_rate']:g}, all else as TRL's "
-        f"GRPO has it; temperature 1; one thread. Measured on {given['items']} held-out items x {given['samples']} "
-        f"completions, from the split that is not trained on; the families ({', '.join(given['tasks'])}) by turns."
+        f"{len(results.variants)} of {len(study_variants())} variants, {done} runs so far. Each run: {given['steps']} "
+        f"steps of {given['prompts']} new prompts x {given['generations']} completions of at most "
+        f"{given['max_new_tokens']} tokens; AdamW at a constant {given['learning_rate']:g}, otherwise TRL's defaults "
+        f"for GRPO; temperature 1; one thread. Evaluated on {given['items']} held-out items x {given['samples']} "
+        f"completions, from the test split, with the families ({', '.join(given['tasks'])}) in turn."
     )
     if not results.tuned:
         return text
-    rows = [[f"{arm.learning_rate:g}", cell(results.end(arm))] for arm in results.tuned]
-    told = "The learning rate was chosen by plain GRPO alone, on a seed that is not the study's:"
-    return f"{text}\n\n{told}\n\n" + markdown_table(["learning rate", "end"], rows)
+    rows = [[f"{variant.learning_rate:g}", cell(results.end(variant))] for variant in results.tuned]
+    tuning = "The learning rate was chosen for plain GRPO alone, with a seed outside the study:"
+    return f"{text}\n\n{tuning}\n\n" + markdown_table(["learning rate", "end"], rows)
 
 
 def accuracy(results: Results) -> str:
-    """Every arm against plain GRPO and against its control."""
-    others = [arm for arm in results.arms if arm.name != PLAIN]
+    """Every variant against plain GRPO and against its matched control."""
+    others = [variant for variant in results.variants if variant.name != BASELINE]
     mixed = results.of_kind("mixture", "score")
-    to_plain = results.against(others, lambda arm: PLAIN)
-    to_control = results.against(mixed, lambda arm: arm.control)
+    to_baseline = results.against(others, lambda _: BASELINE)
+    to_control = results.against(mixed, lambda variant: variant.control)
     rows = [
         [
-            f"`{arm.name}`",
-            arm.settings.mixture_score if arm.kind != "control" else "",
-            str(len(results.runs[arm.name])),
-            number(results.start(arm)),
-            cell(results.end(arm)),
-            number(results.deviation(arm)),
-            *signed(to_plain.get(arm.name)),
-            f"`{arm.control}`" if arm.kind != "control" else "",
-            *signed(to_control.get(arm.name)),
+            f"`{variant.name}`",
+            variant.settings.mixture_score if variant.kind != "control" else "",
+            str(len(results.runs[variant.name])),
+            number(results.start(variant)),
+            cell(results.end(variant)),
+            number(results.std(variant)),
+            *signed(to_baseline.get(variant.name)),
+            f"`{variant.control}`" if variant.kind != "control" else "",
+            *signed(to_control.get(variant.name)),
         ]
-        for arm in results.arms
+        for variant in results.variants
     ]
-    return markdown_table(
-        ["arm", "score", "seeds", "start", "end", "sd", "less plain", "p", "control", "less control", "p"], rows
-    )
+    header = ["variant", "surrogate", "seeds", "start", "end", "std", "minus baseline", "p"]
+    return markdown_table([*header, "matched control", "minus control", "p"], rows)
 
 
 def reach(results: Results) -> str:
-    """Trajectories and seconds to plain GRPO's last level."""
-    base = results.reached_median(results.named(PLAIN))
+    """Trajectories and seconds until plain GRPO's final level."""
+    base = results.reached_median(results.named(BASELINE))
     rows = []
-    for arm in results.arms:
-        reached, (trajectories, seconds) = results.reached(arm), results.reached_median(arm)
-        own_control = results.reached_median(results.named(arm.control))
+    for variant in results.variants:
+        reached, (trajectories, seconds) = results.reached(variant), results.reached_median(variant)
+        own_control = results.reached_median(results.named(variant.control))
         rows.append(
             [
-                f"`{arm.name}`",
+                f"`{variant.name}`",
                 f"{sum(isfinite(each[0]) for each in reached)} of {len(reached)}",
                 whole(trajectories),
                 ratio(trajectories, base[0]),
-                ratio(trajectories, own_control[0]) if arm.kind != "control" else "",
+                ratio(trajectories, own_control[0]) if variant.kind != "control" else "",
                 whole(seconds),
                 ratio(seconds, base[1]),
             ]
         )
-    header = ["arm", "reached by", "trajectories", "of plain's", "of its control's", "seconds", "of plain's"]
+    header = ["variant", "reached by", "trajectories", "/ baseline", "/ control", "seconds", "/ baseline"]
     return markdown_table(header, rows)
 
 
-def became(results: Results) -> str:
-    """What each arm's last checkpoints are like."""
+def final_models(results: Results) -> str:
+    """Properties of each variant's final checkpoints."""
+    most = min(8, results.samples)
     rows = []
-    for arm in results.arms:
-        runs = list(results.runs[arm.name].values())
+    for variant in results.variants:
+        runs = results.of_variant(variant)
         first, last = (sum(run["candidates"][end] for run in runs) / len(runs) for end in (0, 1))
         rows.append(
             [
-                f"`{arm.name}`",
-                cell(results.end(arm)),
-                cell(results.end(arm, k=min(8, results.samples))),
-                number(results.end(arm, law=PLAIN).mean),
-                number(results.end(arm, law=arm.control).mean),
-                f"{results.mean(arm, 'thinking'):.1f}",
-                number(1 - results.mean(arm, "closed")),
+                f"`{variant.name}`",
+                cell(results.end(variant)),
+                cell(results.end(variant, k=most)),
+                number(results.end(variant, sampler=BASELINE).mean),
+                number(results.end(variant, sampler=variant.control).mean),
+                f"{results.mean(variant, 'thinking'):.1f}",
+                number(1 - results.mean(variant, "closed")),
                 f"{first:.2f}, {last:.2f}",
                 f"{sum(run['seconds'][-1] for run in runs) / len(runs):.0f}",
             ]
         )
-    header = ["arm", "pass@1", f"pass@{min(8, results.samples)}", "in plain tokens", "in its control's"]
-    return markdown_table([*header, "thinking, tokens", "never closed", "candidates", "seconds"], rows)
+    header = ["variant", "pass@1", f"pass@{most}", "ordinary sampling", "control's sampler", "thinking, tokens"]
+    return markdown_table([*header, "never closed", "candidates", "seconds"], rows)
 
 
 def scores(results: Results) -> str:
-    """Each law that has several scores, under each."""
-    by_law: dict[str, dict[str, Arm]] = {}
-    for arm in results.of_kind("mixture", "score"):
-        by_law.setdefault(arm.name.split(", ")[0], {})[arm.settings.mixture_score] = arm
-    several = {law: arms for law, arms in by_law.items() if {"density", "visible"} <= set(arms)}
+    """Each sampler that was trained with several surrogates, under each."""
+    by_name: dict[str, dict[str, Variant]] = {}
+    for variant in results.of_kind("mixture", "score"):
+        by_name.setdefault(_preset(variant), {})[variant.settings.mixture_score] = variant
+    several = {name: variants for name, variants in by_name.items() if {"density", "visible"} <= set(variants)}
     if not several:
-        return "No law has runs with both scores yet."
-    visible = [arms["visible"] for arms in several.values()]
-    compared = results.against(visible, lambda arm: by_law[arm.name.split(", ")[0]]["density"].name)
-    rows = [
-        [
-            f"`{law}`",
-            *(cell(results.end(arms[how])) if how in arms else "" for how in ("density", "visible", "expected")),
-            *signed(compared[arms["visible"].name]),
-        ]
-        for law, arms in several.items()
-    ]
-    return markdown_table(["law", "density", "visible", "expected", "visible less density", "p"], rows)
+        return "No sampler has runs with both surrogates yet."
+    visible = [variants["visible"] for variants in several.values()]
+    compared = results.against(visible, lambda variant: by_name[_preset(variant)]["density"].name)
+    rows = []
+    for name, variants in several.items():
+        ends = (variants.get(surrogate) for surrogate in ("density", "visible", "expected"))
+        cells = ["" if variant is None else cell(results.end(variant)) for variant in ends]
+        rows.append([f"`{name}`", *cells, *signed(compared[variants["visible"].name])])
+    return markdown_table(["sampler", "density", "visible", "expected", "visible minus density", "p"], rows)
 
 
 def cross(results: Results) -> str:
-    """All pairs of training and inference that were tried, in per cent."""
-    rows, names = cross_shares(results)
+    """Accuracy of all pairs of training and inference samplers that were tried, in percent."""
+    rows = cross_accuracies(results)
     if not rows:
-        return "No run has been tried under every law yet."
-    numbers = {law: str(number) for number, law in enumerate(names, 1)}
-    bold = {True: "**", False: ""}
-    cells = [
-        [f"`{arm}`", *(f"{bold[law == own]}{100 * share:.0f}{bold[law == own]}" for law, share in shares.items())]
-        for arm, (own, shares) in rows.items()
-    ]
-    legend = "; ".join(f"{number}: `{law}`" for law, number in numbers.items())
+        return "No run has been evaluated under every sampler yet."
+    numbers = {sampler: str(number) for number, sampler in enumerate(samplers(), 1)}
+    cells = []
+    for variant, (own, shares) in rows.items():
+        percents = {sampler: f"{100 * share:.0f}" for sampler, share in shares.items()}
+        cells.append([f"`{variant}`", *(f"**{text}**" if name == own else text for name, text in percents.items())])
+    legend = "; ".join(f"{number}: `{sampler}`" for sampler, number in numbers.items())
     return markdown_table(["trained, used", *numbers.values()], cells) + f"\n\nColumns: {legend}."
 
 
-def cross_shares(results: Results) -> tuple[dict[str, tuple[str, dict[str, float]]], list[str]]:
-    """For each arm with such a trial its own law, and the mean accuracy under each law; and the laws."""
-    names = list(laws())
+def cross_accuracies(results: Results) -> dict[str, tuple[str, dict[str, float]]]:
+    """By variant evaluated under every sampler: the name of its own, and the mean accuracy under each."""
     rows = {}
-    for arm in [*(arm for arm in [untrained_arm()] if arm.name in results.runs), *results.arms]:
-        tried = [run["cross"] for run in results.runs[arm.name].values() if "cross" in run]
+    for variant in [untrained_variant(), *results.variants]:
+        tried = [run["cross"] for run in results.of_variant(variant) if "cross" in run]
         if tried:
-            shares = {law: sum(each[law] for each in tried) / len(tried) for law in names if law in tried[0]}
-            rows[arm.name] = (law_of(arm.settings), shares)
-    return rows, names
+            # A file may have been begun before a sampler was added.
+            known = [sampler for sampler in samplers() if sampler in tried[0]]
+            shares = {sampler: sum(each[sampler] for each in tried) / len(tried) for sampler in known}
+            rows[variant.name] = (sampler_of(variant.settings), shares)
+    return rows
 
 
 def families(results: Results) -> str:
-    """Accuracy by family."""
+    """Accuracy by family of puzzles."""
     tasks = results.settings["tasks"]
     rows = [
-        [f"`{arm.name}`", *(f"{100 * results.end(arm, family=task).mean:.0f}" for task in tasks)]
-        for arm in results.arms
+        [f"`{variant.name}`", *(f"{100 * results.end(variant, family=task).mean:.0f}" for task in tasks)]
+        for variant in results.variants
     ]
-    return markdown_table(["arm", *tasks], rows)
+    return markdown_table(["variant", *tasks], rows)
 
 
-def seen(results: Results) -> str:
-    """The least differences that numbers of seeds can see, from the spread that was observed."""
-    alone, paired = results.spread.deviation, results.paired_spread.deviation
+def detectable_differences(results: Results) -> str:
+    """The least differences that numbers of seeds can detect, given the observed standard deviations."""
+    alone, paired, variants = results.pooled_std.std, results.paired_std.std, len(results.variants)
     if isnan(alone):
-        return "One seed has no spread, so nothing can be said yet."
-    arms = len(results.arms)
+        return "One seed has no standard deviation, so nothing can be said yet."
     rows = [
         [
             str(seeds),
             number(detectable(seeds, paired=True) * paired),
             number(detectable(seeds) * alone),
-            number(detectable(seeds, arms=arms) * alone),
+            number(detectable(seeds, variants=variants) * alone),
         ]
-        for seeds in FEW
+        for seeds in SEED_COUNTS
     ]
     text = (
-        f"Between seeds, accuracies of one arm have a standard deviation of {alone:.3f}, and their differences from "
-        f"plain GRPO's of the same seed one of {paired:.3f} (pooled over arms); of unrelated runs it would be "
-        f"{sqrt(2) * alone:.3f}. The least true difference of two arms that a two-sided t-test at the 5 % level finds "
-        "with 80 % chance, on these items: paired by seed; unpaired; unpaired with the standard deviation of all "
-        f"{arms} arms together, which is how the tables above compare. The adjustment for the number of arms asks for "
-        "more, and so does speaking of other items than these."
+        f"Between seeds, the accuracy of one variant has a standard deviation of {alone:.3f}, and its difference from "
+        f"plain GRPO with the same seed one of {paired:.3f} (pooled over variants); for unrelated runs it would be "
+        f"{sqrt(2) * alone:.3f}. The table gives the least true difference of two variants that a two-sided t-test at "
+        "the 5 % level detects with 80 % power on these items: paired by seed; unpaired; and unpaired with a standard "
+        f"deviation pooled over all {variants} variants, as in the tables above. Adjusting for the number of variants "
+        "requires larger differences, and so does generalizing to other items."
     )
-    return f"{text}\n\n" + markdown_table(["seeds", "paired", "unpaired", "all arms together"], rows)
+    return f"{text}\n\n" + markdown_table(["seeds", "paired", "unpaired", "pooled"], rows)
 
 
 def failures(results: Results) -> str:
-    """The runs that raised, and what."""
+    """The runs that raised, with their errors."""
     if not results.failed:
         return "None."
-    return "\n".join(f"- `{line['arm']}`, seed {line['seed']}: {line['error']}" for line in results.failed)
+    return "\n".join(f"- `{run['variant']}`, seed {run['seed']}: {run['error']}" for run in results.failed)
 
 
 def signed(compared: tuple[Difference, float] | None) -> list[str]:
@@ -196,20 +192,25 @@ def signed(compared: tuple[Difference, float] | None) -> list[str]:
         return ["", ""]
     found, adjusted = compared
     low, high = found.mean - found.half, found.mean + found.half
-    told = number(found.mean, sign="+") if isnan(found.half) else cell(Estimate(found.mean, low, high), signed=True)
-    return [told, f"{adjusted:.2g}" if isfinite(adjusted) else "-"]
+    text = number(found.mean, sign="+") if isnan(found.half) else cell(Estimate(found.mean, low, high), signed=True)
+    return [text, f"{adjusted:.2g}" if isfinite(adjusted) else "-"]
 
 
 def number(value: float, *, sign: str = "") -> str:
-    """A share, or `-` where there is none."""
+    """A value with three decimals, or `-` where there is none."""
     return f"{value:{sign}.3f}" if isfinite(value) else "-"
 
 
 def whole(value: float) -> str:
-    """A count, `never` where it is infinite."""
+    """A count, or `never` where it is infinite."""
     return "never" if value == inf else "-" if isnan(value) else f"{value:,.0f}"
 
 
 def ratio(value: float, base: float) -> str:
-    """A share of something, where both are known."""
+    """A ratio, or `-` where either value is unknown."""
     return f"{value / base:.2f}" if isfinite(value) and isfinite(base) and base > 0 else "-"
+
+
+def _preset(variant: Variant) -> str:
+    """The name without the surrogate that `study_variants` appends."""
+    return variant.name.split(", ")[0]

@@ -1,10 +1,9 @@
-"""The study: does thinking in mixtures learn faster than plain GRPO, and than plain GRPO on the same support?
+"""Train and evaluate all variants of the study: do mixtures learn faster than plain GRPO, also on the same support?
 
-    python -m recipes.study.train --processes 2
-    python -m recipes.study outputs/study/runs.jsonl
+    python -m recipes.study.train --processes 2          # from the repository root; stop and restart at will
+    python -m recipes.study outputs/study/runs.jsonl     # write docs/study.md from the results so far
 
-The first trains the embedded model once an arm and seed, on CPU, one process a core; it may be stopped and started
-again, and two shells may share the work. The second writes the page, at any time, from what there is.
+Each run trains nano on one CPU core, for one variant and one seed. Several shells may share the work.
 """
 
 from typing import Any
@@ -12,11 +11,11 @@ from typing import Any
 from recipes.study.config import StudyConfig, parse
 from recipes.study.running import run_study
 
-DEFAULTS: dict[str, Any] = {"lines": "outputs/study/runs.jsonl", "seeds": 5, "steps": 60, "learning_rate": 2e-4}
+DEFAULTS: dict[str, Any] = {"results": "outputs/study/runs.jsonl", "seeds": 5, "steps": 60, "learning_rate": 2e-4}
 
 
 def main(config: StudyConfig) -> None:
-    """Do the runs that are not there yet."""
+    """Do the missing runs."""
     run_study(config)
 
 
