@@ -1,15 +1,19 @@
-"""Frames of JSON over a socket: a length of four bytes, then the message."""
+"""Length-prefixed JSON messages over a socket pair, read and written against a clock."""
 
 import os
 import select
 import struct
 import time
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from mot_trl.sandbox import codec
 
 _HEADER = struct.Struct("!I")
 _CHUNK = 1 << 16
+
+# A clock: seconds left, 0 or less when time is up.
+Clock = Callable[[], float]
 
 
 class ClosedError(ConnectionError):
@@ -17,56 +21,64 @@ class ClosedError(ConnectionError):
 
 
 class AbandonedError(ConnectionError):
-    """Nobody waits for this any more."""
+    """The runner no longer waits for this job."""
 
 
 class DeadlineError(TimeoutError):
     """The other end took too long."""
 
 
-class Clock(Protocol):
-    """What decides how long to wait."""
-
-    def remaining(self) -> float:
-        """Seconds left; 0 or less when time is up."""
-        ...
-
-
-class Deadline:
-    """A plain clock: so many seconds from now."""
-
-    def __init__(self, seconds: float) -> None:
-        """Start counting down."""
-        self._end = time.monotonic() + seconds
-
-    def remaining(self) -> float:
-        """Seconds left; 0 or less when time is up."""
-        return self._end - time.monotonic()
+def deadline(seconds: float) -> Clock:
+    """A clock that runs out so many seconds from now."""
+    end = time.monotonic() + seconds
+    return lambda: end - time.monotonic()
 
 
 class Channel:
-    """One end of a socket pair, read and written against a clock; without one it waits for ever."""
+    """One end of a socket pair.
+
+    The reader trusts nothing: the length is checked before the message is read, each read is bounded, and the clock is
+    asked before each wait. So a peer can make it fail, but not allocate, parse or wait without limit.
+
+    Args:
+        end: The socket's file descriptor.
+        limit: Bytes of the longest message to receive.
+        watch: Another socket's; when that one is hung up, waiting ends with AbandonedError.
+    """
 
     def __init__(self, end: int, *, limit: int = codec.MAX_BYTES, watch: int = -1) -> None:
-        """Take the socket over.
-
-        Args:
-            end: The socket's file descriptor.
-            limit: Bytes of the longest message to receive.
-            watch: Another socket's; when that one is hung up, waiting ends with AbandonedError.
-        """
         os.set_blocking(end, False)
         self._watch = watch
         self.end = end
         self._limit = limit
 
     def send(self, message: object, clock: Clock | None = None) -> None:
-        """Send one message. Raises ClosedError, DeadlineError, or codec.TooLargeError."""
+        """Send one message; without a clock, wait as long as it takes.
+
+        Raises:
+            ClosedError: The other end is gone.
+            DeadlineError: Time is up.
+            TooLargeError: The message is over `codec.MAX_BYTES`.
+        """
         line = codec.dumps(message)
-        self._write(_HEADER.pack(len(line)) + line, clock)
+        view = memoryview(_HEADER.pack(len(line)) + line)
+        while view:
+            try:
+                view = view[os.write(self.end, view) :]
+            except BlockingIOError:
+                self._wait(select.POLLOUT, clock)
+            except OSError as error:
+                raise ClosedError(str(error)) from None
 
     def receive(self, clock: Clock | None = None) -> Any:
-        """The next message. Raises ClosedError, DeadlineError, codec.TooLargeError, codec.CodecError."""
+        """Return the next message; without a clock, wait as long as it takes.
+
+        Raises:
+            ClosedError: The other end is gone.
+            DeadlineError: Time is up.
+            TooLargeError: The message is over the limit.
+            CodecError: The message is not JSON.
+        """
         (length,) = _HEADER.unpack(self._read(_HEADER.size, clock))
         if length > self._limit:
             raise codec.TooLargeError(f"A message of {length:,} bytes is over the limit of {self._limit:,}.")
@@ -82,20 +94,11 @@ class Channel:
         """Close this end."""
         os.close(self.end)
 
-    def _write(self, data: bytes, clock: Clock | None) -> None:
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[os.write(self.end, view) :]
-            except BlockingIOError:
-                self._wait(select.POLLOUT, clock)
-            except OSError as error:
-                raise ClosedError(str(error)) from None
-
     def _read(self, size: int, clock: Clock | None) -> bytes:
         parts = bytearray()
         while len(parts) < size:
             try:
+                # Memory grows with what has arrived, not with what was announced.
                 part = os.read(self.end, min(size - len(parts), _CHUNK))
             except BlockingIOError:
                 self._wait(select.POLLIN, clock)
@@ -108,12 +111,12 @@ class Channel:
         return bytes(parts)
 
     def _wait(self, event: int, clock: Clock | None) -> None:
+        """Wait once; the caller tries again, after another look at a clock that may have been moved."""
         poller = select.poll()
         poller.register(self.end, event)
-        remaining = None if clock is None else clock.remaining()
+        remaining = None if clock is None else clock()
         if remaining is not None and remaining <= 0:
             raise DeadlineError
-        # A poll that ends early is asked again, after a look at the clock: it may have been moved.
         if self._watch >= 0:
             poller.register(self._watch, 0)
         ready = poller.poll(None if remaining is None else remaining * 1000 + 1)

@@ -1,8 +1,8 @@
-"""Python values as bounded JSON: only data crosses between a program and its judge, never code and never objects."""
+"""Python values as bounded JSON: only data crosses between a program and its supervisor, never code or objects."""
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 MAX_BYTES = 8 << 20
@@ -10,6 +10,24 @@ MAX_DEPTH = 200
 MAX_NODES = 1_000_000
 _MAX_INT = 1 << 63
 _TYPES = {kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict)}
+
+# How scalars that JSON does not have are written. `base.method(value)` reads the number or text itself, whatever a
+# subclass says it is. Integers are hexadecimal: Python refuses to parse long decimal ones, which takes quadratic time.
+_WRITERS: tuple[tuple[Any, Callable[[Any], object]], ...] = (
+    (int, lambda value: {"int": int.__format__(int(int.__index__(value)), "x")}),
+    (float, lambda value: {"float": float.__repr__(value)}),
+    (complex, lambda value: {"complex": [float.__repr__(value.real), float.__repr__(value.imag)]}),
+    (str, str.__str__),
+    ((bytes, bytearray), lambda value: {"bytes": bytes(value).hex()}),
+)
+_READERS: dict[str, Callable[[Any], object]] = {
+    "int": lambda body: int(body, 16),
+    "float": float,
+    "complex": lambda body: complex(float(body[0]), float(body[1])),
+    "bytes": bytes.fromhex,
+    # By name out of a fixed table: no message can name any other class.
+    "type": _TYPES.__getitem__,
+}
 
 Keep = Callable[[object], int]
 Find = Callable[[int], object]
@@ -20,11 +38,15 @@ class CodecError(ValueError):
 
 
 class TooLargeError(CodecError):
-    """A value or message over the bounds."""
+    """A value or message over the limits."""
 
 
 def dumps(message: object) -> bytes:
-    """The encoded message as ASCII; raises TooLargeError over MAX_BYTES."""
+    """Serialize a message as ASCII.
+
+    Raises:
+        TooLargeError: It is longer than MAX_BYTES.
+    """
     line = json.dumps(message, separators=(",", ":")).encode("ascii")
     if len(line) > MAX_BYTES:
         raise TooLargeError(f"A message of {len(line):,} bytes is over the limit of {MAX_BYTES:,}.")
@@ -32,7 +54,11 @@ def dumps(message: object) -> bytes:
 
 
 def loads(line: bytes) -> Any:
-    """The message in `line`; raises CodecError on anything else than JSON."""
+    """Parse a message.
+
+    Raises:
+        CodecError: It is not JSON.
+    """
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -40,22 +66,51 @@ def loads(line: bytes) -> Any:
 
 
 def encode(value: object, *, keep: Keep | None = None) -> Any:
-    """`value` as JSON data.
+    """Turn `value` into JSON data.
 
     Subclasses of the built-in types become those types, NumPy scalars become numbers, ListNode and TreeNode objects
-    become lists of their values; the built-in types themselves may cross, too. `keep` gives any other object a number
-    under which its owner can find it again; without it, such objects raise CodecError. Raises TooLargeError beyond
-    MAX_DEPTH or MAX_NODES.
+    become lists of their values. The built-in types themselves may cross, too.
+
+    Args:
+        value: What to encode.
+        keep: Gives any other object a number, under which its owner can find it again.
+
+    Raises:
+        CodecError: The value holds an object that is not data, and there is no `keep`.
+        TooLargeError: The value is over MAX_DEPTH or MAX_NODES.
     """
     return _Encoder(keep).encode(value, MAX_DEPTH)
 
 
-def _is_plain(value: object) -> bool:
+def decode(message: Any, *, classes: Mapping[str, Any] | None = None, find: Find | None = None) -> Any:
+    """Turn JSON data back into the value that `encode` was given.
+
+    Args:
+        message: What `encode` returned.
+        classes: Holds ListNode and TreeNode, where these may occur.
+        find: Looks up kept objects.
+
+    Raises:
+        CodecError: `encode` did not write this message.
+    """
+    try:
+        return _Decoder(classes or {}, find).decode(message)
+    except CodecError:
+        raise
+    except RecursionError:
+        raise TooLargeError(f"A value is nested more than {MAX_DEPTH} deep.") from None
+    except Exception as error:
+        # Whatever a forged message makes the decoder stumble over, including the program's own ListNode class.
+        raise CodecError(f"Not a value: {type(error).__name__}") from None
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON has this value. By exact type: a subclass of int or str is not plain."""
     kind = type(value)
     if kind is int:
-        return -_MAX_INT <= value < _MAX_INT  # ty: ignore[unsupported-operator]
+        return -_MAX_INT <= value < _MAX_INT
     if kind is float:
-        return math.isfinite(value)  # ty: ignore[invalid-argument-type]
+        return math.isfinite(value)
     return kind is str or kind is bool or value is None
 
 
@@ -69,10 +124,17 @@ class _Encoder:
             return value
         if depth == 0:
             raise TooLargeError(f"A value is nested more than {MAX_DEPTH} deep.")
-        if isinstance(value, (bool, int, float, complex, str, bytes, bytearray)):
-            return self._scalar(value)
-        if isinstance(value, (list, tuple, set, frozenset, dict)):
-            return self._container(value, depth)
+        for base in (list, tuple, set, frozenset):
+            if isinstance(value, base):
+                self._count(len(value))
+                items = self._items(base.__iter__(value), depth)
+                return items if base is list else {base.__name__: items}
+        if isinstance(value, dict):
+            self._count(len(value))
+            return {"dict": [[self.encode(k, depth - 1), self.encode(v, depth - 1)] for k, v in dict.items(value)]}
+        for base, write in _WRITERS:
+            if isinstance(value, base):
+                return write(value)
         return self._object(value, depth)
 
     def _count(self, nodes: int) -> None:
@@ -80,31 +142,7 @@ class _Encoder:
         if self._nodes > MAX_NODES:
             raise TooLargeError(f"A value has more than {MAX_NODES:,} parts.")
 
-    @staticmethod
-    def _scalar(value: Any) -> Any:
-        # `base.method(value)` reads the number or text itself, whatever a subclass says it is.
-        if isinstance(value, int):
-            return {"int": int.__format__(int(int.__index__(value)), "x")}
-        if isinstance(value, float):
-            return {"float": float.__repr__(value)}
-        if isinstance(value, complex):
-            return {"complex": [float.__repr__(value.real), float.__repr__(value.imag)]}
-        if isinstance(value, str):
-            return str.__str__(value)
-        return {"bytes": bytes(value).hex()}
-
-    def _container(self, value: Any, depth: int) -> Any:
-        self._count(len(value))
-        if isinstance(value, dict):
-            return {"dict": [[self.encode(k, depth - 1), self.encode(v, depth - 1)] for k, v in dict.items(value)]}
-        if isinstance(value, list):
-            return self._items(list.__iter__(value), depth)
-        for base in (tuple, set, frozenset):
-            if isinstance(value, base):
-                return {base.__name__: self._items(base.__iter__(value), depth)}
-        raise AssertionError("unreachable")
-
-    def _items(self, items: Any, depth: int) -> list[Any]:
+    def _items(self, items: Iterable[Any], depth: int) -> list[Any]:
         return [item if _is_plain(item) else self.encode(item, depth - 1) for item in items]
 
     def _object(self, value: Any, depth: int) -> Any:
@@ -112,9 +150,9 @@ class _Encoder:
             return {"type": value.__name__}
         name = type(value).__name__
         if name == "ListNode":
-            return {"ListNode": [self.encode(item, depth - 1) for item in self._linked_values(value)]}
+            return {name: self._items(self._linked_values(value), depth)}
         if name == "TreeNode":
-            return {"TreeNode": [self.encode(item, depth - 1) for item in self._level_order(value)]}
+            return {name: self._items(self._level_order(value), depth)}
         if type(value).__module__ == "numpy" and hasattr(value, "item") and getattr(value, "shape", None) == ():
             return self.encode(value.item(), depth - 1)
         if self._keep is None:
@@ -122,13 +160,11 @@ class _Encoder:
         self._count(1)
         return {"object": self._keep(value)}
 
-    def _linked_values(self, node: Any) -> list[Any]:
-        values = []
+    def _linked_values(self, node: Any) -> Iterable[Any]:
         while node is not None:
             self._count(1)  # ends a cycle, too
-            values.append(node.val)
+            yield node.val
             node = node.next
-        return values
 
     def _level_order(self, root: Any) -> list[Any]:
         """[present, value, present, value, ...] by levels: a value may itself be None."""
@@ -139,21 +175,6 @@ class _Encoder:
             flat += [item for node in level for item in ((False,) if node is None else (True, node.val))]
             level = [child for node in level if node is not None for child in (node.left, node.right)]
         return flat
-
-
-def decode(message: Any, *, classes: Mapping[str, Any] | None = None, find: Find | None = None) -> Any:
-    """The value that `encode` was given. `classes` holds ListNode and TreeNode; `find` looks up kept objects.
-
-    Raises CodecError on a message that `encode` did not write.
-    """
-    try:
-        return _Decoder(classes or {}, find).decode(message)
-    except CodecError:
-        raise
-    except RecursionError:
-        raise TooLargeError(f"A value is nested more than {MAX_DEPTH} deep.") from None
-    except Exception as error:
-        raise CodecError(f"Not a value: {type(error).__name__}") from None
 
 
 class _Decoder:
@@ -167,21 +188,15 @@ class _Decoder:
         if not isinstance(message, dict):
             return message
         ((kind, body),) = message.items()
+        if kind in _READERS:
+            return _READERS[kind](body)
         match kind:
-            case "int":
-                return int(body, 16)
-            case "float":
-                return float(body)
-            case "complex":
-                return complex(float(body[0]), float(body[1]))
-            case "bytes":
-                return bytes.fromhex(body)
-            case "type":
-                return _TYPES[body]
             case "tuple":
                 return tuple(self.decode(body))
-            case "set" | "frozenset":
-                return self._set(self.decode(body), frozen=kind == "frozenset")
+            case "set":
+                return self._set(self.decode(body))
+            case "frozenset":
+                return frozenset(self._set(self.decode(body)))
             case "dict":
                 return {self.decode(key): self.decode(value) for key, value in body}
             case "ListNode":
@@ -193,12 +208,13 @@ class _Decoder:
         raise CodecError(f"Unknown kind of value {str(kind)[:20]!r}.")
 
     @staticmethod
-    def _set(items: list[Any], *, frozen: bool) -> Any:
+    def _set(items: list[Any]) -> set[Any]:
         found: set[Any] = set()
-        # One by one, so that an alarm can end it: items whose hashes collide take quadratic time.
+        # One by one, so that an alarm can end it: items whose hashes collide take quadratic time, and Python runs
+        # signal handlers only between bytecodes.
         for item in items:
             found.add(item)
-        return frozenset(found) if frozen else found
+        return found
 
     def _linked(self, values: list[Any]) -> Any:
         node = None

@@ -1,53 +1,46 @@
-"""What is put around a program, as data: which layers there are, and what each needs."""
+"""The layers by name, and the settings with which a guest process applies them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-ALL = ("rlimits", "no_new_privs", "uid", "landlock", "seccomp", "namespaces", "pids", "root")
+LAYERS = {
+    "rlimits": "limits on memory, CPU time, files and threads",
+    "no_new_privs": "no set-user-id program can raise its privileges",
+    "uid": "a user id that owns nothing",
+    "landlock": "reads Python and its libraries, writes nothing, no TCP",
+    "seccomp": "only the system calls that computing needs",
+    "namespaces": "no network, no shared memory with other processes",
+    "pids": "sees and reaches no other process; dies as a whole",
+    "root": "a read-only root directory that holds only Python",
+}
 
-MAX_THREADS = 64
-# systemd hands out ids of this range for a service's lifetime, so nobody's files have them.
-FIRST_UID, UIDS = 64_000, 1_000
-# A bound on a user's threads must not count those of a program that is still on its way out.
+# RLIMIT_NPROC counts all threads of a user, so a guest must not share its user with one that is still dying.
 USERS_PER_ZYGOTE = 8
 
 
 class LayerError(Exception):
-    """A layer that this machine does not give."""
+    """A layer that this machine does not provide."""
 
     def __init__(self, layer: str, reason: object) -> None:
-        """Name the layer, out of `ALL`, and say why."""
         super().__init__(f"{layer}: {reason}")
         self.layer, self.reason = layer, str(reason)
 
 
 @dataclass(frozen=True)
-class Confinement:
-    """What each program's process puts on.
+class LayerConfig:
+    """What each guest process applies to itself."""
 
-    Args:
-        active: Names out of `ALL`.
-        missing: For each other name, the reason.
-        ruleset: Landlock's file descriptor, or -1.
-        filter: The call that puts on the filter of system calls, where that can be made before the process is there.
-        memory_bytes: Address space of a program's process, with what it was forked with.
-        max_processes: Of this user, with threads; -1 sets no bound.
-        first_user: Root only: the first of the USERS_PER_ZYGOTE ids that a zygote's programs take in turn.
-        timeout: Seconds; a program may use no more processor time than twice this.
-        read_any: Keep the capability to read what Landlock allows, though its owner does not. Root only, for a Python
-            that lies in a directory closed to others.
-    """
-
-    active: frozenset[str]
-    missing: dict[str, str] = field(default_factory=dict)
-    ruleset: int = -1
-    filter: Callable[[], object] | None = None
-    memory_bytes: int = 1 << 29
-    max_processes: int = -1
-    first_user: int = FIRST_UID
-    timeout: float = 5.0
+    active: frozenset[str] = frozenset(LAYERS)
+    missing: dict[str, str] = field(default_factory=dict)  # for each other layer, the reason
+    ruleset: int = -1  # Landlock's file descriptor
+    filter: Callable[[], object] | None = None  # the call that installs it, if it can be prepared before the fork
+    memory_bytes: int = 1 << 29  # address space, including what the process was forked with
+    max_processes: int = -1  # of this user, counting threads; -1 for no limit
+    first_user: int = -1  # as root, the first of the USERS_PER_ZYGOTE ids that guests take in turn
+    timeout: float = 5.0  # seconds; CPU time is limited to about twice this
+    # As root with a Python in a directory closed to others: keep the capability to read what Landlock allows.
     read_any: bool = False
 
-    def without(self, layer: str, reason: str) -> "Confinement":
-        """The same, less one layer."""
-        return replace(self, active=self.active - {layer}, missing={**self.missing, layer: reason})
+    def without(self, *layers: str, reason: str) -> "LayerConfig":
+        """The same config without `layers`. Those already missing keep their first reason."""
+        return replace(self, active=self.active - {*layers}, missing=dict.fromkeys(layers, reason) | self.missing)

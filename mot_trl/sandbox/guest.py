@@ -1,4 +1,8 @@
-"""The untrusted process: loads a program and answers calls, with data only. It holds nothing worth stealing."""
+"""The guest: the untrusted process, which loads one program and answers calls with data only.
+
+It holds nothing worth stealing: no test, no expected value, no file but its channel. Nothing that it sends is believed
+except as an answer, so everything here may be overwritten by the program.
+"""
 
 import contextlib
 import importlib
@@ -8,8 +12,7 @@ import sys
 import types
 from typing import Any, NoReturn
 
-from mot_trl.sandbox import apply as confine
-from mot_trl.sandbox import codec
+from mot_trl.sandbox import apply, codec
 from mot_trl.sandbox.channel import Channel, ClosedError
 from mot_trl.sandbox.config import LayerError
 
@@ -18,24 +21,28 @@ _ENCODING_DEPTH = 5_000
 _REHEARSALS = 10
 
 
-def run(steps: confine.Steps) -> NoReturn:
-    """Confine this process, then serve the supervisor at the other end of CHANNEL_FD until it hangs up."""
+def run(steps: apply.Steps) -> NoReturn:
+    """Apply the layers to this process, then serve the supervisor at the other end of CHANNEL_FD until it hangs up."""
     # Whatever happens here, from a bug to a program that closes the channel, is seen by the supervisor as an answer
     # that is wrong or never comes.
     with contextlib.suppress(BaseException):
-        channel = Channel(confine.CHANNEL_FD)
+        channel = Channel(apply.CHANNEL_FD)
         try:
-            confine.put_on(steps)
+            apply.apply_steps(steps)
         except LayerError as error:
             channel.send({"failed": str(error)})
             raise
+        # Only after this does the supervisor send a program.
         channel.send({"ready": True})
-        _Candidate(channel).serve()
+        _Guest(channel).serve()
     os._exit(0)
 
 
 def rehearse() -> None:
-    """Serve a few harmless jobs in the zygote itself, so that no program's process meets this code cold."""
+    """Serve a few harmless jobs in the zygote itself, so that its children find this code warm.
+
+    Python specializes code while it runs, by writing to it: in a child, that would copy pages for every program.
+    """
     for _ in range(_REHEARSALS):
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -46,22 +53,23 @@ def rehearse() -> None:
                 supervisor.send({"do": "call", "target": "add", "inputs": [arguments, {"dict": []}]})
             ours.shutdown(socket.SHUT_WR)
             with contextlib.suppress(ClosedError):
-                _Candidate(Channel(theirs.fileno())).serve()
+                _Guest(Channel(theirs.fileno())).serve()
     sys.modules.pop("program", None)
 
 
-def _words(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     try:
         return f"{type(error).__name__}: {error}"[:500].encode("ascii", "backslashreplace").decode()
-    except BaseException:
+    except BaseException:  # the exception is the program's, and so is its __str__
         return "An exception that cannot be described"
 
 
-class _Candidate:
+class _Guest:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._module: dict[str, Any] = {}
+        self._entry_points: dict[str, Any] = {}
         self._kept: list[object] = []
-        self._names: dict[str, Any] = {}
 
     def serve(self) -> None:
         if not self._load(self._channel.receive()):
@@ -70,45 +78,43 @@ class _Candidate:
             self._channel.send(self._answer(self._channel.receive()))
 
     def _load(self, message: dict[str, Any]) -> bool:
-        module = types.ModuleType("program")
-        sys.modules["program"] = module
-        names = module.__dict__
+        module = sys.modules["program"] = types.ModuleType("program")
+        names = self._module = module.__dict__
         try:
             if message["prelude"]:
                 exec(compile(message["prelude"], "<prelude>", "exec"), names)
             code = compile(message["program"], "<program>", "exec", dont_inherit=True)
         except BaseException as error:
-            self._channel.send({"invalid": _words(error)})
+            self._channel.send({"invalid": _describe(error)})
             return False
         # Sent before any of the program has run: this much it cannot forge.
         self._channel.send({"compiled": True})
         try:
             exec(code, names)
-            self._names = {name: self._resolve(path, names) for name, path in message["entry_points"]}
+            self._entry_points = {name: self._resolve(path) for name, path in message["entry_points"]}
         except BaseException as error:
-            self._channel.send({"raised": _words(error)})
+            self._channel.send({"raised": _describe(error)})
             return False
-        self._module = names
         self._channel.send({"loaded": True})
         return True
 
-    @staticmethod
-    def _resolve(path: str, names: dict[str, Any]) -> Any:
-        if path in names:
-            return names[path]
+    def _resolve(self, path: str) -> Any:
+        if path in self._module:
+            return self._module[path]
         module, colon, name = path.partition(":")
-        return getattr(importlib.import_module(module), name) if colon else eval(path, names)
+        return getattr(importlib.import_module(module), name) if colon else eval(path, self._module)
 
     def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
         try:
             value, inputs = self._perform(message)
         except BaseException as error:
-            return {"raised": _words(error)}
+            return {"raised": _describe(error)}
+        # The program may have left a limit too low for the encoder.
         limit = sys.getrecursionlimit()
         sys.setrecursionlimit(max(limit, _ENCODING_DEPTH))
         try:
             answer = {"value": codec.encode(value, keep=self._keep)}
-            # Only what the call has changed goes back; it is for lists that the tests look at again.
+            # Tests may look again at lists, sets and dicts that they passed: those that have changed go back.
             with contextlib.suppress(codec.CodecError):
                 if inputs and (now := codec.encode(inputs, keep=self._keep)) != message["inputs"]:
                     answer["inputs"] = now
@@ -116,14 +122,15 @@ class _Candidate:
         except codec.TooLargeError as error:
             return {"overflow": str(error)}
         except BaseException as error:
-            return {"raised": _words(error)}
+            return {"raised": _describe(error)}
         finally:
             sys.setrecursionlimit(limit)
         return answer
 
     def _perform(self, message: dict[str, Any]) -> tuple[object, list[Any]]:
+        """The value asked for, and the arguments as the call left them."""
         target = message["target"]
-        subject: Any = self._names[target] if isinstance(target, str) else self._kept[target]
+        subject: Any = self._entry_points[target] if isinstance(target, str) else self._kept[target]
         match message["do"]:
             case "get":
                 return getattr(subject, message["name"]), []
@@ -139,6 +146,7 @@ class _Candidate:
         return codec.decode(message, classes=self._module, find=self._kept.__getitem__)
 
     def _keep(self, value: object) -> int:
+        """The number under which the supervisor can ask for an object again."""
         for number, kept in enumerate(self._kept):
             if kept is value:
                 return number

@@ -1,4 +1,4 @@
-"""What is asked of the sandbox, and what it answers."""
+"""Jobs for the sandbox, and their results."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -21,8 +21,8 @@ Status = Literal[
 class Job:
     """An untrusted program and the trusted tests it must pass.
 
-    The tests run in the supervisor, where the program never is. A name in `entry_points` is there a stand-in: what it
-    is called with goes to the program as data, and its answer comes back as data.
+    The tests run in the supervisor, where the program never is. There, each name in `entry_points` is a stand-in: its
+    arguments are sent to the program as data, and the answer comes back as data.
 
     Args:
         program: Untrusted Python source.
@@ -46,7 +46,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Score:
-    """A call of a trusted function, with untrusted data, in a confined process of its own.
+    """A call of a trusted function with untrusted data, in a sandboxed process of its own.
 
     The untrusted data must not be able to run code of its own in there, or it could forge the answer: check its
     grammar first. What the sandbox adds is that a hang, a memory bomb or a missed hole harms nothing.
@@ -60,18 +60,22 @@ class Score:
     arguments: tuple[Any, ...] = ()
 
     def message(self) -> dict[str, Any]:
-        """The call as JSON data. Raises codec.CodecError where an argument is not data."""
+        """The call as JSON data.
+
+        Raises:
+            CodecError: An argument is not data.
+        """
         return {"kind": "score", "function": self.function, "arguments": codec.encode(list(self.arguments))}
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a job.
+    """The result of a job.
 
     Args:
         status: See `Status`. Only "unsupported" and "error" are not the program's fault.
         verdicts: One per test; tests that were never reached are False.
-        seconds: The program's own time: waiting for a worker or for a processor does not count.
+        seconds: The program's own time: waiting for a worker or for a CPU does not count.
         detail: A line for people to read. Parts of it are the program's words.
         compiled: Whether the program is Python.
         ran: Whether it also loaded, and raised nothing in any test.

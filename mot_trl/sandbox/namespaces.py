@@ -1,27 +1,36 @@
-"""Namespaces: a private network, IPC, process list, and a root directory with nothing in it but Python."""
+"""Namespaces: a private network, IPC, process list, and a root directory that holds only Python.
+
+The functions raise OSError if the kernel or a container forbids it.
+"""
 
 import contextlib
 import os
+import struct
 
-from mot_trl.sandbox import syscalls as kernel
+from mot_trl.sandbox.syscalls import call
 
 _NEW_MOUNTS, _NEW_IPC, _NEW_USER = 0x00020000, 0x08000000, 0x10000000
 _NEW_PIDS, _NEW_NETWORK = 0x20000000, 0x40000000
 _BIND, _RECURSIVE, _PRIVATE = 4096, 16384, 1 << 18
+_DETACH = 2
+_READ_ONLY, _NO_SET_USER_ID = 0x1, 0x2
+_AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 
-# Nothing that Python needs lies below it, so it can be hidden while the new root is built.
+# Python needs nothing below it, so the new root can be built on top of it.
 _SCRATCH = "/proc"
 
 
 def enter() -> None:
-    """Move this process to new user (unless root), network, IPC and mount namespaces. Raises OSError."""
+    """Move this process to new user (unless root), network, IPC and mount namespaces."""
     user, group = os.geteuid(), os.getegid()
     flags = _NEW_NETWORK | _NEW_IPC | _NEW_MOUNTS
     if user == 0:
-        # Root keeps its user namespace: in a new one, untrusted programs could not be given another user's id.
-        kernel.unshare(flags)
+        # Root keeps its user namespace: in a new one, it could not give guests another user's id.
+        call("unshare", flags)
         return
-    kernel.unshare(flags | _NEW_USER)
+    call("unshare", flags | _NEW_USER)
+    # Without a map, the new user namespace knows this process as the overflow user, and mounts are refused. The kernel
+    # lets an ordinary user write its group map only after giving up setgroups.
     for file, line in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
         with open(f"/proc/self/{file}", "w") as handle:
             handle.write(line)
@@ -31,29 +40,45 @@ def enter_private_pids(own: int = -1) -> None:
     """Make the next child the first process of its own process list: when it dies, so do all others on it.
 
     Args:
-        own: A process descriptor of this process, needed from the second time on. This process must then itself be
-            on a list made this way: an ordinary user may not go back to the machine's.
+        own: A process descriptor of this process, needed from the second time on (Linux 5.8). This process must then
+            itself be on a list made this way: an ordinary user may not return to the machine's list.
     """
     if own >= 0:
-        kernel.setns(own, _NEW_PIDS)
-    kernel.unshare(_NEW_PIDS)
+        call("setns", own, _NEW_PIDS)
+    call("unshare", _NEW_PIDS)
 
 
 def build_private_root(paths: list[str]) -> None:
-    """Make a small read-only file system, which holds `paths` and nothing else, the root. Raises OSError.
+    """Replace the root by a small read-only file system that holds `paths` and nothing else.
 
     Must run in a private mount namespace. /proc is hidden: open what you need of it before.
     """
-    kernel.mount("none", "/", flags=_RECURSIVE | _PRIVATE)
-    kernel.mount("tmpfs", _SCRATCH, kind="tmpfs", options="size=1m,mode=755")
+    # Else the mounts below would show up in the machine's own mount namespace.
+    _mount("none", "/", flags=_RECURSIVE | _PRIVATE)
+    _mount("tmpfs", _SCRATCH, options="size=1m,mode=755")
     for path in paths:
         _bind(path)
-    kernel.make_read_only(_SCRATCH)
-    kernel.pivot_root(_SCRATCH)
+    attributes = struct.pack("4Q", _READ_ONLY | _NO_SET_USER_ID, 0, 0, 0)  # set, clear, propagation, userns_fd
+    call("mount_setattr", _AT_FDCWD, _SCRATCH.encode(), _AT_RECURSIVE, attributes, len(attributes))
+    os.chdir(_SCRATCH)
+    # Stacking the old root on the new one's mount point needs no directory to put it in (man 2 pivot_root).
+    call("pivot_root", b".", b".")
+    call("umount2", b".", _DETACH)
+    os.chdir("/")
+
+
+def _mount(source: str, target: str, *, flags: int = 0, options: str | None = None) -> None:
+    """Mount a file system of the type `source`, or with _BIND the path `source`."""
+    try:
+        call("mount", source.encode(), target.encode(), source.encode(), flags, options and options.encode())
+    except OSError as error:
+        error.filename = target
+        raise
 
 
 def _bind(path: str) -> None:
     target = _SCRATCH + path
+    # A bind mount needs something of its own kind to cover.
     if os.path.isdir(path):
         os.makedirs(target, exist_ok=True)
     elif os.path.exists(path):
@@ -62,4 +87,4 @@ def _bind(path: str) -> None:
             pass
     else:
         return
-    kernel.mount(path, target, flags=_BIND | _RECURSIVE)
+    _mount(path, target, flags=_BIND | _RECURSIVE)

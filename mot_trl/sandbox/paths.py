@@ -1,4 +1,4 @@
-"""What a confined program may read: Python, its libraries, and the time zones."""
+"""What a guest may read: Python, its libraries, and the time zones."""
 
 import os
 import sys
@@ -13,16 +13,17 @@ def readable() -> list[str]:
     data = ["/usr/share/zoneinfo", "/etc/localtime", "/dev/null", "/dev/zero", "/dev/urandom"]
     configured = os.environ.get("LD_LIBRARY_PATH", "").split(":")
     wanted = [*python, *shared, *system, *data, *configured]
+    # "/" would allow everything: an empty prefix or a stray LD_LIBRARY_PATH must not lead there.
     absolute = {path.rstrip("/") for path in wanted if path.startswith("/") and path != "/" and os.path.exists(path)}
     absolute |= {os.path.realpath(path) for path in absolute}
-    return sorted(path for path in absolute - {"/"} if not _below_another(path, absolute))
-
-
-def _below_another(path: str, paths: set[str]) -> bool:
-    return any(path.startswith(other + "/") for other in paths if other != path)
+    return sorted(path for path in absolute - {"/"} if not _below(path, absolute - {path}))
 
 
 def keep_readable_imports(paths: list[str]) -> None:
-    """Take out of `sys.path` what a confined program could not read anyway."""
-    sys.path[:] = [entry for entry in sys.path if any((entry + "/").startswith(path + "/") for path in paths)]
+    """Remove from `sys.path` what a guest could not read anyway: each failed look-up would cost it a system call."""
+    sys.path[:] = [entry for entry in sys.path if _below(entry + "/", set(paths))]
     sys.path_importer_cache.clear()
+
+
+def _below(path: str, paths: set[str]) -> bool:
+    return any(path.startswith(other + "/") for other in paths)

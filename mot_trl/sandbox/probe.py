@@ -1,50 +1,58 @@
-"""Which layers this machine gives: the zygote is put into its namespaces, and a child tries all the rest on."""
+"""Find out which layers this machine provides: the zygote enters its namespaces, and a child tries the rest."""
 
 import contextlib
 import os
 import resource
 import socket
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from typing import NoReturn
 
-from mot_trl.sandbox import apply as confine
-from mot_trl.sandbox import landlock, namespaces, paths, seccomp
-from mot_trl.sandbox import syscalls as kernel
-from mot_trl.sandbox.config import ALL, FIRST_UID, MAX_THREADS, UIDS, USERS_PER_ZYGOTE, Confinement, LayerError
+from mot_trl.sandbox import apply, landlock, namespaces, paths, seccomp, syscalls
+from mot_trl.sandbox.config import LAYERS, USERS_PER_ZYGOTE, LayerConfig, LayerError
 
-# What an ordinary user's other programs may start before a program's threads are refused.
+_MAX_THREADS = 64
+# What an ordinary user's other programs may start before a guest's threads are refused.
 _SPARE_TASKS = 1_000
+# systemd hands out ids of this range for a service's lifetime, so they own no files.
+_FIRST_UID, _UIDS = 64_000, 1_000
+# Not a layer: a guest with another user's id may be unable to read Python itself.
+_READING = "reading"
 
 
-def prepare(wanted: Collection[str], *, memory_bytes: int, timeout: float) -> Confinement:
-    """Put the zygote itself into its namespaces and root, and find out, by trying, what else this machine gives.
+def prepare(wanted: Collection[str], *, memory_bytes: int, timeout: float) -> LayerConfig:
+    """Move this process into its namespaces and root, and find out, by trying, what else the machine provides.
 
     Args:
-        wanted: Names out of `ALL`.
-        memory_bytes: Address space a program may add to what it was forked with.
+        wanted: Names out of `LAYERS`.
+        memory_bytes: Address space a guest may add to what it was forked with.
         timeout: Seconds.
+
+    Raises:
+        RuntimeError: A process cannot be confined, and no layer is to blame.
     """
-    confinement = Confinement(frozenset(ALL), memory_bytes=memory_bytes + _address_space(), timeout=timeout)
-    for layer in ALL:
-        if layer not in wanted:
-            confinement = confinement.without(layer, "switched off")
+    config = LayerConfig(memory_bytes=memory_bytes + _address_space(), timeout=timeout)
+    config = config.without(*set(LAYERS) - set(wanted), reason="switched off")
     if sys.platform != "linux":
-        for layer in set(ALL) - {"rlimits"}:
-            confinement = confinement.without(layer, "Linux only")
-        return confinement
+        return config.without(*set(LAYERS) - {"rlimits"}, reason="Linux only")
     if os.geteuid() != 0:
-        confinement = confinement.without("uid", "only root can give programs another user's id")
-    confinement = replace(confinement, max_processes=_max_processes(confinement), first_user=_first_user())
+        config = config.without("uid", reason="only root can give programs another user's id")
+    # Neighboring supervisors have neighboring process ids, so their zygotes' users differ.
+    group = os.getpid() % (_UIDS // USERS_PER_ZYGOTE)
+    first_user = _FIRST_UID + group * USERS_PER_ZYGOTE
+    config = replace(config, max_processes=_max_processes(config), first_user=first_user)
     allowed = paths.readable()
     paths.keep_readable_imports(allowed)
-    confinement = _enter_namespaces(confinement, allowed)
-    # The zygote needs its capabilities for every fork; no process can get them back once it has dropped them.
-    kernel.drop_bounding_set()
-    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-    confinement = _prepare_filters(confinement, allowed)
-    return _tried(confinement)
+    config = _enter_namespaces(config, allowed)
+    # The zygote needs its capabilities at every fork. No guest can regain them once it has dropped them.
+    syscalls.drop_bounding_set()
+    syscalls.prepare_prctl(syscalls.PR_SET_DUMPABLE, 0)()
+    config = _prepare_filters(config, allowed)
+    while (failure := _try(config)) is not None:
+        config = _without_cause(config, *failure)
+    return config
 
 
 def _address_space() -> int:
@@ -55,68 +63,62 @@ def _address_space() -> int:
         return 1 << 30
 
 
-def _first_user() -> int:
-    groups = UIDS // USERS_PER_ZYGOTE
-    return FIRST_UID + os.getpid() % groups * USERS_PER_ZYGOTE
-
-
-def _max_processes(confinement: Confinement) -> int:
-    """RLIMIT_NPROC counts all of a user's tasks: a bound for one program needs a user of its own, or a head count."""
+def _max_processes(config: LayerConfig) -> int:
+    """RLIMIT_NPROC counts all tasks of a user: limiting one guest takes a user of its own, or a head count."""
     if os.geteuid() == 0:
-        return MAX_THREADS if "uid" in confinement.active else -1
+        return _MAX_THREADS if "uid" in config.active else -1
     tasks = 0
     for entry in os.scandir("/proc"):
         with contextlib.suppress(OSError):
             if entry.name.isdigit() and entry.stat().st_uid == os.geteuid():
                 tasks += len(os.listdir(f"/proc/{entry.name}/task"))
-    return tasks + _SPARE_TASKS + MAX_THREADS
+    return tasks + _SPARE_TASKS + _MAX_THREADS
 
 
-def _enter_namespaces(confinement: Confinement, allowed: list[str]) -> Confinement:
-    if "namespaces" in confinement.active:
+def _enter_namespaces(config: LayerConfig, allowed: list[str]) -> LayerConfig:
+    config = _attempt(config, "namespaces", namespaces.enter)
+    if "namespaces" not in config.active:
+        # Mounting in the machine's own mount namespace would change it for everyone.
+        config = config.without("pids", "root", reason="needs namespaces")
+    return _attempt(config, "root", partial(namespaces.build_private_root, allowed))
+
+
+def _attempt(config: LayerConfig, layer: str, enter: Callable[[], None]) -> LayerConfig:
+    if layer in config.active:
         try:
-            namespaces.enter()
+            enter()
         except OSError as error:
-            confinement = confinement.without("namespaces", str(error))
-    if "namespaces" not in confinement.active:
-        for layer in {"pids", "root"} & confinement.active:
-            confinement = confinement.without(layer, "needs namespaces")
-    if "root" in confinement.active:
-        try:
-            namespaces.build_private_root(allowed)
-        except OSError as error:
-            confinement = confinement.without("root", str(error))
-    return confinement
+            return config.without(layer, reason=str(error))
+    return config
 
 
-def _prepare_filters(confinement: Confinement, allowed: list[str]) -> Confinement:
-    if "seccomp" in confinement.active and not seccomp.supported():
-        confinement = confinement.without("seccomp", f"no table of system calls for {kernel.MACHINE}")
-    if {"seccomp", "pids"} <= confinement.active:
-        confinement = replace(confinement, filter=seccomp.ready_filter(1))  # the first process of its own list
-    if "landlock" in confinement.active:
-        if not landlock.version():
-            return confinement.without("landlock", "not in this kernel")
-        return replace(confinement, ruleset=landlock.read_only(allowed))
-    return confinement
+def _prepare_filters(config: LayerConfig, allowed: list[str]) -> LayerConfig:
+    if not seccomp.supported():
+        config = config.without("seccomp", reason=f"no table of system calls for {syscalls.MACHINE}")
+    if not landlock.version():
+        config = config.without("landlock", reason="not in this kernel")
+    if {"seccomp", "pids"} <= config.active:
+        config = replace(config, filter=seccomp.prepare_filter(1))  # the first process of its own list
+    if "landlock" in config.active:
+        config = replace(config, ruleset=landlock.read_only(allowed))
+    return config
 
 
-def _tried(confinement: Confinement) -> Confinement:
-    """`confinement` less what does not work: a child puts it on and tells, until one comes through."""
-    while (failure := _try(confinement)) is not None:
-        layer, reason = failure
-        if layer == "reading" and "landlock" in confinement.active and not confinement.read_any:
-            confinement = replace(confinement, read_any=True)
-        else:
-            confinement = confinement.without("uid" if layer == "reading" else layer, reason)
-    return confinement
+def _without_cause(config: LayerConfig, layer: str, reason: str) -> LayerConfig:
+    if layer != _READING:
+        return config.without(layer, reason=reason)
+    # A capability to read whatever Landlock allows is less to give away than running as root would be.
+    if "landlock" in config.active and not config.read_any:
+        return replace(config, read_any=True)
+    return config.without("uid", reason=f"a process with its own user id cannot read Python: {reason}")
 
 
-def _try(confinement: Confinement) -> tuple[str, str] | None:
+def _try(config: LayerConfig) -> tuple[str, str] | None:
+    """Have a child apply `config`: None if all of it works, else the layer that failed and the reason."""
     ours, theirs = socket.socketpair()
     child = os.fork()
     if child == 0:
-        _put_on_and_tell(confinement, theirs.detach())
+        _apply_and_report(config, theirs.detach())
     theirs.close()
     with ours:
         answer = ours.recv(4096).decode()
@@ -124,24 +126,25 @@ def _try(confinement: Confinement) -> tuple[str, str] | None:
     if answer == "ok":
         return None
     layer, _, reason = answer.partition("\n")
-    if layer not in (*confinement.active, "reading"):
+    if layer not in (*config.active, _READING):
         raise RuntimeError(f"A process could not be confined: {reason or 'it died while trying'}.")
     return layer, reason
 
 
-def _put_on_and_tell(confinement: Confinement, channel: int) -> NoReturn:
+def _apply_and_report(config: LayerConfig, channel: int) -> NoReturn:
     with contextlib.suppress(BaseException):
         try:
-            if "pids" in confinement.active:
-                enter_private_pids()
+            # The same steps in the same order as a zygote and its guest will take.
+            if "pids" in config.active:
+                apply.apply_steps([("pids", namespaces.enter_private_pids)])
                 _continue_in_child()  # as the zygote
-                enter_private_pids(os.pidfd_open(os.getpid()))
-                _continue_in_child()  # as a program's process
-            confine.put_on(confine.for_zygote(confinement))
-            (channel,) = confine.arrange_files(confinement, channel)
-            channel = os.dup2(channel, confine.CHANNEL_FD)
-            confine.put_on(confine.for_program(confinement, 0))
-            _check_reading()
+                apply.apply_steps([("pids", lambda: namespaces.enter_private_pids(os.pidfd_open(os.getpid())))])
+                _continue_in_child()  # as a guest
+            apply.apply_steps(apply.zygote_steps(config))
+            (channel,) = apply.arrange_files(config, channel)
+            channel = os.dup2(channel, apply.CHANNEL_FD)
+            apply.apply_steps(apply.guest_steps(config, 0))
+            apply.apply_steps([(_READING, partial(os.open, os.__file__, os.O_RDONLY))])
             os.write(channel, b"ok")
         except LayerError as error:
             os.write(channel, f"{error.layer}\n{error.reason}".encode()[:4096])
@@ -150,23 +153,7 @@ def _put_on_and_tell(confinement: Confinement, channel: int) -> NoReturn:
     os._exit(0)
 
 
-def _check_reading() -> None:
-    try:
-        with open(os.__file__, "rb") as file:
-            file.read(1)
-    except OSError as error:
-        raise LayerError("reading", f"a process with its own user id cannot read Python: {error}") from None
-
-
 def _continue_in_child() -> None:
     if child := os.fork():
         os.waitpid(child, 0)
         os._exit(0)
-
-
-def enter_private_pids(own: int = -1) -> None:
-    """Give the next child a process list of its own; see `namespaces`. Raises LayerError."""
-    try:
-        namespaces.enter_private_pids(own)
-    except OSError as error:
-        raise LayerError("pids", error) from None

@@ -1,13 +1,16 @@
 """An untrusted program as its supervisor sees it: calls go in, bounded data comes out, and a clock runs."""
 
+import contextlib
 import sys
+from collections.abc import Generator
 from typing import Any
 
 from mot_trl.sandbox import codec
-from mot_trl.sandbox.channel import Channel, ClosedError, Deadline, DeadlineError
+from mot_trl.sandbox.channel import Channel, ClosedError, DeadlineError, deadline
 from mot_trl.sandbox.stopwatch import Stopwatch
 
 START_SECONDS = 30
+_PARSING_RECURSION = 3_000
 
 
 class ProgramError(Exception):
@@ -15,50 +18,68 @@ class ProgramError(Exception):
 
 
 class EndedError(BaseException):
-    """Nothing more can be asked of the program; not an Exception, so that no test can catch it."""
+    """The program cannot be asked anything more; not an Exception, so that no test can catch it."""
 
     def __init__(self, status: str, detail: str) -> None:
-        """Say with which of `job.Status`, and why."""
         super().__init__(detail)
         self.status, self.detail = status, detail
 
 
+@contextlib.contextmanager
+def _reading_answers() -> Generator[None]:
+    """Turn whatever a bad answer leads to into EndedError: it is the program's failure, never the sandbox's."""
+    try:
+        yield
+    except DeadlineError:
+        raise EndedError("timeout", "Its time was up.") from None
+    except ClosedError:
+        raise EndedError("crashed", "Its process ended.") from None
+    except codec.TooLargeError as error:
+        raise EndedError("overflow", str(error)) from None
+    except codec.CodecError as error:
+        raise EndedError("crashed", f"It broke the protocol: {error}") from None
+
+
 class Program:
-    """The program as seen from outside: messages out, bounded data in, against its stopwatch."""
+    """The program seen from outside. Each request gets exactly one answer, which is read against the stopwatch.
+
+    An answer written ahead of its request is taken for that request's answer; it is still only data, which tests
+    compare with expected values that the guest never sees. So a forged frame gains nothing over a wrong answer.
+    """
 
     def __init__(self, channel: Channel, stopwatch: Stopwatch) -> None:
-        """Talk over `channel`; `classes` must be set before trees and linked lists can come back."""
         self._channel = channel
         self.stopwatch = stopwatch
         self.raised = False
-        self.classes: dict[str, Any] = {}
+        self.classes: dict[str, Any] = {}  # ListNode and TreeNode, once the prelude has defined them
 
     def await_start(self) -> None:
-        """Wait until the process is confined. Raises RuntimeError if it could not be, or has died in waiting since."""
-        answer = self._channel.receive(Deadline(START_SECONDS))
+        """Wait until the guest has applied its layers.
+
+        Raises:
+            RuntimeError: It could not, or it has died since. A process without a program is the sandbox's failure.
+        """
+        answer = self._channel.receive(deadline(START_SECONDS))
         if answer != {"ready": True}:
             raise RuntimeError(f"The program's process was not confined: {str(answer)[:500]}")
         if self._channel.hung_up():
             raise RuntimeError("The program's process died before it had a program.")
 
     def ask(self, message: object | None) -> dict[str, Any]:
-        """Send `message`, if any, and return the answer. Raises EndedError when there is none worth reading."""
+        """Send `message`, if any, and return the answer.
+
+        Raises:
+            EndedError: No answer came in time, or none worth reading.
+        """
         limit = sys.getrecursionlimit()
         self.stopwatch.start()
         try:
-            if message is not None:
-                self._channel.send(message, self.stopwatch)
-            # Deep nesting must fail in the parser, long before it reaches the end of the stack.
-            sys.setrecursionlimit(3_000)
-            answer = self._channel.receive(self.stopwatch)
-        except DeadlineError:
-            raise EndedError("timeout", "Its time was up.") from None
-        except ClosedError:
-            raise EndedError("crashed", "Its process ended.") from None
-        except codec.TooLargeError as error:
-            raise EndedError("overflow", str(error)) from None
-        except codec.CodecError as error:
-            raise EndedError("crashed", f"It broke the protocol: {error}") from None
+            with _reading_answers():
+                if message is not None:
+                    self._channel.send(message, self.stopwatch.remaining)
+                # Deep nesting must fail in the parser, long before it reaches the end of the stack.
+                sys.setrecursionlimit(_PARSING_RECURSION)
+                answer = self._channel.receive(self.stopwatch.remaining)
         finally:
             sys.setrecursionlimit(limit)
             self.stopwatch.stop()
@@ -68,48 +89,38 @@ class Program:
             raise EndedError("overflow", str(answer["overflow"])[:500])
         return answer
 
-    def perform(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Like `ask`; raises ProgramError where the program did."""
-        answer = self.ask(message)
+    def request(self, do: str, target: str | int, **fields: Any) -> dict[str, Any]:
+        """Have something done to an object in the program, and return the answer with the encoded value.
+
+        Raises:
+            ProgramError: The program raised.
+            EndedError: As `ask`.
+        """
+        answer = self.ask({"do": do, "target": target, **fields})
         if "raised" in answer or "value" not in answer:
             self.raised = True
             raise ProgramError(str(answer.get("raised"))[:500])
         return answer
 
     def call(self, target: str | int, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        """Call an object in the program. Raises ProgramError and EndedError, as do `get` and `set`."""
+        """Call an object in the program; lists, sets and dicts among the arguments are changed as it changed them."""
         inputs = [list(arguments), keywords]
-        answer = self.perform({"do": "call", "target": target, "inputs": self._encode(inputs)})
+        answer = self.request("call", target, inputs=self.encode(inputs))
         if "inputs" in answer:
-            _write_back(inputs, self._decode(answer["inputs"]))
-        return self._decode(answer["value"])
+            _write_back(inputs, self.decode(answer["inputs"]))
+        return self.decode(answer["value"])
 
-    def get(self, target: str | int, name: str) -> Any:
-        """Read an attribute."""
-        return self._decode(self.perform({"do": "get", "target": target, "name": name})["value"])
-
-    def truth(self, target: str | int) -> bool:
-        """Read the truth value."""
-        return self._decode(self.perform({"do": "truth", "target": target})["value"]) is True
-
-    def set(self, target: str | int, name: str, value: object) -> None:
-        """Write an attribute."""
-        self.perform({"do": "set", "target": target, "name": name, "value": self._encode(value)})
-
-    def _encode(self, value: object) -> Any:
+    def encode(self, value: object) -> Any:
+        """The value as the program is sent it; stand-ins become the objects that they stand for."""
         return codec.encode(value, keep=_number_of)
 
-    def _decode(self, message: object) -> Any:
-        try:
+    def decode(self, message: object) -> Any:
+        """What the program has sent, with stand-ins for its own objects."""
+        with _reading_answers():
             return codec.decode(message, classes=self.classes, find=lambda number: Remote(self, number))
-        except codec.TooLargeError as error:
-            raise EndedError("overflow", str(error)) from None
-        except codec.CodecError as error:
-            raise EndedError("crashed", f"It broke the protocol: {error}") from None
 
 
 def _write_back(inputs: list[Any], changed: object) -> None:
-    """What a program does to the lists, sets and dicts it is given, tests may look at."""
     match changed:
         case [list(arguments), dict(keywords)]:
             pairs = [*zip(inputs[0], arguments, strict=False)]
@@ -129,10 +140,16 @@ def _number_of(value: object) -> int:
 
 
 class Remote:
-    """A stand-in for an object inside the program. It equals only itself."""
+    """A stand-in for an object inside the program.
+
+    It equals only itself: if comparing asked the program, an object that equals everything would pass every test.
+
+    Args:
+        program: Where the object is.
+        target: The name of an entry point, or the number of a kept object.
+    """
 
     def __init__(self, program: Program, target: str | int) -> None:
-        """Stand for the entry point of that name, or the kept object of that number."""
         object.__setattr__(self, "_program", program)
         object.__setattr__(self, "_target", target)
 
@@ -142,12 +159,12 @@ class Remote:
 
     def __getattr__(self, name: str) -> Any:
         """The object's attribute, as data, or a stand-in."""
-        return self._program.get(self._target, name)
+        return self._program.decode(self._program.request("get", self._target, name=name)["value"])
 
     def __setattr__(self, name: str, value: object) -> None:
         """Set the object's attribute."""
-        self._program.set(self._target, name, value)
+        self._program.request("set", self._target, name=name, value=self._program.encode(value))
 
     def __bool__(self) -> bool:
-        """The object's truth value, as data."""
-        return self._program.truth(self._target)
+        """The object's truth value."""
+        return self._program.decode(self._program.request("truth", self._target)["value"]) is True

@@ -1,119 +1,85 @@
-"""The system call filter: a list of what Python needs; all the rest fails."""
+"""The system call filter: an allow-list of what Python needs; everything else fails or kills."""
 
 import ctypes
 import errno
 import struct
 from collections.abc import Callable
 
-from mot_trl.sandbox import syscalls as kernel
+from mot_trl.sandbox import syscalls
 
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _LOAD, _JUMP, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x06
 _NUMBER, _ARCHITECTURE = 0, 4
+_MODE_FILTER = 2
 _X32_BIT = 0x40000000
 _NEWEST_KNOWN = 434
 
 _AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-
-# glibc's and musl's flags for a thread. Anything else that clone can make is a process.
-_THREAD_FLAGS = (0x3D0F00, 0x7D0F00)
-# F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC: no owner, no lease, no signal.
-_FCNTL = (0, 1, 2, 3, 4, 1030)
-_PRCTL = (15, 16)  # PR_SET_NAME, PR_GET_NAME
-
-# name: (x86_64, aarch64); None where the machine has no such call.
-_PLAIN: dict[str, tuple[int | None, int | None]] = {
-    "read": (0, 63),
-    "write": (1, 64),
-    "open": (2, None),
-    "close": (3, 57),
-    "stat": (4, None),
-    "fstat": (5, 80),
-    "lstat": (6, None),
-    "poll": (7, None),
-    "lseek": (8, 62),
-    "mmap": (9, 222),
-    "mprotect": (10, 226),
-    "munmap": (11, 215),
-    "brk": (12, 214),
-    "rt_sigaction": (13, 134),
-    "rt_sigprocmask": (14, 135),
-    "rt_sigreturn": (15, 139),
-    "pread64": (17, 67),
-    "readv": (19, 65),
-    "writev": (20, 66),
-    "access": (21, None),
-    "select": (23, None),
-    "sched_yield": (24, 124),
-    "mremap": (25, 216),
-    "madvise": (28, 233),
-    "dup": (32, 23),
-    "nanosleep": (35, 101),
-    "getitimer": (36, 102),
-    "alarm": (37, None),
-    "setitimer": (38, 103),
-    "getpid": (39, 172),
-    "exit": (60, 93),
-    "wait4": (61, 260),
-    "uname": (63, 160),
-    "getcwd": (79, 17),
-    "readlink": (89, None),
-    "gettimeofday": (96, 169),
-    "getrlimit": (97, 163),
-    "getrusage": (98, 165),
-    "sysinfo": (99, 179),
-    "times": (100, 153),
-    "getuid": (102, 174),
-    "getgid": (104, 176),
-    "geteuid": (107, 175),
-    "getegid": (108, 177),
-    "getppid": (110, 173),
-    "sigaltstack": (131, 132),
-    "arch_prctl": (158, None),
-    "gettid": (186, 178),
-    "time": (201, None),
-    "futex": (202, 98),
-    "sched_getaffinity": (204, 123),
-    "getdents64": (217, 61),
-    "set_tid_address": (218, 96),
-    "restart_syscall": (219, 128),
-    "fadvise64": (221, 223),
-    "clock_gettime": (228, 113),
-    "clock_getres": (229, 114),
-    "clock_nanosleep": (230, 115),
-    "exit_group": (231, 94),
-    "openat": (257, 56),
-    "newfstatat": (262, 79),
-    "readlinkat": (267, 78),
-    "faccessat": (269, 48),
-    "pselect6": (270, 72),
-    "ppoll": (271, 73),
-    "set_robust_list": (273, 99),
-    "getcpu": (309, 168),
-    "getrandom": (318, 278),
-    "membarrier": (324, 283),
-    "statx": (332, 291),
-    "rseq": (334, 293),
-    "close_range": (436, 436),
-    "faccessat2": (439, 439),
-}
-_CHECKED = {
-    "clone": (56, 220),
-    "fcntl": (72, 25),
-    "ioctl": (16, 29),
-    "kill": (62, 129),
-    "tgkill": (234, 131),
-    "prctl": (157, 167),
-    "prlimit64": (302, 261),
-    "clone3": (435, 435),
-}
+_MACHINES = list(_AUDIT)
 
 Instruction = tuple[int, int, int, int]
 
 
+def _table(*lines: str) -> dict[str, tuple[str, str]]:
+    """Each call's numbers, by machine, from "name x86_64 aarch64, ..."; "-" where the machine has no such call."""
+    calls = (call.split() for line in lines for call in line.split(", "))
+    return {name: (x86_64, aarch64) for name, x86_64, aarch64 in calls}
+
+
+# Left out, so denied:
+# - sockets, System V IPC and message queues reach the network and other processes;
+# - ptrace, process_vm_* and pidfd_* reach into other processes;
+# - execve and fork would start other programs;
+# - chmod, chown, utime and xattr calls change files in ways that Landlock does not know;
+# - mounts, namespaces, set*id and setrlimit could undo other layers;
+# - io_uring makes calls that no filter sees; bpf, perf, keyctl and userfaultfd are large, with a history of holes.
+_PLAIN = _table(
+    # Open files, and opening them: which ones, and that they are not written to, is for Landlock and RLIMIT_FSIZE.
+    "read 0 63, write 1 64, open 2 -, close 3 57, lseek 8 62, pread64 17 67, readv 19 65, writev 20 66, dup 32 23",
+    "openat 257 56, getdents64 217 61, fadvise64 221 223, close_range 436 436",
+    # Names and sizes: imports look for files in many places.
+    "stat 4 -, fstat 5 80, lstat 6 -, access 21 -, getcwd 79 17, readlink 89 -, newfstatat 262 79, readlinkat 267 78",
+    "faccessat 269 48, statx 332 291, faccessat2 439 439",
+    # Memory of one's own.
+    "mmap 9 222, mprotect 10 226, munmap 11 215, brk 12 214, mremap 25 216, madvise 28 233",
+    # Waiting, for a channel, a lock or a clock.
+    "poll 7 -, select 23 -, pselect6 270 72, ppoll 271 73, futex 202 98, sched_yield 24 124, nanosleep 35 101",
+    "clock_nanosleep 230 115, restart_syscall 219 128",
+    # Signal handlers and timers, whose signals reach only this process.
+    "rt_sigaction 13 134, rt_sigprocmask 14 135, rt_sigreturn 15 139, sigaltstack 131 132",
+    "getitimer 36 102, alarm 37 -, setitimer 38 103",
+    # Threads, once made: see `clone`.
+    "arch_prctl 158 -, set_tid_address 218 96, set_robust_list 273 99, rseq 334 293, membarrier 324 283",
+    "exit 60 93, exit_group 231 94, wait4 61 260",
+    # Facts about this process and its machine.
+    "getpid 39 172, getppid 110 173, gettid 186 178, getuid 102 174, getgid 104 176, geteuid 107 175, getegid 108 177",
+    "getrlimit 97 163, getrusage 98 165, times 100 153, sched_getaffinity 204 123, getcpu 309 168",
+    "uname 63 160, sysinfo 99 179, getrandom 318 278",
+    "gettimeofday 96 169, time 201 -, clock_gettime 228 113, clock_getres 229 114",
+)
+_CHECKED = _table(
+    "clone 56 220, fcntl 72 25, ioctl 16 29, kill 62 129, tgkill 234 131, prctl 157 167",
+    "prlimit64 302 261, clone3 435 435",
+)
+
+# glibc's and musl's flags for a thread. Anything else that clone can make is a process.
+_THREAD_FLAGS = (0x3D0F00, 0x7D0F00)
+# F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC. Not F_SETOWN, F_SETSIG or F_SETLEASE: with these, the
+# kernel sends signals to processes that `kill` could not reach.
+_FCNTL = (0, 1, 2, 3, 4, 1030)
+# PR_SET_NAME, PR_GET_NAME. Not PR_SET_DUMPABLE or PR_SET_PDEATHSIG, which would undo what `apply` has set.
+_PRCTL = (15, 16)
+
+
 def supported() -> bool:
     """Whether the filter knows this machine's system call numbers."""
-    return kernel.MACHINE in _AUDIT
+    return syscalls.MACHINE in _AUDIT
+
+
+def numbers(table: dict[str, tuple[str, str]]) -> dict[str, int]:
+    """The numbers of a table's calls on this machine."""
+    column = _MACHINES.index(syscalls.MACHINE)
+    return {name: int(columns[column]) for name, columns in table.items() if columns[column] != "-"}
 
 
 def _argument(index: int, *, high: bool = False) -> Instruction:
@@ -125,55 +91,55 @@ def _fail(code: int) -> Instruction:
 
 
 def _only_for(number: int, body: list[Instruction]) -> list[Instruction]:
-    """`body`, which must end in a return, run for this system call only."""
+    """`body`, which must end in a return, run for this value only."""
     return [(_JUMP_EQUAL, 0, len(body), number), *body]
 
 
-def _one_of(index: int, values: tuple[int, ...], otherwise: int) -> list[Instruction]:
-    """Allow where the low half of argument `index` is one of `values`; the kernel reads no more of these."""
-    allow: list[Instruction] = [(_RETURN, 0, 0, _ALLOW)]
-    tests = [step for value in values for step in _only_for(value, allow)]
-    return [_argument(index), *tests, _fail(otherwise)]
+def _one_of(index: int, values: tuple[int, ...]) -> list[Instruction]:
+    """Allow if argument `index` is one of `values`. Its low half decides: the kernel reads no more of these."""
+    tests = [step for value in values for step in _only_for(value, [(_RETURN, 0, 0, _ALLOW)])]
+    return [_argument(index), *tests, _fail(errno.EPERM)]
+
+
+def _checks(pid: int) -> dict[str, list[Instruction]]:
+    """For each call in `_CHECKED`, what decides on its arguments."""
+    low, high = _argument(2), _argument(2, high=True)
+    null_pointer = [low, (_JUMP_EQUAL, 0, 2, 0), high, (_JUMP_EQUAL, 1, 0, 0), _fail(errno.EPERM)]
+    return {
+        "clone": _one_of(0, _THREAD_FLAGS),
+        "fcntl": _one_of(1, _FCNTL),
+        # Terminals and devices; Python takes ENOTTY for "not a terminal".
+        "ioctl": [_fail(errno.ENOTTY)],
+        "kill": _one_of(0, (pid,)),
+        "tgkill": _one_of(0, (pid,)),
+        "prctl": _one_of(0, _PRCTL),
+        # Limits may be read, never set: a new limit comes by a pointer that is not null.
+        "prlimit64": [*null_pointer, *_one_of(0, (0, pid))],
+        # A filter cannot read the flags behind clone3's pointer; glibc falls back to clone on ENOSYS.
+        "clone3": [_fail(errno.ENOSYS)],
+    }
 
 
 def instructions(pid: int) -> list[Instruction]:
-    """The filter as (code, jump if true, jump if false, constant), for a process that knows itself as `pid`."""
-    machine = list(_AUDIT).index(kernel.MACHINE)
-    checked = {name: numbers[machine] for name, numbers in _CHECKED.items()}
-    zero_pointer = [
-        _argument(2),
-        (_JUMP_EQUAL, 0, 2, 0),
-        _argument(2, high=True),
-        (_JUMP_EQUAL, 1, 0, 0),
-        _fail(errno.EPERM),
-    ]
-    bodies = {
-        "clone": _one_of(0, _THREAD_FLAGS, errno.EPERM),
-        "fcntl": _one_of(1, _FCNTL, errno.EPERM),
-        "ioctl": [_fail(errno.ENOTTY)],
-        "kill": _one_of(0, (pid,), errno.EPERM),
-        "tgkill": _one_of(0, (pid,), errno.EPERM),
-        "prctl": _one_of(0, _PRCTL, errno.EPERM),
-        # Limits may be read, never set.
-        "prlimit64": [*zero_pointer, *_one_of(0, (0, pid), errno.EPERM)],
-        # A filter cannot look behind clone3's pointer; glibc falls back to clone on ENOSYS.
-        "clone3": [_fail(errno.ENOSYS)],
-    }
+    """The filter as (code, jump if true, jump if false, constant), for a process whose own process id is `pid`."""
+    # The same number means another call on another architecture, so the architecture is checked first: an x86_64
+    # process can make 32-bit calls by int 0x80, and x32 calls by a bit in the number.
     program: list[Instruction] = [
         (_LOAD, 0, 0, _ARCHITECTURE),
-        (_JUMP_EQUAL, 1, 0, _AUDIT[kernel.MACHINE]),
+        (_JUMP_EQUAL, 1, 0, _AUDIT[syscalls.MACHINE]),
         (_RETURN, 0, 0, _KILL),
         (_LOAD, 0, 0, _NUMBER),
     ]
-    if kernel.MACHINE == "x86_64":
+    if syscalls.MACHINE == "x86_64":
         program += [(_JUMP_GREATER_EQUAL, 0, 1, _X32_BIT), (_RETURN, 0, 0, _KILL)]
-    plain = [number for numbers in _PLAIN.values() if (number := numbers[machine]) is not None]
-    # All jump to one return: every program's process has the filter compiled for it anew, so it had better be short.
+    plain = numbers(_PLAIN).values()
+    # All jump to one return: the kernel compiles the filter for each guest process, so it should be short.
     program += [(_JUMP_EQUAL, left, 0, number) for left, number in zip(range(len(plain), 0, -1), plain, strict=True)]
     program += [(_JUMP, 0, 0, 1), (_RETURN, 0, 0, _ALLOW)]
-    for name, body in bodies.items():
-        program += _only_for(checked[name], body)
-    # Libraries probe for new system calls and expect ENOSYS where there are none.
+    checks = _checks(pid)
+    for name, number in numbers(_CHECKED).items():
+        program += _only_for(number, checks[name])
+    # Libraries probe for new system calls and expect ENOSYS if there are none.
     program += [(_JUMP_GREATER_EQUAL, 0, 1, _NEWEST_KNOWN), _fail(errno.ENOSYS), _fail(errno.EPERM)]
     return program
 
@@ -182,11 +148,11 @@ class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
-def ready_filter(pid: int) -> Callable[[], int]:
-    """A call that filters the system calls of a process, which knows itself as `pid`, for good.
+def prepare_filter(pid: int) -> Callable[[], int]:
+    """A call that filters the system calls of a process, whose own process id is `pid`, for good.
 
-    It needs PR_SET_NO_NEW_PRIVS before. Raises OSError when called. Making it is worth doing once, before forking.
+    It needs PR_SET_NO_NEW_PRIVS before. Preparing it takes longer than a fork: do it once, before.
     """
     steps = instructions(pid)
     program = _Program(len(steps), b"".join(struct.pack("HBBI", *step) for step in steps))
-    return kernel.ready_prctl(kernel.PR_SET_SECCOMP, kernel.SECCOMP_MODE_FILTER, ctypes.byref(program))
+    return syscalls.prepare_prctl(syscalls.PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program))

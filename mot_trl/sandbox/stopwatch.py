@@ -1,27 +1,26 @@
-"""How much time a program has used: its own, not that of the queue for a processor."""
+"""Measure how much time a program has used, without its time in the queue for a CPU."""
 
 import contextlib
 import os
 import time
 
-# Waiting for a processor is not the program's fault, but it must end.
+# Waiting for a CPU is not the program's fault, but it must end: at this many times the limit.
 PATIENCE = 5
 # Seconds below which the kernel is not asked who waited for what.
 _WORTH_A_LOOK = 0.05
 
 
 class Stopwatch:
-    """The program's own time: that in which an answer is awaited, less what it waited for a processor."""
+    """The program's own time: while an answer is awaited, less what it waited for a CPU.
+
+    Args:
+        limit: Seconds for all laps (tests) together.
+        lap_limit: Seconds for each lap.
+        parent: The zygote, whose youngest child is the program's process.
+        proc: An open /proc, or -1 if waiting for a CPU cannot be measured.
+    """
 
     def __init__(self, limit: float, lap_limit: float, parent: int, proc: int) -> None:
-        """Count for the youngest child of the process `parent`.
-
-        Args:
-            limit: Seconds in all.
-            lap_limit: Seconds of any one lap.
-            parent: Its zygote.
-            proc: An open /proc, or -1: then nothing is known of waiting for processors.
-        """
         self._limit = limit
         self._lap_limit = lap_limit
         self._lap_wall = self._lap_seconds = 0.0
@@ -48,14 +47,16 @@ class Stopwatch:
         wall = self._wall()
         if wall < _WORTH_A_LOOK:
             return wall
-        computed, queued = self._processor_seconds()
-        # Some of the waiting was before the first start, so the second can be too much; the first cannot.
+        computed, queued = self._cpu_seconds()
+        # Some of the queueing was before the first start, so `wall - queued` can be too little; `computed` cannot be
+        # too much but for several threads, so `wall` bounds it.
         return min(wall, max(computed, wall - queued))
 
     def remaining(self) -> float:
         """Seconds left; 0 or less when time is up."""
         wall = self._wall()
         lap_wall = wall - self._lap_wall
+        # While even the wall clock is within both limits, the program's own time is, too.
         if wall < self._limit and lap_wall < self._lap_limit:
             return min(self._limit - wall, self._lap_limit - lap_wall)
         seconds = self.seconds()
@@ -69,8 +70,8 @@ class Stopwatch:
     def _wall(self) -> float:
         return self._waited + (0.0 if self._started is None else time.monotonic() - self._started)
 
-    def _processor_seconds(self) -> tuple[float, float]:
-        """Seconds the process has had a processor, and seconds it has waited for one; zeros where that is unknown."""
+    def _cpu_seconds(self) -> tuple[float, float]:
+        """Seconds the process has had a CPU, and seconds it has waited for one; zeros if unknown."""
         with contextlib.suppress(OSError, ValueError):
             # Looked up, as the zygote may know its child by a number of its own process list.
             *_, child = self._read(f"{self._parent}/task/{self._parent}/children").split()

@@ -1,4 +1,4 @@
-"""The supervisor: the trusted process that takes jobs from the runner and judges them, one at a time."""
+"""The supervisor: the trusted process that takes jobs from the runner and runs their tests, one job at a time."""
 
 import importlib
 import json
@@ -9,16 +9,16 @@ import signal
 import sys
 from typing import Any, NoReturn
 
-from mot_trl.sandbox import probe as layers
-from mot_trl.sandbox.channel import Channel, Deadline
-from mot_trl.sandbox.config import Confinement
+from mot_trl.sandbox import probe
+from mot_trl.sandbox.channel import Channel, deadline
+from mot_trl.sandbox.config import LayerConfig
 from mot_trl.sandbox.job import Result
 from mot_trl.sandbox.program import START_SECONDS, EndedError, Program
 from mot_trl.sandbox.stopwatch import PATIENCE, Stopwatch
-from mot_trl.sandbox.test_run import Judge
+from mot_trl.sandbox.test_run import TestRun
 from mot_trl.sandbox.zygote import Zygote
 
-# What programs of these data sets import, and what the star imports before them touch.
+# What programs of coding datasets import, and what the star imports of their preludes touch.
 _STANDARD = (
     "array ast bisect calendar cmath collections contextlib copy dataclasses datetime decimal enum fractions "
     "functools heapq io itertools json math operator queue random re statistics string struct textwrap threading "
@@ -32,35 +32,36 @@ _RECURSION = 20_000
 
 
 def main() -> None:
-    """Read the settings from the command line, say which layers there are, and serve until the runner is gone."""
+    """Read the settings from the command line, report the layers, and serve until the runner is gone."""
     settings = json.loads(sys.argv[2])
     runner = Channel(int(sys.argv[1]))
     trainer = os.getppid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
+        # Opened before the private root hides it.
         proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY) if sys.platform == "linux" else -1
-        # Behind the interpreter's own, so that they hide nothing; taken out again before any program runs.
+        # Behind the interpreter's own, so that they hide nothing; `probe` removes them before any program runs.
         sys.path += [entry for entry in settings["path"] if entry not in sys.path]
+        # Imported before the fork, so that guests share them, and before the root that may hide their files.
         for name in [*_STANDARD.split(), *settings["preload"]]:
             importlib.import_module(name)
-        confinement = layers.prepare(
+        config = probe.prepare(
             settings["layers"], memory_bytes=settings["memory_mb"] << 20, timeout=settings["timeout"]
         )
         os.environ.clear()
-        # Before any job is read: no program's memory has ever held a test.
-        zygote = Zygote(confinement)
+        # Before any job is read: no guest's memory has ever held a test.
+        zygote = Zygote(config)
     except BaseException as error:
         runner.send({"error": f"{type(error).__name__}: {error}"})
         return
-    runner.send({"active": sorted(confinement.active), "missing": confinement.missing})
+    runner.send({"active": sorted(config.active), "missing": config.missing})
     if sys.platform == "linux":
-        bound = confinement.memory_bytes + _MEMORY_BYTES
+        bound = config.memory_bytes + _MEMORY_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
     sys.setrecursionlimit(_RECURSION)
     signal.signal(signal.SIGALRM, _time_is_up)
     while _trainer_lives(runner, trainer):
-        result = _judge(zygote, confinement, runner, proc, settings["test_timeout"])
-        runner.send(result.__dict__)
+        runner.send(_run_job(zygote, config, runner, proc, settings["test_timeout"]).__dict__)
 
 
 def _time_is_up(*_: object) -> NoReturn:
@@ -77,15 +78,17 @@ def _trainer_lives(runner: Channel, trainer: int) -> bool:
     return True
 
 
-def _judge(zygote: Zygote, confinement: Confinement, runner: Channel, proc: int, test_timeout: float) -> Result:
-    message: dict[str, Any] = runner.receive(Deadline(START_SECONDS))
-    # A runner that hangs up does not want the answer any more: the program ends with this process.
+def _run_job(zygote: Zygote, config: LayerConfig, runner: Channel, proc: int, test_timeout: float) -> Result:
+    message: dict[str, Any] = runner.receive(deadline(START_SECONDS))
+    # If the runner hangs up, it no longer wants the answer: this process ends, and the guest with it.
     channel = Channel(zygote.start(), watch=runner.end)
-    # The stopwatch does not run while this process looks at what the program sent, and that can be made slow.
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE * confinement.timeout + _COMPARING_SECONDS)
+    # Three clocks keep the deadline. The stopwatch counts while the program owes an answer; this alarm ends what the
+    # stopwatch does not see, when the program made its answer slow to decode or compare; and the runner kills a
+    # supervisor that outlasts both.
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE * config.timeout + _COMPARING_SECONDS)
     try:
-        stopwatch = Stopwatch(confinement.timeout, test_timeout, zygote.pid, proc)
-        return Judge(Program(channel, stopwatch), message).result()
+        stopwatch = Stopwatch(config.timeout, test_timeout, zygote.pid, proc)
+        return TestRun(Program(channel, stopwatch), message).result()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         channel.close()

@@ -1,4 +1,4 @@
-"""Judging one job: load the program, run the tests against it, and say what became of it."""
+"""Run one job in the supervisor: load the program, run the tests against it, and report the result."""
 
 from typing import Any
 
@@ -6,11 +6,10 @@ from mot_trl.sandbox.job import Result
 from mot_trl.sandbox.program import EndedError, Program, ProgramError, Remote
 
 
-class Judge:
-    """Judges one job, given as the message that the runner sent."""
+class TestRun:
+    """One job, given as the message that the runner sent."""
 
     def __init__(self, program: Program, job: dict[str, Any]) -> None:
-        """Take a program's process that has just been forked."""
         self._program = program
         self._job = job
         self._verdicts: list[bool] = []
@@ -18,7 +17,7 @@ class Judge:
         self._first_failure = ""
 
     def result(self) -> Result:
-        """Do the job. Raises RuntimeError where the program's process could not be confined."""
+        """Do the job."""
         self._program.await_start()
         try:
             return self._score() if self._job["kind"] == "score" else self._run_tests()
@@ -39,8 +38,7 @@ class Judge:
         )
 
     def _load(self, program: str, prelude: str, entry_points: list[list[str]]) -> None:
-        message = {"program": program, "prelude": prelude, "entry_points": entry_points}
-        answer = self._program.ask(message)
+        answer = self._program.ask({"program": program, "prelude": prelude, "entry_points": entry_points})
         if "compiled" not in answer:
             raise EndedError("invalid", str(answer.get("invalid"))[:500])
         self._compiled = True
@@ -50,11 +48,11 @@ class Judge:
 
     def _score(self) -> Result:
         self._load("", "", [["score", self._job["function"]]])
-        arguments = self._job["arguments"]
         try:
-            answer = self._program.perform({"do": "call", "target": "score", "inputs": [arguments, {"dict": []}]})
+            answer = self._program.request("call", "score", inputs=[self._job["arguments"], {"dict": []}])
         except ProgramError as error:
             return self._finish("crashed", str(error))
+        # Still encoded: the trainer decodes it.
         return self._finish("passed", ran=True, value=answer["value"])
 
     def _run_tests(self) -> Result:
@@ -68,6 +66,7 @@ class Judge:
             return self._finish("unsupported", f"The tests do not compile: {error}"[:500])
         self._program.classes = names
         self._load(job["program"], job["prelude"], job["entry_points"])
+        # Only now, and only these: a program that defines `set` or `len` changes no test.
         names.update({name: Remote(self._program, name) for name, _ in job["entry_points"]})
         for number, code in enumerate([setup, *tests]):
             self._program.stopwatch.lap()
@@ -82,12 +81,14 @@ class Judge:
         return self._finish("passed" if all(self._verdicts) else "failed", self._first_failure, ran=ran)
 
     def _holds(self, code: Any, names: dict[str, Any]) -> bool | None:
-        """Whether the statement runs without an exception; None where it is the statement that is broken."""
+        """Whether the statement runs without an exception; None if the statement itself is broken."""
         try:
             exec(code, names)
         except (Exception, MemoryError) as error:
+            # A NameError after another failure is often its consequence: the name that a failed test did not assign.
+            # What the program raises never gets here as a NameError, so it cannot make its tests look broken.
             broken = isinstance(error, NameError) and not self._first_failure
-            said = "" if isinstance(error, ProgramError) else type(error).__name__ + ": "
-            self._first_failure = self._first_failure or f"{said}{error}"[:500]
+            kind = "" if isinstance(error, ProgramError) else type(error).__name__ + ": "
+            self._first_failure = self._first_failure or f"{kind}{error}"[:500]
             return None if broken else False
         return True

@@ -1,4 +1,8 @@
-"""The zygote: forks the programs' processes out of one that has imported what they need and has seen no test."""
+"""The zygote: fork guest processes from one that has imported what they need and has never seen a test.
+
+A guest's life: the zygote forks it, it applies its layers, reports that it is ready, and waits; it serves one program,
+and is killed. The next one is forked at the moment the last one is killed, so it is ready before its program comes.
+"""
 
 import contextlib
 import gc
@@ -7,67 +11,69 @@ import random
 import select
 import signal
 import socket
+import sys
 from typing import NoReturn
 
-from mot_trl.sandbox import apply as confine
-from mot_trl.sandbox import guest as candidate
-from mot_trl.sandbox import probe as layers
-from mot_trl.sandbox import syscalls as kernel
-from mot_trl.sandbox.config import USERS_PER_ZYGOTE, Confinement
+from mot_trl.sandbox import apply, guest, namespaces, syscalls
+from mot_trl.sandbox.config import USERS_PER_ZYGOTE, LayerConfig
 
-_FORK, _END = b"f", b"e"
+_NEXT, _GONE = b"n", b"g"
 _REAP_MILLISECONDS = 10
 
 
 class Zygote:
-    """A supervisor's handle on its zygote, which keeps one process ready for the next program. Raises OSError."""
+    """A supervisor's handle on its zygote, forked off the process that makes it, which must not have seen a test yet.
 
-    def __init__(self, confinement: Confinement) -> None:
-        """Fork the zygote off this process, which must not have seen any test yet."""
+    Its methods raise OSError when the zygote is gone.
+    """
+
+    def __init__(self, config: LayerConfig) -> None:
         self._control, theirs = socket.socketpair()
-        self._waits = _must_wait(confinement)
-        if "pids" in confinement.active:
-            layers.enter_private_pids()
+        self._waits = _must_wait(config)
+        if "pids" in config.active:
+            namespaces.enter_private_pids()
         self.pid = os.fork()
         if self.pid == 0:
             self._control.close()
-            _serve(confinement, theirs)
+            _serve(config, theirs)
         theirs.close()
         self._next = self._order()
 
     def start(self) -> int:
-        """The file descriptor of a socket to a new program's process; `end` that one before the next start."""
+        """The file descriptor of a socket to a new guest process; `end` it before the next start."""
         return self._next
 
     def end(self) -> None:
-        """Have the program's process killed, and the next one forked."""
-        self._control.send(_END)
+        """Have the guest process killed and the next one forked."""
         self._next = self._order()
         if self._waits and not self._control.recv(1):
             raise ConnectionError("The zygote is gone.")
 
     def _order(self) -> int:
+        """Send the zygote one end of a new socket pair, the channel of its next guest, and return the other."""
         ours, theirs = socket.socketpair()
         with theirs:
-            socket.send_fds(self._control, [_FORK], [theirs.fileno()])
+            socket.send_fds(self._control, [_NEXT], [theirs.fileno()])
         return ours.detach()
 
 
-def _must_wait(confinement: Confinement) -> bool:
-    """Whether a killed program may have left processes that live on until its process list is cleared away.
+def _must_wait(config: LayerConfig) -> bool:
+    """Whether a killed program may have left processes that live until its process list is cleared.
 
-    The filter lets no program have a second process, so there the next one need not wait the milliseconds it takes.
+    The filter lets no program have a second process, so with it, the next one need not wait the milliseconds it takes.
     """
-    return "seccomp" not in confinement.active
+    return "seccomp" not in config.active
 
 
-def _serve(confinement: Confinement, control: socket.socket) -> NoReturn:
+def _serve(config: LayerConfig, control: socket.socket) -> NoReturn:
     with contextlib.suppress(BaseException):
-        confine.die_with_parent()
-        candidate.rehearse()
-        confine.put_on(confine.for_zygote(confinement))
-        server = _Server(confinement, control)
-        # What is forked should share memory for as long as it can.
+        # The supervisor may be killed at any time, and must take the zygote with it, and that its guest.
+        if sys.platform == "linux":
+            syscalls.prepare_prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)()
+        guest.rehearse()
+        apply.apply_steps(apply.zygote_steps(config))
+        server = _Server(config, control)
+        # Garbage collection writes to every object, so pages shared with guests would be copied.
         gc.collect()
         gc.freeze()
         while server.serve_one():
@@ -76,42 +82,47 @@ def _serve(confinement: Confinement, control: socket.socket) -> NoReturn:
 
 
 class _Server:
-    def __init__(self, confinement: Confinement, control: socket.socket) -> None:
-        self._must_wait = _must_wait(confinement)
-        own = [os.pidfd_open(os.getpid())] if "pids" in confinement.active else []
-        file, *self._own = confine.arrange_files(confinement, control.detach(), *own)
+    """The zygote's side: keeps one guest, and reaps those before it."""
+
+    def __init__(self, config: LayerConfig, control: socket.socket) -> None:
+        self._must_wait = _must_wait(config)
+        own = [os.pidfd_open(os.getpid())] if "pids" in config.active else []
+        file, *self._own = apply.arrange_files(config, control.detach(), *own)
         self._control = socket.socket(fileno=file)
         self._poller = select.poll()
         self._poller.register(file, select.POLLIN)
-        self._steps = [confine.for_program(confinement, number) for number in range(USERS_PER_ZYGOTE)]
+        self._steps = [apply.guest_steps(config, number) for number in range(USERS_PER_ZYGOTE)]
         self._forked = 0
         self._child = 0
         self._dying: list[int] = []
 
     def serve_one(self) -> bool:
+        """Replace the guest by the next one; False when the supervisor is gone."""
         while self._dying and not self._poller.poll(_REAP_MILLISECONDS):
             self._reap()
-        command, files, _, _ = socket.recv_fds(self._control, 1, 1)
-        if command == _FORK:
-            self._fork(files[0])
-        elif command == _END:
+        _, files, _, _ = socket.recv_fds(self._control, 1, 1)
+        if not files:
+            return False
+        if self._child:
             self._end()
-        return bool(command)
+        self._fork(files[0])
+        return True
 
     def _fork(self, end: int) -> None:
-        if end != confine.CHANNEL_FD:
-            os.dup2(end, confine.CHANNEL_FD)
+        if end != apply.CHANNEL_FD:
+            os.dup2(end, apply.CHANNEL_FD)
             os.close(end)
+        # The list ends with its first process, so each guest needs a new one.
         for own in self._own:
-            layers.enter_private_pids(own)
+            namespaces.enter_private_pids(own)
         steps = self._steps[self._forked % len(self._steps)]
         self._forked += 1
-        # What a fork by Python would do in the child, where it costs more.
+        # A fork by Python would do this in the child, where it costs more.
         random.seed()
-        self._child = kernel.fork()
+        self._child = syscalls.fork()
         if self._child == 0:
-            candidate.run(steps)
-        os.close(confine.CHANNEL_FD)
+            guest.run(steps)
+        os.close(apply.CHANNEL_FD)
         self._reap()
 
     def _end(self) -> None:
@@ -120,9 +131,10 @@ class _Server:
                 kill(self._child, signal.SIGKILL)
         if self._must_wait:
             os.waitpid(self._child, 0)
-            self._control.send(_END)
+            self._control.send(_GONE)
             return
         self._dying.append(self._child)
+        # A user's turn comes again after so many guests: by then, the one before must be dead.
         if len(self._dying) == len(self._steps):
             os.waitpid(self._dying.pop(0), 0)
 

@@ -17,16 +17,27 @@ import threading
 import time
 from pathlib import Path
 
+import hostile_tables
+
 HERE = Path(__file__).resolve().parent
-PROGRAMS = {path.stem: path.read_text() for path in sorted((HERE / "hostile").glob("*.py"))}
 TESTS = ("assert add(1, 2) == 3", "assert add(20, 22) == 42", 'assert add("x", "y") == "xy"')
 SECRET = "8f3a1c-not-for-programs"
 
 
-def damage_of(name: str) -> str | None:
-    """What the program would harm: files, process, leftover, network, secret or breach; None for mere cheats."""
-    second = PROGRAMS[name].splitlines()[1]
-    return second.removeprefix("# damage: ") if second.startswith("# damage: ") else None
+def _read_programs() -> dict[str, tuple[str | None, str]]:
+    """By name, what each program harms (None if it only cheats), and its source."""
+    found = hostile_tables.programs()
+    for path in sorted((HERE / "hostile").glob("*.py")):
+        source = path.read_text()
+        second = source.splitlines()[1]
+        damage = second.removeprefix("# damage: ") if second.startswith("# damage: ") else None
+        found[path.stem] = (damage, source)
+    return dict(sorted(found.items()))
+
+
+# What a program harms is one of files, process, leftover, network, secret or breach.
+PROGRAMS = _read_programs()
+DAMAGING = [name for name, (damage, _) in PROGRAMS.items() if damage]
 
 
 class Targets:
@@ -134,7 +145,7 @@ def run_sandboxed(layers: list[str], names: list[str]) -> dict:
     started = time.monotonic()
     with ProgramRunner(**options) as runner:
         missing = [layer for layer, reason in runner.layers().items() if reason and layer in layers]
-        jobs = [Job(targets.fill_in(PROGRAMS[name]), TESTS, (("add", "add"),)) for name in names]
+        jobs = [Job(targets.fill_in(PROGRAMS[name][1]), TESTS, (("add", "add"),)) for name in names]
         honest = Job("def add(a, b):\n    return a + b\n", TESTS, (("add", "add"),))
         results = runner.run_many([*jobs, *[honest] * 8])
         # Two workers, each with its zygote and a process for its next program.
@@ -159,7 +170,7 @@ def run_bare(name: str) -> list[str]:
     """What one program harms when it is simply run, by the user who runs this."""
     targets = Targets()
     script = targets.folder.with_suffix(".py")
-    script.write_text(targets.fill_in(PROGRAMS[name]) + "\n\nadd(1, 2)\n")
+    script.write_text(targets.fill_in(PROGRAMS[name][1]) + "\n\nadd(1, 2)\n")
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             [sys.executable, "-I", str(script)],
@@ -194,7 +205,7 @@ def main() -> None:
         names = rest[1:] or list(PROGRAMS)
         print(json.dumps(run_sandboxed(rest[0].split(","), names)))
     else:
-        print(json.dumps({name: run_bare(name) for name in rest or [n for n in PROGRAMS if damage_of(n)]}))
+        print(json.dumps({name: run_bare(name) for name in rest or DAMAGING}))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import hostile_suite
 import pytest
 
 from mot_trl.sandbox import Job, ProgramRunner, Score
-from mot_trl.sandbox.config import ALL
+from mot_trl.sandbox.config import LAYERS
 
 ADD = "def add(a, b):\n    return a + b\n"
 ADD_TESTS = ("assert add(1, 2) == 3", "assert add('x', 'y') == 'xy'")
@@ -432,12 +432,12 @@ def test_trusted_functions_score_untrusted_data(runner):
     assert not unsendable.judged
 
 
-@pytest.mark.parametrize("layer", ALL)
+@pytest.mark.parametrize("layer", LAYERS)
 def test_any_layer_may_be_missing(runner, layer):
     lacks = {name for name, reason in runner.layers().items() if reason}
     need_it = {"namespaces": {"pids", "root"}, "no_new_privs": {"landlock", "seccomp"}}.get(layer, set())
 
-    with ProgramRunner(workers=1, layers=set(ALL) - {layer}, allow_weak_isolation=True) as weaker:
+    with ProgramRunner(workers=1, layers=set(LAYERS) - {layer}, allow_weak_isolation=True) as weaker:
         missing = {name for name, reason in weaker.layers().items() if reason}
         status = run_add(weaker, ADD).status
 

@@ -1,4 +1,4 @@
-# attack: print for ever
+# attack: print forever
 while True:
     print("x" * 100_000)
 

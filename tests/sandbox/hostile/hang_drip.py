@@ -1,4 +1,4 @@
-# attack: send the answer byte by byte, for ever
+# attack: send the answer byte by byte, forever
 import os
 import time
 

@@ -1,4 +1,4 @@
-# attack: wait for a lock for ever
+# attack: wait for a lock forever
 import threading
 
 lock = threading.Lock()

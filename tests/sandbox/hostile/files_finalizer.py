@@ -1,4 +1,4 @@
-# attack: harm files: finaliser
+# attack: harm files: finalizer
 # damage: files
 import os
 

@@ -1,6 +1,0 @@
-# attack: crash the compiler
-x = ()
-
-
-def add(a, b):
-    return None

@@ -1,8 +1,0 @@
-# attack: abort
-import os
-
-os.abort()
-
-
-def add(a, b):
-    return None

@@ -1,9 +1,0 @@
-# attack: harm files: posix
-# damage: files
-import posix
-
-posix.unlink("{DIR}/precious")
-
-
-def add(a, b):
-    return None

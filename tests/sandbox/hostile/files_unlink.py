@@ -1,9 +1,0 @@
-# attack: harm files: unlink
-# damage: files
-import os
-
-os.unlink("{DIR}/precious")
-
-
-def add(a, b):
-    return None

@@ -1,9 +1,0 @@
-# attack: answer with a malformed message: object negative
-import os
-
-
-def add(a, b):
-    line = b'{"value":{"object":-1}}'
-    os.write(3, len(line).to_bytes(4, "big") + line)
-    while True:
-        pass
