@@ -4,8 +4,8 @@ import sys
 import types
 from pathlib import Path
 
-# Stand-ins for the packages, whose own __init__ files are for trainers. So the sandbox stays small, and its modules come
-# from this folder, whatever mot_trl is installed.
+# Stand-ins for the packages, whose own __init__ files are for trainers. So the sandbox stays small, and its modules
+# come from this folder, whatever mot_trl is installed.
 for name in ("mot_trl", "mot_trl.sandbox"):
     package = types.ModuleType(name)
     package.__path__ = [str(Path(__file__).resolve().parents[1].joinpath(*name.split(".")[1:]))]
