@@ -1,29 +1,41 @@
 r"""Answers made of parts (points, intervals, sets, lists, unions, matrices), compared part by part."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 _OPENINGS = {"(": ")", "[": "]", r"\{": r"\}", r"\langle": r"\rangle"}
+_CLOSINGS = {*_OPENINGS.values(), "}"}
 _MATRIX = re.compile(r"\\begin\{([pbBvV]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end\{\1\}", re.DOTALL)
 _SCAN = re.compile(r"\\(?:\\|[a-zA-Z]+|.)|.", re.DOTALL)
 _AND = re.compile(r"\s*,?\s*(?:\\text\s*\{\s*,?\s*(?:and|or)\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]))\s*")
 _MEMBER = re.compile(r"[a-zA-Z]\s*\\in(?![a-zA-Z])\s*")
 _ORDER = re.compile(r"(<=|>=|<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z]))")
+_GREATER = (">", ">=", r"\ge")
 _VARIABLE = re.compile(r"[a-zA-Z]|\\theta|\\alpha|\\lambda")
+# Unordered parts are paired by trying all, so their number bounds the time.
 _MAX_PARTS = 24
 
 
-class Parts(NamedTuple):
-    """A compound answer: `kind` is `ordered`, `unordered` or `matrix`; `style` must agree (brackets, row lengths)."""
+class Compound(NamedTuple):
+    """An answer of several parts.
+
+    Attributes:
+        kind: `ordered`, `unordered` or `matrix`.
+        style: What must agree besides the parts: the brackets, or a matrix's row lengths.
+        items: The parts.
+    """
 
     kind: str
     style: str
-    items: "tuple[str | Parts, ...]"
+    items: "tuple[str | Compound, ...]"
 
 
-def read_parts(text: str) -> "str | Parts":
-    """The parts of a normalised `text`, or the text itself where it is one expression."""
+Same = Callable[[str, str], bool | None]
+
+
+def read_compound(text: str) -> "str | Compound":
+    """The parts of a normalized `text`, or the text itself where it is one expression."""
     text = _MEMBER.sub("", text, count=1) if _MEMBER.match(text) else text
     for read in (_matrix, _union, _interval, _list, _bracketed):
         parts = read(text)
@@ -32,7 +44,7 @@ def read_parts(text: str) -> "str | Parts":
     return text
 
 
-def same_parts(gold: "str | Parts", answer: "str | Parts", same: Callable[[str, str], bool | None]) -> bool | None:
+def same_compound(gold: "str | Compound", answer: "str | Compound", same: Same) -> bool | None:
     """Whether two readings agree, `same` judging the leaves; None where a leaf is undecided and no other differs.
 
     Unordered parts agree when they can be paired one to one.
@@ -46,134 +58,137 @@ def same_parts(gold: "str | Parts", answer: "str | Parts", same: Callable[[str, 
         return False
     if gold.kind == "unordered":
         return _same_unordered(gold.items, answer.items, same)
-    verdict: bool | None = True
-    for first, second in zip(gold.items, answer.items, strict=True):
-        part = same_parts(first, second, same)
-        if part is False:
+    return _all(same_compound(*pair, same) for pair in zip(gold.items, answer.items, strict=True))
+
+
+def _all(verdicts: Iterable[bool | None]) -> bool | None:
+    """False at the first False, without asking for the rest; else None if any is None."""
+    together: bool | None = True
+    for verdict in verdicts:
+        if verdict is False:
             return False
-        verdict = None if part is None else verdict
-    return verdict
+        together = together and verdict
+    return together
 
 
-def _same_unordered(golds: tuple, answers: tuple, same: Callable[[str, str], bool | None]) -> bool | None:
-    # Equality is transitive, so the first partner found is as good as any.
+def _same_unordered(golds: tuple, answers: tuple, same: Same) -> bool | None:
     left = list(answers)
     for gold in golds:
-        verdicts = []
-        for answer in left:
-            verdicts.append(same_parts(gold, answer, same))
-            if verdicts[-1]:
+        undecided = False
+        for position, answer in enumerate(left):
+            verdict = same_compound(gold, answer, same)
+            if verdict:
+                # Equality is transitive, so the first partner found is as good as any.
+                del left[position]
                 break
-        if not verdicts[-1]:
-            return None if None in verdicts else False
-        left.pop(len(verdicts) - 1)
+            undecided |= verdict is None
+        else:
+            return None if undecided else False
     return True
 
 
-def _single(parts: "str | Parts") -> "str | Parts":
-    while isinstance(parts, Parts) and parts.kind == "unordered" and len(parts.items) == 1:
+def _single(parts: "str | Compound") -> "str | Compound":
+    while isinstance(parts, Compound) and parts.kind == "unordered" and len(parts.items) == 1:
         parts = parts.items[0]
     return parts
 
 
-def split_top(text: str, separators: tuple[str, ...]) -> list[str]:
-    """`text` split at `separators` outside every bracket; a half-open interval's brackets count as a pair."""
-    pieces, start, depth = [], 0, 0
+def _scan(text: str) -> Iterator[tuple[re.Match[str], int]]:
+    """The tokens of `text`, each with the depth of brackets behind it; any closing bracket closes any opening one.
+
+    So a half-open interval's brackets count as a pair.
+    """
+    depth = 0
     for match in _SCAN.finditer(text):
-        token = match.group()
-        if token in _OPENINGS or token == "{":
-            depth += 1
-        elif token in _OPENINGS.values() or token == "}":
-            depth -= 1
-        elif depth == 0 and token in separators:
+        depth += (match.group() in _OPENINGS or match.group() == "{") - (match.group() in _CLOSINGS)
+        yield match, depth
+
+
+def _split(text: str, *separators: str) -> list[str]:
+    """`text` split at `separators` outside every bracket."""
+    pieces, start = [], 0
+    for match, depth in _scan(text):
+        if depth == 0 and match.group() in separators:
             pieces.append(text[start : match.start()].strip())
             start = match.end()
     return [*pieces, text[start:].strip()]
 
 
-def _matrix(text: str) -> Parts | None:
+def _matrix(text: str) -> Compound | None:
     match = _MATRIX.fullmatch(text.strip())
     if match is None:
         return None
-    rows = [row for row in split_top(match.group(2), ("\\\\",)) if row]
-    cells = [split_top(row, ("&",)) for row in rows]
-    shape = "x".join(str(len(row)) for row in cells)
+    rows = [_split(row, "&") for row in _split(match.group(2), "\\\\") if row]
+    shape = "x".join(str(len(row)) for row in rows)
     kind = "determinant" if match.group(1) in ("vmatrix", "Vmatrix") else ""
-    return Parts("matrix", f"{kind}{shape}", tuple(cell for row in cells for cell in row))
+    return Compound("matrix", f"{kind}{shape}", tuple(cell for row in rows for cell in row))
 
 
-def _union(text: str) -> Parts | None:
-    pieces = split_top(text, (r"\cup",))
+def _union(text: str) -> Compound | None:
+    pieces = _split(text, r"\cup")
     return _unordered(pieces) if len(pieces) > 1 else None
 
 
-def _list(text: str) -> Parts | None:
-    pieces = split_top(_AND.sub(" , ", text), (",", ";"))
-    if len(pieces) == 1:
-        signs = split_top(text, (r"\pm",))
-        if len(signs) != 2 or r"\mp" in text:
-            return None
-        return Parts("unordered", "", tuple(f"{signs[0]} {sign} {signs[1]}".strip(" +") for sign in "+-"))
-    return _unordered(pieces)
-
-
-def _interval(text: str) -> Parts | None:
-    """`1 < x \\le 3` as `(1, 3]`; None where `text` is no inequality that bounds one variable."""
+def _interval(text: str) -> Compound | None:
+    r"""`1 < x \le 3` as `(1, 3]`; None where `text` is no inequality that bounds one variable."""
     pieces = [piece.strip() for piece in _ORDER.split(text)]
-    if len(pieces) not in (3, 5) or "," in text:
+    terms, signs = pieces[::2], pieces[1::2]
+    directions = {sign in _GREATER for sign in signs}
+    if len(signs) not in (1, 2) or len(directions) > 1 or "," in text:
         return None
-    signs = [sign.replace("<=", r"\le").replace(">=", r"\ge") for sign in pieces[1::2]]
-    terms = pieces[::2]
-    if all(sign in (">", r"\ge") for sign in signs):
-        terms, signs = terms[::-1], [{">": "<", r"\ge": r"\le"}[sign] for sign in signs[::-1]]
-    if not all(sign in ("<", r"\le") for sign in signs):
-        return None
+    if directions == {True}:
+        terms, signs = terms[::-1], signs[::-1]
+    is_open = [sign in ("<", ">") for sign in signs]
     if len(terms) == 2 and _VARIABLE.fullmatch(terms[0]):
-        terms, signs = [r"-\infty", *terms], ["<", *signs]
-    elif len(terms) == 2 and _VARIABLE.fullmatch(terms[1]):
-        terms, signs = [*terms, r"\infty"], [*signs, "<"]
-    if len(terms) != 3 or not _VARIABLE.fullmatch(terms[1]):
+        terms, is_open = [r"-\infty", *terms], [True, *is_open]
+    elif len(terms) == 2:
+        terms, is_open = [*terms, r"\infty"], [*is_open, True]
+    if not _VARIABLE.fullmatch(terms[1]):
         return None
-    style = ("(" if signs[0] == "<" else "[") + (")" if signs[1] == "<" else "]")
-    return Parts("ordered", style, (terms[0], terms[2]))
+    return Compound("ordered", "[("[is_open[0]] + "])"[is_open[1]], (terms[0], terms[2]))
 
 
-def _bracketed(text: str) -> Parts | None:
-    scanned = [(match.group(), match.start(), match.end()) for match in _SCAN.finditer(text)]
-    if len(scanned) < 3 or scanned[0][0] not in _OPENINGS or scanned[-1][0] not in _OPENINGS.values():
+def _list(text: str) -> Compound | None:
+    pieces = _split(_AND.sub(" , ", text), ",", ";")
+    if len(pieces) > 1:
+        return _unordered(pieces)
+    signs = _split(text, r"\pm")
+    # `\mp` ties a second sign to the first: then the parts are not the two that one sign gives.
+    if len(signs) != 2 or r"\mp" in text:
         return None
-    opening, closing = scanned[0][0], scanned[-1][0]
-    inner = text[scanned[0][2] : scanned[-1][1]].strip()
-    if not _is_balanced(inner):
+    return Compound("unordered", "", tuple(f"{signs[0]} {sign} {signs[1]}".strip(" +") for sign in "+-"))
+
+
+def _bracketed(text: str) -> Compound | None:
+    scanned = [match for match, _ in _scan(text)]
+    if len(scanned) < 3 or scanned[0].group() not in _OPENINGS or scanned[-1].group() not in _OPENINGS.values():
         return None
-    pieces = split_top(inner, (",", ";"))
-    if len(pieces) > _MAX_PARTS:
+    opening, closing = scanned[0].group(), scanned[-1].group()
+    inner = text[scanned[0].end() : scanned[-1].start()].strip()
+    pieces = _split(inner, ",", ";")
+    # `(1,2)+(3,4)` begins and ends with brackets that are no pair.
+    if not _is_balanced(inner) or len(pieces) > _MAX_PARTS:
         return None
     if opening == r"\{" and closing == r"\}":
         return _unordered(pieces)
     if len(pieces) == 1:
         # Parentheses around one expression say nothing; brackets may mean the floor.
-        reading = read_parts(inner) if (opening, closing) == ("(", ")") else None
-        return Parts("unordered", "", (reading,)) if reading is not None else None
+        return Compound("unordered", "", (read_compound(inner),)) if opening + closing == "()" else None
     style = "()" if opening == r"\langle" else opening + closing
-    return Parts("ordered", style, tuple(read_parts(piece) for piece in pieces))
-
-
-def _unordered(pieces: list[str]) -> Parts | None:
-    if len(pieces) > _MAX_PARTS or not all(pieces):
-        return None
-    items: list[str | Parts] = []
-    for piece in pieces:
-        reading = read_parts(piece)
-        items.extend(reading.items if isinstance(reading, Parts) and reading.kind == "unordered" else [reading])
-    return Parts("unordered", "", tuple(items))
+    return Compound("ordered", style, tuple(read_compound(piece) for piece in pieces))
 
 
 def _is_balanced(text: str) -> bool:
-    depth = 0
-    for match in _SCAN.finditer(text):
-        token = match.group()
-        depth += (token in _OPENINGS or token == "{") - (token in _OPENINGS.values() or token == "}")
-        if depth < 0:
-            return False
-    return depth == 0
+    depths = [0, *(depth for _, depth in _scan(text))]
+    return min(depths) == 0 == depths[-1]
+
+
+def _unordered(pieces: list[str]) -> Compound | None:
+    if len(pieces) > _MAX_PARTS or not all(pieces):
+        return None
+    items: list[str | Compound] = []
+    for piece in pieces:
+        # A set among the parts dissolves into them: `x=1 or x=\pm 2` lists three.
+        reading = read_compound(piece)
+        items.extend(reading.items if isinstance(reading, Compound) and reading.kind == "unordered" else [reading])
+    return Compound("unordered", "", tuple(items))

@@ -1,24 +1,23 @@
-r"""Whether two mathematical answers are the same, and the TRL reward built on it.
+r"""Equivalence of two mathematical answers, and `MathReward`, the TRL reward built on it.
 
-From cheap to dear: both are numbers, read exactly; both have one spelling; both have parts, compared one by one; both
-have values at random points; and only then computer algebra, in a process that can be killed. Nothing is ever
-evaluated as code.
+The rules go from cheap to expensive: exact numbers, one spelling, compound answers part by part, values at random
+points, and last computer algebra in a process that can be killed. No answer is ever evaluated as code.
 """
 
 import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, ClassVar
 
 from mot_trl.rewards.answer import completion_text, final_answer
-from mot_trl.rewards.math.compound import read_parts, same_parts
-from mot_trl.rewards.math.expressions import same_equation, same_expression
+from mot_trl.rewards.math.compound import read_compound, same_compound
 from mot_trl.rewards.math.limits import MAX_LENGTH, is_computable, is_readable
 from mot_trl.rewards.math.math_verify import require_math_verify, verify
 from mot_trl.rewards.math.normalize import key, normalize
-from mot_trl.rewards.math.quantity import Quantity, read_quantity, read_unit, same_quantity, same_unit
+from mot_trl.rewards.math.numeric import same_equation, same_expression
+from mot_trl.rewards.math.quantity import read_quantity, read_unit, same_quantity, same_unit
 from mot_trl.rewards.math.words import has_words, same_words, split_unit
 
 _logger = logging.getLogger(__name__)
@@ -34,22 +33,26 @@ _PERCENT_SIGN = re.compile(r"\s*(?:\\?%|\\text\s*\{\s*percent\s*\}|\bpercent)[\s
 
 
 def is_equivalent(gold: str, answer: str, *, timeout: float = 2.0, symbolic: bool = True) -> bool | None:
-    """Whether `answer` is `gold` in another guise; None where the gold cannot be read.
+    """Whether `answer` is mathematically the same as `gold`; None where the gold cannot be read.
 
-    Answers that are too long, nested too deeply, or that would take a computer algebra system for a ride are wrong.
-    Works in any thread; verdicts are cached.
+    Answers that are too long, too deeply nested, or that would make a computer algebra system diverge are wrong. Works
+    in any thread; verdicts are cached.
 
     Args:
-        timeout: seconds for computer algebra, should it come to that, after which the answer is wrong.
-        symbolic: whether it may come to that. If not, an answer that the simpler rules cannot decide is wrong.
+        gold: The reference answer.
+        answer: The answer to grade.
+        timeout: Seconds for computer algebra where the cheaper rules do not decide, after which the answer is wrong.
+        symbolic: Whether to use computer algebra at all. If not, an answer that the cheaper rules cannot decide is
+            wrong.
 
-    Raises ImportError where computer algebra is needed and math-verify is not installed.
+    Raises:
+        ImportError: Computer algebra is needed and math-verify is not installed.
     """
     if not gold.strip():
         return None
     if len(answer) > MAX_LENGTH + len(gold):
         return False
-    return _is_equivalent(gold.strip(), answer.strip(), timeout, symbolic)
+    return _is_equivalent(gold.strip(), answer.strip(), timeout if symbolic else None)
 
 
 def asks_for_percent(question: str) -> bool:
@@ -59,17 +62,21 @@ def asks_for_percent(question: str) -> bool:
 
 @dataclass(frozen=True)
 class MathReward:
-    """A TRL reward: 1 where a completion's final answer is equivalent to the gold, 0 where not, None where unknowable.
+    """A TRL reward: 1 if the final answer is equivalent to the gold, 0 if not, None if the gold cannot be read.
 
     Args:
-        gold_column: the data set's column with the gold answers.
-        question_column: the column with the questions, if there is one: where they ask for a percentage, `60%` is
+        gold_column: The dataset's column with the gold answers.
+        question_column: The column with the questions, if there is one: where they ask for a percentage, `60%` is
             right for the gold `60`; elsewhere it is not.
-        opened: whether the chat template opens the thinking in the prompt (see `extract.answer_part`).
-        timeout: seconds for each pair that needs computer algebra, after which the answer is wrong.
-        symbolic: whether the golds may need computer algebra, that is math-verify. If it is missing, the first call
-            raises ImportError. Without it, answers that the simpler rules cannot decide are wrong: right for plain
-            numbers.
+        opened: Whether the chat template opens the thinking in the prompt (see `rewards.answer.answer_part`).
+        timeout: Seconds for each pair that needs computer algebra, after which the answer is wrong.
+        symbolic: Whether answers may need computer algebra, that is math-verify. Without it, answers that the cheaper
+            rules cannot decide are wrong: right for plain numbers.
+
+    Raises:
+        ValueError: `timeout` is not above 0.
+        ImportError: When called: `symbolic`, and math-verify is not installed.
+        KeyError: When called: there is no `gold_column`.
     """
 
     gold_column: str = "answer"
@@ -90,6 +97,7 @@ class MathReward:
         """One reward for each completion, in TRL's calling convention."""
         if self.gold_column not in columns:
             raise KeyError(f"`gold_column` is {self.gold_column!r}; the rows have {sorted(columns)}.")
+        # Before the first pair: a missing package must not show up hours into a training.
         if self.symbolic:
             require_math_verify()
         golds = columns[self.gold_column]
@@ -106,8 +114,11 @@ class MathReward:
         return None if verdict is None else float(verdict)
 
 
+# In the functions below `timeout` is None where computer algebra is ruled out.
+
+
 @lru_cache(maxsize=65536)
-def _is_equivalent(gold: str, answer: str, timeout: float, symbolic: bool) -> bool | None:
+def _is_equivalent(gold: str, answer: str, timeout: float | None) -> bool | None:
     if gold == answer:
         return True
     if not is_readable(gold):
@@ -115,28 +126,30 @@ def _is_equivalent(gold: str, answer: str, timeout: float, symbolic: bool) -> bo
     if not answer or not is_readable(answer):
         return False
     gold, answer = normalize(gold), normalize(answer)
-    first, second = read_quantity(gold), read_quantity(answer)
-    if first and second:
-        return same_quantity(first, second)
-    if gold and key(gold) == key(answer):
-        return True
-
-    def same_leaf(part: str, other: str) -> bool | None:
-        return _same_leaf(part, other, timeout, symbolic)
-
+    verdict = _same_at_sight(gold, answer)
+    if verdict is not None:
+        return verdict
     bound, also_bound = _bound_variables(gold), _bound_variables(answer)
+    # Intervals forget the variable: `x<3` and `y<3` would both be `(-\infty, 3)`.
     if bound and also_bound and not bound & also_bound:
         return False
-    gold, answer = _plain_number(gold, first), _plain_number(answer, second)
-    verdict = same_parts(read_parts(gold), read_parts(answer), same_leaf)
+    gold, answer = _without_separators(gold), _without_separators(answer)
+    verdict = same_compound(read_compound(gold), read_compound(answer), partial(_same_leaf, timeout=timeout))
     return _unknown(gold) if verdict is None else verdict
 
 
-def _plain_number(text: str, quantity: Quantity | None) -> str:
-    """A number without its separators, so that `1,000,000` is neither a list nor beyond the expressions' grammar."""
-    if quantity is None or quantity.unit or quantity.value.denominator != 1:
-        return text
-    return str(quantity.value)
+def _same_at_sight(gold: str, answer: str) -> bool | None:
+    """The verdict on two numbers, or on two texts of one spelling; None on anything else."""
+    first, second = read_quantity(gold), read_quantity(answer)
+    if first and second:
+        return same_quantity(first, second)
+    return True if key(gold) == key(answer) else None
+
+
+def _without_separators(text: str) -> str:
+    """An integer as its digits, so that `1,000,000` is neither a list nor beyond the expressions' grammar."""
+    quantity = read_quantity(text)
+    return text if quantity is None or quantity.unit or quantity.value.denominator != 1 else str(quantity.value)
 
 
 def _bound_variables(text: str) -> set[str]:
@@ -144,42 +157,40 @@ def _bound_variables(text: str) -> set[str]:
     return set(_VARIABLE.findall(text)) if _ORDER.search(text) else set()
 
 
-def _same_leaf(gold: str, answer: str, timeout: float, symbolic: bool) -> bool | None:
+def _same_leaf(gold: str, answer: str, timeout: float | None) -> bool | None:
     gold, answer = gold.strip().removeprefix("+"), answer.strip().removeprefix("+")
-    first, second = read_quantity(gold), read_quantity(answer)
-    if first and second:
-        return same_quantity(first, second)
-    if key(gold) == key(answer):
-        return True
-    if any(quantity and quantity.unit.startswith("base ") for quantity in (first, second)):
+    verdict = _same_at_sight(gold, answer)
+    if verdict is not None:
+        return verdict
+    # A number in another base is a number; what is not one of the same base is not the same.
+    if any(
+        quantity and quantity.unit.startswith("base ") for quantity in (read_quantity(gold), read_quantity(answer))
+    ):
         return False
-    words, also_words = gold, answer
-    (gold, gold_unit), (answer, answer_unit) = (split_unit(_MONEY.sub("", text)) for text in (gold, answer))
-    if has_words(gold) or has_words(answer):
-        return same_words(words, also_words)
-    if r"\infty" in gold + answer or not same_unit(read_unit(gold_unit), read_unit(answer_unit)):
+    (number, unit), (also_number, also_unit) = (split_unit(_MONEY.sub("", text)) for text in (gold, answer))
+    if has_words(number) or has_words(also_number):
+        return same_words(gold, answer)
+    if r"\infty" in number + also_number or not same_unit(read_unit(unit), read_unit(also_unit)):
         return False
-    if "=" in gold or "=" in answer:
-        return _same_relation(gold, answer, timeout, symbolic)
-    verdict = same_expression(gold, answer)
-    if verdict is not None or not symbolic:
+    if "=" in number or "=" in also_number:
+        return _same_relation(number, also_number, timeout)
+    verdict = same_expression(number, also_number)
+    if verdict is not None or timeout is None:
         return bool(verdict)
-    if not (is_computable(gold) and is_computable(answer)):
-        return False
-    return verify(gold, answer, timeout=timeout)
+    return is_computable(number) and is_computable(also_number) and verify(number, also_number, timeout=timeout)
 
 
-def _same_relation(gold: str, answer: str, timeout: float, symbolic: bool) -> bool | None:
+def _same_relation(gold: str, answer: str, timeout: float | None) -> bool | None:
     """Equations; a variable's assignment on one side alone counts as its value, as in `x = 5` against `5`."""
     assigned, also_assigned = _ASSIGNED.match(gold), _ASSIGNED.match(answer)
     if assigned and also_assigned and key(assigned.group(1)) == key(also_assigned.group(1)):
-        return _same_leaf(gold[assigned.end() :], answer[also_assigned.end() :], timeout, symbolic)
+        return _same_leaf(gold[assigned.end() :], answer[also_assigned.end() :], timeout)
     if assigned and "=" not in answer:
-        return _same_leaf(gold[assigned.end() :], answer, timeout, symbolic)
+        return _same_leaf(gold[assigned.end() :], answer, timeout)
     if "=" not in gold:
         # `x = 2 + 3 = 5`: every link must hold, or `7 = 5` would be paid for 5.
         links = (answer[also_assigned.end() :] if also_assigned else answer).split("=")
-        return all(_same_leaf(gold, link, timeout, symbolic) for link in links)
+        return all(_same_leaf(gold, link, timeout) for link in links)
     return bool(same_equation(gold, answer))
 
 

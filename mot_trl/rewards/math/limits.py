@@ -1,21 +1,24 @@
-"""Answers that no honest solution ends in, recognised before anything computes with them."""
+"""Limits on what is read and computed: answers that would take too long are recognized by their text alone."""
 
 import re
 
 MAX_LENGTH = 1000  # characters of an answer
+# SymPy's parser and simplification are far from linear; honest answers that need them are short.
 _MAX_SYMBOLIC_LENGTH = 400
 _MAX_DEPTH = 24
 _MAX_POWERS = 24
+# Python would compute these numbers exactly, digit by digit, before any time-out of its own could fire.
 _TOWER = re.compile(r"\^\s*(?:[({]\s*)*[^(){}^]{0,40}\^")
 _LARGE_POWER = re.compile(r"\^\s*[({]*\s*-?\s*[0-9][0-9 ,]{3,}|\^\s*[({]*\s*-?\s*[0-9.]+[eE]")
 _LARGE_FACTORIAL = re.compile(r"[0-9]{4,}\s*\)*\s*!|!\s*\)*\s*!|!\s*\^|\)\s*!")
 _LARGE_NUMBER = re.compile(r"[0-9]{40,}|[eE]\s*[0-9]{4,}")
+# Loops over a range, cheap over a short one.
 _LOOPS = re.compile(r"\\(?:sum|prod|int|iint|iiint|oint|lim|bigcup|bigcap|binom)(?![a-zA-Z])")
 _LARGE_BOUND = re.compile(r"[0-9]{4,}")
 
 
-def depth(text: str) -> int:
-    """How deep the brackets of `text` nest, of whatever kind."""
+def _depth(text: str) -> int:
+    """The depth to which brackets of any kind nest in `text`."""
     level = deepest = 0
     for char in text:
         if char in "({[":
@@ -28,11 +31,11 @@ def depth(text: str) -> int:
 
 def is_readable(text: str) -> bool:
     """Whether `text` is short and shallow enough to be read at all, in time quadratic in its length at worst."""
-    return len(text) <= MAX_LENGTH and depth(text) <= _MAX_DEPTH
+    return len(text) <= MAX_LENGTH and _depth(text) <= _MAX_DEPTH
 
 
 def is_computable(text: str) -> bool:
-    """Whether a computer algebra system may be asked about `text`: balanced; no towers, large factorials or loops."""
+    """Whether computer algebra may be tried on `text`: balanced braces, no towers, large factorials or long loops."""
     if not _has_balanced_braces(text) or len(text) > _MAX_SYMBOLIC_LENGTH:
         return False
     if text.count("^") > _MAX_POWERS or text.count(r"\sqrt") > _MAX_POWERS:
@@ -47,6 +50,7 @@ def _has_balanced_braces(text: str) -> bool:
     level = 0
     for brace in re.findall(r"(?<!\\)[{}]", text):
         level += 1 if brace == "{" else -1
+        # `}{` would close the box that the worker puts around the text.
         if level < 0:
             return False
     return level == 0

@@ -1,5 +1,6 @@
 """Run math-verify in the sandbox, where an answer that hangs or fills memory costs its own process alone."""
 
+import atexit
 import importlib.util
 import os
 
@@ -53,3 +54,9 @@ def _runner(timeout: float) -> ProgramRunner:
         # Of two threads that get here at once, both take the runner that was stored first.
         _RUNNERS.setdefault(timeout, runner)
     return _RUNNERS[timeout]
+
+
+@atexit.register
+def _close() -> None:
+    for runner in _RUNNERS.values():
+        runner.close()

@@ -1,8 +1,7 @@
-r"""One spelling for LaTeX answers: wrappers, spacing, unicode and malformed operators ironed out.
+r"""Normalize the LaTeX of an answer: wrappers, spacing, Unicode symbols and malformed operators.
 
-Texts keep their words in `\text{...}` (one command for all kinds), so that later stages can tell a word from a
-product of variables. Follows the normalisations of MATH (arXiv:2103.03874) and math-verify 0.9, applied alike to both
-sides.
+Words stay in `\text{...}` (one command for all kinds), so that later rules can tell a word from a product of letters.
+Follows the normalizations of MATH (arXiv:2103.03874) and math-verify 0.9, and is applied alike to gold and answer.
 """
 
 # ruff: noqa: RUF001 (look-alike characters are what this file is about)
@@ -20,29 +19,25 @@ _SYMBOLS = {
 }  # fmt: skip
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 
-# In order; the first group holds what changes meaning, so it comes before spacing is dropped.
+_COMMANDS = {
+    **dict.fromkeys(("displaystyle", "textstyle", "limits", "nolimits", "cr", "bf", "rm", "it"), " "),
+    **dict.fromkeys(("dfrac", "tfrac", "cfrac"), r"\frac"), **dict.fromkeys(("dbinom", "tbinom"), r"\binom"),
+    **dict.fromkeys(("leq", "leqslant", "leslant"), r"\le "), **dict.fromkeys(("geq", "geqslant"), r"\ge "),
+    **dict.fromkeys(("times", "ast", "cdotp"), r"\cdot "), "neq": r"\ne ", "lt": "<", "gt": ">",
+    "lbrace": r"\{", "rbrace": r"\}", "lbrack": "[", "rbrack": "]",
+}  # fmt: skip
+_COMMAND = re.compile(r"\\([a-zA-Z]+)")
+
+# In order. Thousands separators come first: they are spaces that change the meaning, and spaces are dropped later.
 _RULES = [
     (r"(?<=[0-9])(?:\{,\}|,\s*\\!|\\,|\\;|\\:|\\!)\s*(?=[0-9]{3}(?![0-9]))", ""),
     (r"\\(?:text|mathrm|mathbf|mathit|textbf|textit|textrm|mbox|operatorname)\s*\*?\s*\{\s*([A-Za-z])\s*\}", r" \1 "),
     (r"\\(?:mathrm|mathit|mathbf|textbf|textit|textrm|textnormal|mbox|hbox|operatorname\*?)\s*\{", r"\\text{"),
     (r"\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\s*\.?", ""),
-    (r"\\(?:displaystyle|textstyle|limits|nolimits|cr|bf|rm|it)(?![a-zA-Z])", " "),
-    (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
-    (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
-    (r"\\(?:leq|leqslant|leslant)(?![a-zA-Z])", r"\\le "),
-    (r"\\(?:geq|geqslant)(?![a-zA-Z])", r"\\ge "),
-    (r"\\lt(?![a-zA-Z])", "<"),
-    (r"\\gt(?![a-zA-Z])", ">"),
-    (r"\\neq(?![a-zA-Z])", r"\\ne "),
-    (r"\\lbrace(?![a-zA-Z])", r"\\{"),
-    (r"\\rbrace(?![a-zA-Z])", r"\\}"),
-    (r"\\(?:lbrack)(?![a-zA-Z])", "["),
-    (r"\\(?:rbrack)(?![a-zA-Z])", "]"),
     (r"\^\s*\{?\s*\\(?:circ|degree)(?![a-zA-Z])\s*\}?|\\degrees?(?![a-zA-Z])", r"\\text{ degrees}"),
     (r"(?<![\\a-zA-Z])(sqrt|sin|cos|tan|cot|sec|csc|ln|log|exp|pi|theta|infty)(?![a-zA-Z])", r"\\\1 "),
     (r"(?<![\\a-zA-Z])(?:infinity|inf)(?![a-zA-Z])", r"\\infty "),
     (r"\\%", "%"),
-    (r"\\(?:times|ast|cdotp)(?![a-zA-Z])", r"\\cdot "),
     (r"(?<!\\)\\!", ""),
     (r"(?<!\\)\\[,;: ]|~|\\(?:quad|qquad|hspace\{[^{}]*\}|enspace|thinspace)(?![a-zA-Z])", " "),
     (r"\*\*(?=\s*[0-9({a-zA-Z])(?<=[0-9a-zA-Z)}]\*\*)", "^"),
@@ -56,7 +51,7 @@ _PREFIX = re.compile(
     re.I,
 )
 _WRAPPERS = [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"), ('"', '"')]
-_ARGUMENT = re.compile(r"\s*(\\[a-zA-Z]+|[0-9a-zA-Z])")
+_ARGUMENT = re.compile(r"\s*(?:(\\[a-zA-Z]+|[0-9a-zA-Z])|(?=\{))")
 _OPERATOR = re.compile(r"\\(frac|binom|sqrt)(?![a-zA-Z])(\s*\[[^\][{}]*\])?")
 
 
@@ -64,17 +59,20 @@ def normalize(text: str) -> str:
     r"""`text` in one spelling: `$\dfrac43$.` and `\boxed{\frac 43}` both become `\frac{4}{3}`."""
     # First, so that no dollar of money is taken for one of mathematics.
     text = _BOXED.sub("", _plain_symbols(text.replace(r"\$", r"\dollar ")))
+    # Wrappers come in any order, as in `**$5$**` and `$\boxed{...}$.`, so until nothing changes.
     previous = None
     while text != previous:
         previous, text = text, _unwrapped(text)
+    text = _COMMAND.sub(lambda match: _COMMANDS.get(match[1], match[0]), text)
     for pattern, replacement in _COMPILED:
         text = pattern.sub(replacement, text)
     return _unwrapped(_with_braces(text)).strip()
 
 
 def key(text: str) -> str:
-    """A normalised text less needless braces and spaces (but `1 1/2` is not `11/2`): equal keys mean equal answers."""
+    """A normalized text without needless braces and spaces: equal keys mean equal answers."""
     text = re.sub(r"\{([0-9a-zA-Z])\}", r"\1", text)
+    # A space between digits counts: `1 1/2` is not `11/2`.
     return re.sub(r"(?<![0-9])\s+|\s+(?![0-9])", "", text)
 
 
@@ -91,6 +89,7 @@ def _unwrapped(text: str) -> str:
     for opening, closing in _WRAPPERS:
         inner = text[len(opening) : len(text) - len(closing)]
         whole = len(text) > len(opening) + len(closing) and text.startswith(opening) and text.endswith(closing)
+        # `$1$ and $2$` begins and ends with dollars that are no pair.
         if whole and opening not in inner and closing not in inner:
             text = inner.strip()
     if text.startswith("{") and _closing_brace(text, 0) == len(text) - 1:
@@ -104,27 +103,18 @@ def _with_braces(text: str) -> str:
     r"""`text` with braces around every argument of `\frac`, `\binom` and `\sqrt`: TeX takes one token without them."""
     position = 0
     while match := _OPERATOR.search(text, position):
-        position = match.end()
-        at = position
+        # Goes on right behind the operator, not behind its arguments: they may hold operators, too.
+        at = position = match.end()
         for _ in range(1 if match.group(1) == "sqrt" else 2):
-            at = _brace_one(text, at)
-            if at is None:
+            argument = _ARGUMENT.match(text, at)
+            if argument is None:
                 break
-            text, at = at
+            text = text[:at] + ("{" + argument[1] + "}" if argument[1] else "") + text[argument.end() :]
+            end = _closing_brace(text, at)
+            if end is None:
+                break
+            at = end + 1
     return text
-
-
-def _brace_one(text: str, at: int) -> tuple[str, int] | None:
-    """The text with braces around the argument that begins at `at`, and where that argument ends."""
-    start = at + len(text[at:]) - len(text[at:].lstrip())
-    if text[start : start + 1] == "{":
-        end = _closing_brace(text, start)
-        return None if end is None else (text[:at] + text[start:], end + 1 - (start - at))
-    token = _ARGUMENT.match(text, at)
-    if token is None:
-        return None
-    argument = "{" + token.group(1) + "}"
-    return text[:at] + argument + text[token.end() :], at + len(argument)
 
 
 def _closing_brace(text: str, start: int) -> int | None:

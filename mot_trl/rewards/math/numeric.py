@@ -1,21 +1,19 @@
-r"""The value of a LaTeX expression at given numbers for its variables, in bounded time and without `eval`.
+r"""Compare LaTeX expressions and equations by their values at fixed random points, without `eval`, in bounded time.
 
-Two expressions that differ at a point differ; two that agree at several random ones are the same but for accident.
-What the grammar below does not know raises `Unreadable`: the caller must decide otherwise.
+Two expressions that differ at a point differ; two that agree at several random points are the same, but for accident.
+Text outside the grammar below raises `Unreadable`, and the caller must decide by other means.
 """
 
 import cmath
 import math
+import random
 import re
 from collections.abc import Callable
+from functools import lru_cache, partial
 
-_TOKEN = re.compile(r"\s*(\\[a-zA-Z]+|[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[a-zA-Z]|[-+*/^_(){}\[\]])")
-_GREEK = frozenset(
-    "\\" + name
-    for name in re.findall(
-        "[a-z]+", "alpha beta gamma delta epsilon varepsilon theta lambda mu nu rho sigma tau phi varphi omega psi xi"
-    )
-)
+_TOKEN = re.compile(r"\\[a-zA-Z]+|[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[a-zA-Z]|[-+*/^_(){}\[\]]")
+_GREEK = r"\alpha\beta\gamma\delta\epsilon\varepsilon\theta\lambda\mu\nu\rho\sigma\tau\phi\varphi\omega\psi\xi"
+_VARIABLES = frozenset(_TOKEN.findall(_GREEK))
 _FUNCTIONS: dict[str, Callable[[complex], complex]] = {
     r"\sin": cmath.sin, r"\cos": cmath.cos, r"\tan": cmath.tan, r"\ln": cmath.log, r"\exp": cmath.exp,
     r"\cot": lambda z: 1 / cmath.tan(z), r"\sec": lambda z: 1 / cmath.cos(z), r"\csc": lambda z: 1 / cmath.sin(z),
@@ -23,63 +21,139 @@ _FUNCTIONS: dict[str, Callable[[complex], complex]] = {
     r"\cosh": cmath.cosh, r"\tanh": cmath.tanh,
 }  # fmt: skip
 _CONSTANTS: dict[str, complex] = {"i": 1j, "e": math.e, r"\pi": math.pi}
-_TIMES = {"*", r"\cdot"}
+_BRACKETS = {"(": ")", "{": "}", "[": "]"}
+_ENDS_PRODUCT = frozenset("+-/)}]^_")
 _MAX_DEPTH = 40
+# Relative size below which a term of a sum, or the sum itself, has too few correct digits left in a float.
 _ABSORBED = 1e-6
+_TOLERANCE = 1e-11
+# More digits than floats can tell from the irrational number that they round.
+_MAX_DECIMALS = 9
 
 
 class Unreadable(ValueError):  # noqa: N818  (a verdict on the text, not a fault)
-    """The text is not an expression this grammar knows, or has no finite value there."""
+    """The text is not an expression of this grammar, or has no finite value at the point."""
 
 
-def tokens(text: str) -> list[str]:
-    """The tokens of a normalised `text`; raises `Unreadable` at the first character that begins none."""
-    found, position = [], 0
-    text = text.rstrip()
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            raise Unreadable(f"No token begins at {text[position : position + 10]!r}.")
-        found.append(match.group(1))
-        position = match.end()
+def same_expression(gold: str, answer: str) -> bool | None:
+    """Whether two normalized expressions agree wherever both have values; None where that cannot be told.
+
+    They are compared at positive, real and complex points: False if they differ at a positive point, True if they
+    agree at all. A long decimal that agrees as far as floats go is a rounded value: False.
+    """
+    try:
+        first, second = _tokens(gold), _tokens(answer)
+        verdicts = [_close(_value(first, point), _value(second, point)) for point in _POINTS]
+    except Unreadable:
+        return None
+    if not (verdicts[0] and verdicts[1]) or _has_long_decimal(first) or _has_long_decimal(second):
+        return False
+    # Equal at the positive points alone, as `\sqrt{x^2}` and `x` are: it depends on what the variables may be.
+    return all(verdicts) or None
+
+
+def same_equation(gold: str, answer: str) -> bool | None:
+    """Whether two equations have the same solutions up to a constant factor; None where that cannot be told."""
+    sides = [*gold.split("="), *answer.split("=")]
+    if len(sides) != 4:
+        return None
+    ratios = []
+    try:
+        left, right, also_left, also_right = map(_tokens, sides)
+        for point in _POINTS:
+            first = _value(left, point) - _value(right, point)
+            second = _value(also_left, point) - _value(also_right, point)
+            # An equation that holds everywhere, or nearly, has no ratio to compare.
+            if min(abs(first), abs(second)) < 1e-9:
+                return None
+            ratios.append(first / second)
+    except Unreadable:
+        return None
+    return all(_close(ratio, ratios[0]) for ratio in ratios)
+
+
+@lru_cache(maxsize=1024)
+def _coordinate(name: str, kind: str, seed: int) -> complex:
+    """The value of the variable `name` at a point: the same in every process, and different for every name."""
+    numbers = random.Random(f"{name} {seed}")
+    size = numbers.uniform(0.6, 1.9)
+    if kind == "positive":
+        return complex(size)
+    if kind == "real":
+        return complex(-size if name < "n" or numbers.random() < 0.5 else size)
+    return cmath.rect(size, numbers.uniform(0.3, 2.8))
+
+
+# Reals of both signs and a complex point: `\sqrt{x^2}` and `x` agree on the positive reals alone.
+_POINTS: list[Callable[[str], complex]] = [
+    partial(_coordinate, kind=kind, seed=seed)
+    for kind, seed in (("positive", 1), ("positive", 2), ("real", 3), ("complex", 4))
+]
+
+
+def _close(first: complex, second: complex) -> bool:
+    return abs(first - second) <= _TOLERANCE * max(abs(first), abs(second))
+
+
+def _has_long_decimal(tokens: list[str]) -> bool:
+    return any("." in token and len(token) > _MAX_DECIMALS for token in tokens)
+
+
+def _tokens(text: str) -> list[str]:
+    found = _TOKEN.findall(text)
+    # What `findall` passed over belongs to no token.
+    if "".join(found) != "".join(text.split()):
+        raise Unreadable(f"Not an expression: {text[:40]!r}.")
     return found
 
 
-def evaluate(expression: list[str], variable: Callable[[str], complex]) -> complex:
-    """The value of tokenised `expression`, `variable` giving that of each variable; raises `Unreadable`."""
-    parser = _Parser(expression, variable)
+def _value(tokens: list[str], variable: Callable[[str], complex]) -> complex:
+    """The value of an expression, `variable` giving that of each variable."""
+    parser = _Parser(tokens, variable)
     try:
         value = parser.sum()
     except (OverflowError, ZeroDivisionError) as error:
         raise Unreadable(str(error)) from error
-    if parser.peek() is not None or not cmath.isfinite(value):
-        raise Unreadable("The text goes on behind the expression, or its value is not finite.")
+    if parser.ahead or not cmath.isfinite(value):
+        raise Unreadable("Something follows the expression, or its value is not finite.")
     return value
 
 
-class _Parser:
-    """Recursive descent; each method reads one rule of the grammar and returns its value."""
+def _power(base: complex, exponent: complex) -> complex:
+    if base == 0 and (exponent.real <= 0 or exponent.imag):
+        raise Unreadable("Zero to a power that is not positive.")
+    return complex(base**exponent)
 
-    def __init__(self, expression: list[str], variable: Callable[[str], complex]) -> None:
-        self.tokens = expression
+
+class _Parser:
+    """Recursive descent: each method reads one rule of the grammar and returns its value."""
+
+    def __init__(self, tokens: list[str], variable: Callable[[str], complex]) -> None:
+        # The empty token marks the end, so that looking ahead needs no bounds check.
+        self.tokens = [*tokens, ""]
         self.variable = variable
         self.position = 0
         self.depth = 0
 
-    def peek(self) -> str | None:
-        return self.tokens[self.position] if self.position < len(self.tokens) else None
+    @property
+    def ahead(self) -> str:
+        return self.tokens[self.position]
 
-    def next(self, expected: str | None = None) -> str:
-        token = self.peek()
-        if token is None or (expected is not None and token != expected):
+    def next(self, expected: str = "") -> str:
+        token = self.ahead
+        if not token or (expected and token != expected):
             raise Unreadable(f"Expected {expected or 'more'}, got {token!r}.")
         self.position += 1
         return token
 
+    def accept(self, *tokens: str) -> str:
+        """Read the token ahead if it is one of `tokens`, else return an empty one."""
+        return self.next() if self.ahead in tokens else ""
+
     def sum(self) -> complex:
         terms = [self.product()]
-        while self.peek() in ("+", "-"):
-            terms.append(self.product() if self.next() == "+" else -self.product())
+        while sign := self.accept("+", "-"):
+            terms.append(self.product() if sign == "+" else -self.product())
         value = sum(terms)
         largest = max(map(abs, terms))
         # `2^{100} - 1` and `2^{100}` are one float: where a term or the whole all but vanishes, floats cannot tell.
@@ -89,78 +163,60 @@ class _Parser:
 
     def product(self, *, argument: bool = False) -> complex:
         """Factors, implicit multiplication too; a function's bare `argument` ends at the next function or division."""
-        sign = 1
-        while self.peek() in ("+", "-"):
-            sign *= -1 if self.next() == "-" else 1
+        sign = self.sign()
         value = self.power()
-        while (token := self.peek()) is not None:
-            if token in _TIMES:
-                self.next()
-                value *= -self.power_signed() if self.peek() == "-" else self.power()
-            elif token == "/" and not argument:
-                self.next()
+        while self.ahead:
+            if self.accept("*", r"\cdot"):
+                value *= self.sign() * self.power()
+            elif not argument and self.accept("/"):
                 value /= self.power()
-            elif (argument and token in _FUNCTIONS) or token in ("+", "-", "/", ")", "}", "]", "^", "_"):
+            elif self.ahead in _ENDS_PRODUCT or (argument and self.ahead in _FUNCTIONS):
                 break
-            elif token[0].isdigit():
-                # `2 3`, `x 2`: nobody writes products so; it may be a mixed number.
+            elif self.ahead[0].isdigit():
+                # `2 3`, `x 2`: hardly a product, and perhaps a mixed number.
                 raise Unreadable("A number follows a factor.")
             else:
                 value *= self.power()
         return sign * value
 
-    def power_signed(self) -> complex:
-        self.next("-")
-        return self.power()
+    def sign(self) -> int:
+        sign = 1
+        while token := self.accept("+", "-"):
+            sign = -sign if token == "-" else sign
+        return sign
 
     def power(self) -> complex:
         base = self.factor()
-        if self.peek() != "^":
-            return base
-        self.next()
-        return self.raised(base, self.exponent())
-
-    def raised(self, base: complex, exponent: complex) -> complex:
-        if base == 0 and (exponent.real <= 0 or exponent.imag):
-            raise Unreadable("Zero to a power that is not positive.")
-        value = base**exponent
-        return complex(value)
+        return _power(base, self.exponent()) if self.accept("^") else base
 
     def exponent(self) -> complex:
         """A group in braces or parentheses, or one token."""
-        if self.peek() in ("{", "("):
+        if self.ahead in ("{", "("):
             return self.factor()
         token = self.next()
-        if token[0].isdigit():
-            # TeX would raise to the first digit alone; whoever writes `x^10` means the tenth power.
-            return complex(token)
-        return self.named(token)
+        # TeX would raise to the first digit alone, but who writes `x^10` means the tenth power.
+        return complex(token) if token[0].isdigit() else self.named(token)
 
     def factor(self) -> complex:
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise Unreadable("Nested too deeply.")
-        try:
-            return self.unguarded_factor()
-        finally:
-            self.depth -= 1
-
-    def unguarded_factor(self) -> complex:
         token = self.next()
-        if token in ("(", "{", "["):
+        if token in _BRACKETS:
             value = self.sum()
-            self.next({"(": ")", "{": "}", "[": "]"}[token])
-            return value
-        if token[0].isdigit() or token[0] == ".":
-            return complex(float(token))
-        if token == r"\frac":
-            top, bottom = self.group(), self.group()
-            return top / bottom
-        if token == r"\sqrt":
-            return self.root()
-        if token in _FUNCTIONS:
-            return self.applied(_FUNCTIONS[token])
-        return self.named(token)
+            self.next(_BRACKETS[token])
+        elif token[0].isdigit() or token[0] == ".":
+            value = complex(token)
+        elif token == r"\frac":
+            value = self.group() / self.group()
+        elif token == r"\sqrt":
+            value = self.root()
+        elif token in _FUNCTIONS:
+            value = self.applied(_FUNCTIONS[token])
+        else:
+            value = self.named(token)
+        self.depth -= 1
+        return value
 
     def group(self) -> complex:
         self.next("{")
@@ -170,38 +226,35 @@ class _Parser:
 
     def root(self) -> complex:
         degree = 2 + 0j
-        if self.peek() == "[":
-            self.next()
+        if self.accept("["):
             degree = self.sum()
             self.next("]")
-        value = self.group() if self.peek() == "{" else self.factor()
+        value = self.group() if self.ahead == "{" else self.factor()
+        # Of a negative real number, an odd root is the real one; the power would give the principal, a complex one.
         if value.imag == 0 and value.real < 0 and degree.imag == 0 and degree.real % 2 == 1:
             return -((-value) ** (1 / degree))
-        return self.raised(value, 1 / degree)
+        return _power(value, 1 / degree)
 
     def applied(self, function: Callable[[complex], complex]) -> complex:
-        power = 1 + 0j
-        if self.peek() == "^":
-            self.next()
-            power = self.exponent()
-            if power.real < 0:
-                raise Unreadable("An inverse function or a power?")
-        value = self.factor() if self.peek() in ("(", "{") else self.product(argument=True)
+        power = self.exponent() if self.accept("^") else 1 + 0j
+        if power.real < 0:
+            raise Unreadable("An inverse function or a power?")
+        value = self.factor() if self.ahead in ("(", "{") else self.product(argument=True)
         try:
-            return self.raised(function(value), power) if power != 1 else function(value)
-        except ValueError as error:
+            return _power(function(value), power) if power != 1 else function(value)
+        except ValueError as error:  # outside the function's domain
             raise Unreadable(str(error)) from error
 
     def named(self, token: str) -> complex:
-        if token not in _GREEK and token not in _CONSTANTS and not (len(token) == 1 and token.isalpha()):
+        """A constant or a variable, perhaps with a subscript, which then is part of the name."""
+        if token not in _VARIABLES and token not in _CONSTANTS and not (len(token) == 1 and token.isalpha()):
             raise Unreadable(f"Unknown command or misplaced {token!r}.")
-        if self.peek() != "_":
+        if not self.accept("_"):
             return _CONSTANTS[token] if token in _CONSTANTS else self.variable(token)
-        self.next()
-        braced = self.peek() == "{"
         name = self.next()
-        while braced and self.peek() != "}":
-            name += self.next()
-        if braced:
+        if name == "{":
+            name = ""
+            while self.ahead != "}":
+                name += self.next()
             self.next("}")
-        return self.variable(f"{token}_{name.strip('{')}")
+        return self.variable(f"{token}_{name}")

@@ -1,17 +1,22 @@
-"""A number with its unit, read exactly: `1,080`, `-1 1/2`, `7e4`, `50%`, `18 dollars`."""
+"""Read numbers with units exactly, as fractions: `1,080`, `-1 1/2`, `7e4`, `50%`, `18 dollars`."""
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?: [0-9]{3})+(?![0-9])|[0-9]+)"
 _DECIMAL = rf"(?:{_DIGITS}(?:\.[0-9]*)?|\.[0-9]+)"
-_SCALE = r"(?:\s*(?:\\cdot|\*|x)\s*10\s*\^\s*\{?\s*([+-]?[0-9]{1,3})\s*\}?|[eE]([+-]?[0-9]{1,3})(?![0-9]))"
-_RATIO = rf"\\frac\{{\s*([+-]?)\s*({_DECIMAL})\s*\}}\s*\{{\s*({_DECIMAL})\s*\}}|({_DECIMAL})\s*/\s*({_DECIMAL})"
+_HEDGE = r"\\approx\s*|~\s*|(?:approximately|approx\.?|about)\s+|\\text\s*\{\s*\}\s*"
 _CURRENCY = r"\$|\\dollar(?![a-z])|\\pounds|€|¥|₹|\\euro|USD|EUR|GBP|Rs\.?|US\s*\$"
+_FRACTION = rf"\\frac\{{\s*(?P<sign>[+-]?)\s*(?P<top>{_DECIMAL})\s*\}}\s*\{{\s*(?P<bottom>{_DECIMAL})\s*\}}"
+_RATIO = rf"(?P<top2>{_DECIMAL})\s*/\s*(?P<bottom2>{_DECIMAL})"
+_WHOLE = r"(?P<whole>[0-9]+)\s*(?:\+\s*)?(?=\\frac)|(?P<whole2>[0-9]+)\s+(?=[0-9]+\s*/)"
+_EXPONENT = r"[+-]?[0-9]{1,3}"
+_POWER = rf"\s*(?:\\cdot|\*|x)\s*10\s*\^\s*\{{?\s*(?P<power>{_EXPONENT})\s*\}}?|[eE](?P<power2>{_EXPONENT})(?![0-9])"
 _NUMBER = re.compile(
-    rf"(?:\\approx\s*|~\s*|(?:approximately|approx\.?|about)\s+|\\text\s*\{{\s*\}}\s*)?([+-]?)\s*({_CURRENCY})?\s*([+-]?)\s*"
-    rf"(?:(?:([0-9]+)\s*(?:\+\s*)?(?=\\frac)|([0-9]+)\s+(?=[0-9]+\s*/))?(?:{_RATIO})|({_DECIMAL}){_SCALE}?)\s*"
+    rf"(?:{_HEDGE})?(?P<outer>[+-]?)\s*(?P<currency>{_CURRENCY})?\s*(?P<inner>[+-]?)\s*"
+    rf"(?:(?:{_WHOLE})?(?:{_FRACTION}|{_RATIO})|(?P<decimal>{_DECIMAL})(?:{_POWER})?)\s*"
 )
 _CURRENCIES = {
     "$": "dollar", "\\dollar": "dollar", "USD": "dollar", "US$": "dollar", "\\pounds": "pound", "GBP": "pound",
@@ -21,7 +26,7 @@ _MULTIPLIERS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 1
 _SYNONYMS = {
     "usd": "dollar", "cents": "cent", "centimeter": "cm", "centimetre": "cm", "millimeter": "mm", "millimetre": "mm",
     "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km", "inche": "inch", "in": "inch", "feet": "foot",
-    "ft": "foot", "yd": "yard", "mi": "mile", "gram": "g", "kilogram": "kg", "kilo": "kg", "pound": "pound",
+    "ft": "foot", "yd": "yard", "mi": "mile", "gram": "g", "kilogram": "kg", "kilo": "kg",
     "lb": "pound", "lbs": "pound", "ounce": "oz", "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h",
     "litre": "l", "liter": "l", "milliliter": "ml", "millilitre": "ml", "deg": "degree", "°": "degree",
     "mph": "mile per h", "kph": "km per h", "kmh": "km per h", "sq": "square", "radian": "rad", "pct": "percent",
@@ -29,7 +34,7 @@ _SYNONYMS = {
 }  # fmt: skip
 _SHORT_UNITS = {"m", "g", "s", "h", "l", "cm", "mm", "km", "kg", "mg", "ml", "in", "ft", "yd", "mi", "oz", "lb", "lbs",
                 "hr", "min", "sec", "mph", "kph", "rad", "deg", "cc"}  # fmt: skip
-# Words after a number that change what it says, or hedge.
+# Words after a number that change its meaning, or hedge.
 _NOT_UNITS = frozenset(
     re.findall(
         "[a-z]+",
@@ -44,16 +49,23 @@ _UNIT_WORD = re.compile(r"(?:\\text\s*\{)?\s*([A-Za-z][A-Za-z.'-]*|/|°)\s*\}?\s
 
 
 class Quantity(NamedTuple):
-    """An exact value (a percentage counts hundredths) and its unit's words in one spelling, "" where there is none."""
+    """An exact number and its unit.
+
+    Attributes:
+        value: The number; a percentage counts hundredths.
+        unit: The unit's words in one spelling, "" where there is none.
+    """
 
     value: Fraction
     unit: str = ""
 
 
+@lru_cache(maxsize=4096)
 def read_quantity(text: str) -> Quantity | None:
-    """The quantity that the whole of a normalised `text` says, or None where it says anything else."""
+    """The quantity that the whole of a normalized `text` states, or None where it states anything else."""
     based = _BASED.fullmatch(text)
     if based:
+        # Digits are compared as they stand: nothing is converted, so hexadecimal letters are left to other rules.
         base = _BASES.get(based.group(2), based.group(2))
         return Quantity(Fraction(int(based.group(1))), f"base {base}") if based.group(1).isdigit() else None
     match = _NUMBER.match(text)
@@ -66,7 +78,7 @@ def read_quantity(text: str) -> Quantity | None:
     words = unit.split()
     if words and words[0] in _MULTIPLIERS:
         value, words = value * _MULTIPLIERS[words[0]], words[1:]
-    currency = _CURRENCIES[re.sub(r"\s", "", match.group(2))] if match.group(2) else ""
+    currency = _CURRENCIES[re.sub(r"\s", "", match["currency"])] if match["currency"] else ""
     if currency and words and words != [currency]:
         return None
     if words == ["percent"]:
@@ -77,8 +89,8 @@ def read_quantity(text: str) -> Quantity | None:
 def same_quantity(gold: Quantity, answer: Quantity) -> bool:
     """Whether two quantities agree: values exactly, and units where both have one.
 
-    A percentage equals its hundredths; where the gold alone has the percent sign, the bare number does as well. A
-    number's base may be left out of the answer, not added.
+    A percentage equals its hundredths; if only the gold has the percent sign, the bare number is right, too. The
+    answer may leave out a number's base, but not add one.
     """
     if "percent" in (gold.unit, answer.unit):
         bare = gold.unit == "percent" and not answer.unit and answer.value == gold.value * 100
@@ -94,28 +106,29 @@ def read_unit(text: str) -> str:
 
 
 def same_unit(gold: str, answer: str) -> bool:
-    """Whether two units as `read_unit` spells them agree; one that is missing agrees with all."""
+    """Whether two units as `read_unit` spells them agree; a missing unit agrees with all."""
     if not gold or not answer:
         return True
+    # `5 red apples` is right for `5 apples`, but `5 square m` is not for `5 m`.
     first, second = set(gold.split()), set(answer.split())
     plain = not (first | second) & {"per", "2", "3", "square", "cubic"}
     return gold == answer or (plain and (first < second or second < first))
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
-    outer, _, inner, whole, spaced, sign, top, bottom, top2, bottom2, decimal, power, exponent = match.groups()
-    if outer and inner:
+    if match["outer"] and match["inner"]:
         return None
-    if decimal is not None:
-        value = _decimal(decimal) * Fraction(10) ** int(power or exponent or 0)
+    if match["decimal"]:
+        # Powers of ten have three digits at most: `1e999999999` must not become a number of a billion digits.
+        value = _decimal(match["decimal"]) * Fraction(10) ** int(match["power"] or match["power2"] or 0)
     else:
-        numerator, denominator = _decimal(top or top2), _decimal(bottom or bottom2)
-        whole = whole or spaced
+        top, bottom = _decimal(match["top"] or match["top2"]), _decimal(match["bottom"] or match["bottom2"])
+        whole = match["whole"] or match["whole2"]
         # `3 \frac{4}{3}` may be a product: only a proper fraction makes a mixed number.
-        if denominator == 0 or (whole and (sign or numerator >= denominator)):
+        if bottom == 0 or (whole and (match["sign"] or top >= bottom)):
             return None
-        value = (numerator / denominator + int(whole or 0)) * (-1 if sign == "-" else 1)
-    return -value if "-" in (outer, inner) else value
+        value = (top / bottom + int(whole or 0)) * (-1 if match["sign"] == "-" else 1)
+    return -value if "-" in (match["outer"], match["inner"]) else value
 
 
 def _decimal(digits: str) -> Fraction:
@@ -136,7 +149,7 @@ def _unit(text: str, *, adjacent: bool) -> str | None:
         if match is None or len(words) > 6:
             return None
         word = match.group(1)
-        # Inside \text{two words} only the first is preceded by the command.
+        # Inside `\text{two words}` only the first is preceded by the command.
         is_text = r"\text" in text[: match.start(1)]
         if not is_text and _is_variable(word, adjacent=adjacent and position == 0):
             return None
@@ -150,6 +163,7 @@ def _unit(text: str, *, adjacent: bool) -> str | None:
 
 
 def _is_variable(word: str, *, adjacent: bool) -> bool:
+    # `5x` and `5 x` are products, `5 xylophones` is a quantity.
     return word.rstrip(".").lower() not in _SHORT_UNITS and (len(word) == 1 or adjacent) and word not in ("/", "°")
 
 
@@ -158,6 +172,7 @@ def _spelled(word: str) -> list[str]:
     if word in ("/", "per", "an", "a", "of", "the"):
         return ["per"] if word in ("/", "per") else []
     word = _SYNONYMS.get(word, word)
+    # The plural, but not `glass`.
     if len(word) > 2 and word.endswith("s") and not word.endswith("ss"):
         word = word[:-1]
     return _SYNONYMS.get(word, word).split()

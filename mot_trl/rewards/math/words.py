@@ -1,4 +1,4 @@
-r"""Answers in words, and the units behind expressions: what in a LaTeX text is language rather than mathematics."""
+r"""Text answers, and units behind expressions: the parts of a LaTeX answer that are language, not mathematics."""
 
 import re
 
@@ -11,16 +11,16 @@ _UNIT = re.compile(
 
 
 def has_words(text: str) -> bool:
-    r"""Whether a normalised `text` holds language: `\text{...}`, four letters in a row, or nothing but letters."""
+    r"""Whether a normalized `text` holds language: `\text{...}`, four letters in a row, or nothing but letters."""
+    # Three letters may be a product of variables, `abc`; four hardly ever are.
     plain = _COMMAND.sub(" ", text)
     return r"\text" in text or bool(re.search(r"[A-Za-z]{4,}", plain) or re.fullmatch(r"[A-Za-z]{2,3}", text))
 
 
 def same_words(gold: str, answer: str) -> bool:
-    """Whether two texts say the same words, whatever their case, spacing and punctuation.
+    """Whether two texts have the same words, up to case, spacing and punctuation.
 
-    A gold that is one letter, as of a multiple choice, also equals that letter in parentheses with the choice's text
-    behind.
+    A gold of one letter, as in multiple choice, also equals that letter in parentheses followed by the choice's text.
     """
     first, second = _plain(gold), _plain(answer)
     letter = _CHOICE.match(answer.replace(r"\text", "").strip("{} "))
@@ -31,7 +31,7 @@ def same_words(gold: str, answer: str) -> bool:
 def split_unit(text: str) -> tuple[str, str]:
     r"""The expression and the unit of a text such as `12\pi \text{ cm}^2`; the unit is "" where there is none."""
     match = _UNIT.fullmatch(text)
-    # The letter of `a point` is an article, not a value with a unit.
+    # In `a point` the letter is an article, not a value with a unit.
     if match is None or re.fullmatch(r"[A-Za-z]+", match["expression"].strip()):
         return text, ""
     return match["expression"].strip(), match["unit"]
