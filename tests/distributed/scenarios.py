@@ -113,6 +113,17 @@ def save_models(folder: Path) -> None:
         make_tokenizer().save_pretrained(folder / name)
 
 
+class WatchedTrainer(MoTGRPOTrainer):
+    """Remembers in which dtype log-probs reach the loss."""
+
+    logps_dtype = ""
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        outputs = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        self.logps_dtype = str(outputs[0].dtype)
+        return outputs
+
+
 def train(
     name: str, scenario: Scenario, folder: Path, models: Path, *, resume: bool = False
 ) -> tuple[MoTGRPOTrainer, dict[str, Any]]:
@@ -152,7 +163,7 @@ def train(
         scenario.plain_rows,
         generations=scenario.resume_from if resume else 0,
     )
-    trainer = MoTGRPOTrainer(
+    trainer = WatchedTrainer(
         str(models / ("tied" if scenario.tied else "model")),
         strategy.letters,
         config,
@@ -167,8 +178,7 @@ def train(
     metrics = trainer.evaluate() if evaluated else {}
     trainer.save_model()
     logged = [entry for entry in trainer.state.log_history if "loss" in entry]
-    dtype = str(trainer._action_logps.dtype)
-    return trainer, {"steps": logged, "evaluated": metrics, "dtype": dtype}
+    return trainer, {"steps": logged, "evaluated": metrics, "dtype": trainer.logps_dtype}
 
 
 def run(name: str, folder: Path, models: Path) -> tuple[MoTGRPOTrainer, dict[str, Any]]:
