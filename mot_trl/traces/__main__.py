@@ -1,14 +1,15 @@
-"""`mot-trl traces RUN_DIR`: write the HTML page of a run's traces, and name it."""
+"""`mot-trl traces RUN_DIR`: write the HTML page of a run's traces and, on request, tables and plots."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from mot_trl.traces.page import write_page
+from mot_trl.traces.token_selection_plots import write_figure, write_tables
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Read the command line, write the page and, if asked to, the tables and plots."""
+    """Read the command line, write the files and print their names."""
     parser = argparse.ArgumentParser(prog="mot-trl traces", description="Show what a run's model mixed.")
     parser.add_argument("run_dir", type=Path, help="the run's output_dir")
     parser.add_argument("--output", type=Path, help="file to write (default RUN_DIR/traces.html)")
@@ -16,21 +17,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         path, left_out = write_page(options.run_dir, options.output)
-    except (FileNotFoundError, ValueError) as error:
+        print(path)
+        if left_out:
+            print(f"{left_out} completions were left out, evenly over the steps, to keep the page within 10 MB.")
+        if options.tables:
+            print(*write_tables(options.run_dir), sep="\n")
+            # Last, since it alone needs matplotlib: without it, the page and the tables are written all the same.
+            print(*write_figure(options.run_dir), sep="\n")
+    except (FileNotFoundError, ImportError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(path)
-    if left_out:
-        print(f"{left_out} completions were left out, evenly over the steps, to keep the page within 10 MB.")
-    if options.tables:
-        from mot_trl.traces.token_selection_plots import write_figure, write_tables
-
-        print(*write_tables(options.run_dir), sep="\n")
-        try:
-            print(*write_figure(options.run_dir), sep="\n")
-        except ImportError as error:
-            print(error, file=sys.stderr)
-            return 1
     return 0
 
 

@@ -108,16 +108,14 @@ class TraceCallback(TrainerCallback):
             # at or after each multiple is traced; counting from here instead would let the steps drift.
             self.next_step = step - step % self.args.trace_steps + self.args.trace_steps
         trace, size = self._open[split], len(batch["completion_ids"])
+        first, wanted = self.args.process_index * size, self.args.trace_samples - trace.num_completions
         # Every process makes the same choice over the rows of all and keeps its own, without any communication.
-        chosen = traced_rows(
-            self.args.trace_samples - trace.num_completions,
-            rows=size,
-            processes=self.args.world_size,
-            group_size=group_size,
-        )
-        first = self.args.process_index * size
-        numbers = {row - first: trace.num_completions + order for order, row in enumerate(chosen)}
-        numbers = {row: numbers[row] for row in range(size) if row in numbers}
+        chosen = traced_rows(wanted, rows=size, processes=self.args.world_size, group_size=group_size)
+        numbers = {
+            row - first: trace.num_completions + order
+            for order, row in enumerate(chosen)
+            if first <= row < first + size
+        }
         trace.num_completions += len(chosen)
         if not numbers:
             return {}

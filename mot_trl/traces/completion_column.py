@@ -1,4 +1,4 @@
-"""A column for TRL's table of completions: where each one's thinking was mixed most widely."""
+"""The `mixtures` column of TRL's completions table: where each completion mixed the most tokens."""
 
 from transformers import PreTrainedTokenizerBase
 
@@ -7,38 +7,31 @@ from mot_trl.modeling.rollout import Rollout
 from mot_trl.traces.token_text import token_text
 
 COLUMN = "mixtures"
-SMALLEST = 0.005
-"""A weight that would be shown as 0 % is left out."""
+MIN_WEIGHT = 0.005
+"""Below this weight a candidate is left out: it would be shown as 0 %."""
 
 
 def widest_mixtures(
     rollout: Rollout, tokenizer: PreTrainedTokenizerBase, *, positions: int = 5, num_candidates: int = 3
 ) -> list[str]:
-    """For each completion, the mixtures of most effective candidates, in order, as in `#12 'the' 62% 'a' 38%`.
-
-    Tokens are quoted as Python does, so that no control character reaches a terminal.
-    """
-    weights = rollout.log_weights.exp().masked_fill(~rollout.mixture_mask.unsqueeze(-1), 0.0)
-    effective = 1 / weights.square().sum(dim=-1)
-    effective = effective.masked_fill(~rollout.mixture_mask, 0.0)
-    widest = effective.topk(min(positions, effective.size(1)), dim=1).indices.sort(dim=1).values
-    index = widest.unsqueeze(-1).expand(-1, -1, weights.size(-1))
-    heaviest, order = weights.gather(1, index).topk(min(num_candidates, weights.size(-1)), dim=-1)
-    ids = rollout.candidate_ids.gather(1, index).gather(-1, order)
-    texts = token_texts(tokenizer)
-    means = (rollout.mixture_mask * effective).sum(1) / rollout.mixture_mask.sum(1).clamp(min=1)
+    """For each completion, the mixtures with the most effective candidates, as in `#12 'the' 62% 'a' 38%`."""
+    vocabulary = token_texts(tokenizer)
+    # One copy to the CPU instead of a transfer per completion.
+    records = (tensor.cpu() for tensor in (rollout.candidate_ids, rollout.log_weights.exp(), rollout.mixture_mask))
     cells = []
-    for row in zip(means.tolist(), widest.tolist(), ids.tolist(), heaviest.tolist(), strict=True):
-        mean, at, row_ids, row_weights = row
-        lines = [
-            f"#{position} "
-            + " ".join(
-                f"{token_text(token_id, texts)!a} {weight:.0%}"
-                for token_id, weight in zip(token_ids, position_weights, strict=True)
-                if weight >= SMALLEST
-            )
-            for position, token_ids, position_weights in zip(at, row_ids, row_weights, strict=True)
-            if position_weights[0] > 0
-        ]
-        cells.append("\n".join([f"{mean:.2f} effective", *lines]) if lines else "none")
+    for candidate_ids, weights, mask in zip(*records, strict=True):
+        mixed = mask.nonzero().squeeze(1)
+        effective = 1 / weights[mixed].square().sum(dim=-1)
+        lines = [f"{effective.mean():.2f} effective"]
+        for position in mixed[effective.topk(min(positions, len(mixed))).indices].sort().values.tolist():
+            heaviest = weights[position].topk(min(num_candidates, weights.size(-1)))
+            ids, shares = candidate_ids[position][heaviest.indices].tolist(), heaviest.values.tolist()
+            # Quoted in ASCII, so that no control character of a completion reaches the terminal.
+            shown = [
+                f"{token_text(token_id, vocabulary)!a} {share:.0%}"
+                for token_id, share in zip(ids, shares, strict=True)
+                if share >= MIN_WEIGHT
+            ]
+            lines.append(f"#{position} {' '.join(shown)}")
+        cells.append("\n".join(lines) if len(mixed) else "none")
     return cells

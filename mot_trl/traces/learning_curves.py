@@ -124,17 +124,16 @@ def plot_runs(run_dirs: Sequence[Path | str], out: Path | str | None = None, *, 
     folder.mkdir(parents=True, exist_ok=True)
     panels = [panel for panel in PANELS if any(panel.metric in log for log in logs.values())]
     written = []
-    for panel in panels:
-        figure, axes = new_figure(1, 1, size=(7, 4.2))
-        draw(axes[0][0], panel, logs, window=window)
-        written += save(figure, folder / panel.name)
-    rows = math.ceil(len(panels) / 2)
-    figure, axes = new_figure(rows, 2, size=(13, 3.8 * rows))
-    for one, panel in zip(axes.flat, panels, strict=False):
-        draw(one, panel, logs, window=window)
-    for one in axes.flat[len(panels) :]:
-        one.set_axis_off()
-    return [*written, *save(figure, folder / "overview")]
+    for name, shown in [*((panel.name, [panel]) for panel in panels), ("overview", panels)]:
+        columns = 2 if len(shown) > 1 else 1
+        rows = math.ceil(len(shown) / columns)
+        figure, axes = new_figure(rows, columns, size=(6.5 * columns, 4 * rows))
+        for one, panel in zip(axes.flat, shown, strict=False):
+            draw(one, panel, logs, window=window)
+        for one in axes.flat[len(shown) :]:
+            one.set_axis_off()
+        written += save(figure, folder / name)
+    return written
 
 
 def draw(axes: Any, panel: Panel, logs: Mapping[str, pd.DataFrame], *, window: int) -> None:

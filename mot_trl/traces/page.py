@@ -35,20 +35,13 @@ def write_page(run_dir: Path | str, path: Path | str | None = None, *, max_bytes
     traces = load_traces(run_dir)
     path = Path(path) if path is not None else run_dir / "traces.html"
     metadata = read_metadata(trace_files(run_dir)[-1])
-    page, left_out = render_within(traces, run=run_dir.name, metadata=metadata, max_bytes=max_bytes)
+    page, left_out = _render_within(traces, run=run_dir.name, metadata=metadata, max_bytes=max_bytes)
     path.write_text(page, encoding="utf-8")
     return path, left_out
 
 
-def render_within(traces: pa.Table, *, run: str, metadata: Mapping[str, Any], max_bytes: int) -> tuple[str, int]:
-    """The page of as many steps as fit in `max_bytes`, evenly spaced, with the first and the last step.
-
-    Returns:
-        The page, and how many completions were left out.
-
-    Raises:
-        ValueError: Not even one step's completions fit.
-    """
+def _render_within(traces: pa.Table, *, run: str, metadata: Mapping[str, Any], max_bytes: int) -> tuple[str, int]:
+    """The page of as many steps as fit in `max_bytes`, evenly spaced, and how many completions were left out."""
     step_of_row = traces["step"].to_pylist()
     steps = sorted(set(step_of_row))
     kept = steps

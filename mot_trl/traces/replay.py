@@ -1,11 +1,12 @@
-"""A trace as the tensors it was made of, so that a model can be asked for its log-probabilities again."""
+"""Traces as tensors, so that a model can compute the log-probabilities of the same draws again."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from mot_trl.modeling.rollout import Rollout
 
@@ -18,7 +19,7 @@ class Replay(NamedTuple):
         prompt_mask: 1 where they are not padding.
         completion_ids: Visible tokens.
         completion_mask: 1 where they are not padding.
-        rollout: What was drawn, with the log-probabilities (nats) of the draws at generation time.
+        rollout: The draws, with their log-probabilities (nats) at generation time.
         advantages: As in the trace.
     """
 
@@ -39,32 +40,31 @@ def to_replay(traces: pa.Table, *, pad_token_id: int = 0) -> Replay:
     rows: list[dict[str, Any]] = traces.to_pylist()
     if not rows:
         raise ValueError("The table has no row; filter less.")
-    prompt_length = max(len(row["prompt_ids"]) for row in rows)
-    length = max(len(row["completion_ids"]) for row in rows)
+    prompt_ids, prompt_mask = _pad([row["prompt_ids"] for row in rows], pad_token_id, side="left")
+    completion_ids, completion_mask = _pad([row["completion_ids"] for row in rows], pad_token_id, side="right")
     num_candidates = max((len(ids) for row in rows for ids in row["candidate_ids"]), default=1) or 1
-    prompt_ids = torch.full((len(rows), prompt_length), pad_token_id)
-    completion_ids = torch.full((len(rows), length), pad_token_id)
-    prompt_mask, completion_mask = torch.zeros_like(prompt_ids), torch.zeros_like(completion_ids)
-    rollout = Rollout.empty(len(rows), length, num_candidates=num_candidates, device="cpu")
+    # Where nothing was drawn, the one-hot filler of `empty` stays.
+    rollout = Rollout.empty(*completion_ids.shape, num_candidates=num_candidates, device="cpu")
     for index, row in enumerate(rows):
-        begin, end = prompt_length - len(row["prompt_ids"]), len(row["completion_ids"])
-        prompt_ids[index, begin:] = torch.tensor(row["prompt_ids"])
-        prompt_mask[index, begin:] = 1
-        completion_ids[index, :end] = torch.tensor(row["completion_ids"])
-        completion_mask[index, :end] = 1
-        _fill(rollout, index, row)
+        end = len(row["completion_ids"])
+        for position, (ids, weights) in enumerate(zip(row["candidate_ids"], row["log_weights"], strict=True)):
+            if ids:
+                rollout.candidate_ids[index, position, : len(ids)] = torch.tensor(ids, dtype=torch.int32)
+                rollout.log_weights[index, position, : len(ids)] = torch.tensor(weights)
+        rollout.thinking_mask[index, :end] = torch.tensor(row["thinking"])
+        rollout.mixture_mask[index, :end] = torch.tensor(row["mixed"])
+        rollout.forced_mask[index, :end] = torch.tensor(row["forced"])
+        rollout.logps[index, :end] = torch.tensor(row["logps"])
+        # A trace names the rule and not its index among the run's rules, which it does not hold.
+        rollout.closed_by[index] = -1 if row["closed_by"] is None else 0
     advantages = torch.tensor([row["advantage"] for row in rows])
     return Replay(prompt_ids, prompt_mask, completion_ids, completion_mask, rollout, advantages)
 
 
-def _fill(rollout: Rollout, index: int, row: dict[str, Any]) -> None:
-    end = len(row["completion_ids"])
-    for position, (ids, weights) in enumerate(zip(row["candidate_ids"], row["log_weights"], strict=True)):
-        if ids:
-            rollout.candidate_ids[index, position, : len(ids)] = torch.tensor(ids, dtype=torch.int32)
-            rollout.log_weights[index, position, : len(ids)] = torch.tensor(weights)
-    rollout.thinking_mask[index, :end] = torch.tensor(row["thinking"])
-    rollout.mixture_mask[index, :end] = torch.tensor(row["mixed"])
-    rollout.forced_mask[index, :end] = torch.tensor(row["forced"])
-    rollout.logps[index, :end] = torch.tensor(row["logps"])
-    rollout.closed_by[index] = -1 if row["closed_by"] is None else 0
+def _pad(
+    ids: list[list[int]], pad_token_id: int, *, side: Literal["left", "right"]
+) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
+    """Ids as one tensor, and a mask that is 1 where they are not padding."""
+    rows = [torch.tensor(row, dtype=torch.long) for row in ids]
+    padded = pad_sequence(rows, batch_first=True, padding_value=pad_token_id, padding_side=side)
+    return padded, pad_sequence([torch.ones_like(row) for row in rows], batch_first=True, padding_side=side)

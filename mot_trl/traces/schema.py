@@ -1,17 +1,17 @@
-"""The columns of a trace file, and the version they belong to."""
+"""The columns of a trace file, and their version."""
 
 import pyarrow as pa
 
 VERSION = 1
-"""Raised when a column changes its meaning or goes away; a column that is merely added does not raise it."""
+"""Goes up when a column changes its meaning or is removed, not when one is added."""
 
 METADATA_KEY = b"mot_trl.trace"
-"""Where the file's own metadata holds a JSON object: version, strategy, score, temperature, model."""
+"""Key of the JSON object in the file's metadata: `version`, `strategy`, `mixture_score`, `temperature` ..."""
 
 _PHASE = pa.struct([("position", pa.int32()), ("phase", pa.string()), ("cause", pa.string())])
 _REWARD = pa.struct([("name", pa.string()), ("value", pa.float64())])
 
-# One row a completion; most lists have one entry for each of its tokens. docs/traces.md explains each column.
+# One row per completion; most lists have one entry per token. docs/traces.md explains each column.
 SCHEMA = pa.schema(
     [
         ("version", pa.int32()),

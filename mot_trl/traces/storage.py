@@ -1,8 +1,9 @@
-"""Trace files on disk: written whole or not at all, read back in the order of the steps."""
+"""Trace files on disk: written atomically, read back in the order of the steps."""
 
 import itertools
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,15 @@ from mot_trl.traces.schema import METADATA_KEY, SCHEMA, VERSION
 
 FOLDER = "traces"
 
+# `train_000050.parquet`, `eval_000100_1_process3.parquet`. Other files in the folder are the user's.
+_NAME = re.compile(r"(?P<split>train|eval)_(?P<step>\d+)(_.*)?\.parquet")
+
 
 def write_trace(table: pa.Table, path: Path, metadata: Mapping[str, Any]) -> None:
-    """Write a table and its metadata to `path`, which exists only once it is complete."""
+    """Write a table and its metadata to `path`, which only ever holds a complete file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     description = {METADATA_KEY: json.dumps({"version": VERSION, **metadata}).encode()}
+    # Readers glob `*.parquet`, so they never see this name. A rename within a folder is atomic, also against SIGKILL.
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         pq.write_table(table.replace_schema_metadata(description), partial, compression="zstd")
@@ -28,16 +33,14 @@ def write_trace(table: pa.Table, path: Path, metadata: Mapping[str, Any]) -> Non
 
 
 def trace_files(run_dir: Path | str) -> list[Path]:
-    """The trace files of a run, or of its `traces` folder itself, by step.
+    """The trace files of a run, given by its folder or its `traces` folder, ordered by step.
 
     Raises:
         FileNotFoundError: There are none.
     """
     run_dir = Path(run_dir)
     folder = run_dir / FOLDER if (run_dir / FOLDER).is_dir() else run_dir
-    named = [path for path in folder.glob("*.parquet") if path.stem.startswith(("train_", "eval_"))]
-    # An evaluation comes after the step of its number.
-    paths = sorted(named, key=lambda path: (path.stem.split("_")[1], path.stem.startswith("eval_"), path.stem))
+    paths = [path for *_, path in _trace_files(folder)]
     if not paths:
         raise FileNotFoundError(
             f"No traces in {folder}; train with `trace_steps` above 0, and give the run's `output_dir`."
@@ -46,11 +49,12 @@ def trace_files(run_dir: Path | str) -> list[Path]:
 
 
 def set_aside(folder: Path, *, after: int) -> Path | None:
-    """Move the traces of steps greater than `after` into a folder of their own, whose path is returned; None without.
+    """Move the traces of steps greater than `after` into a new subfolder; returns it, or None if there are none.
 
-    A run that begins, or goes on from a checkpoint, would otherwise be read together with what another left there.
+    They are another run's: of one that started earlier in the same folder, or went on after the checkpoint that this
+    one resumes from. Reading them together with the new ones would mix two runs.
     """
-    late = [path for path in folder.glob("*.parquet") if _number(path) > after]
+    late = [path for step, _, path in _trace_files(folder) if step > after]
     if not late:
         return None
     aside = next(path for count in itertools.count(1) if not (path := folder / f"earlier_{count}").exists())
@@ -60,16 +64,17 @@ def set_aside(folder: Path, *, after: int) -> Path | None:
     return aside
 
 
-def _number(path: Path) -> int:
-    split, number, *_ = *path.stem.split("_"), ""
-    return int(number) if split in ("train", "eval") and number.isdecimal() else -1
+def _trace_files(folder: Path) -> list[tuple[int, bool, Path]]:
+    """Step, whether it is an evaluation (which comes after its step), and path of each trace file, sorted."""
+    named = ((path, _NAME.fullmatch(path.name)) for path in folder.glob("*.parquet"))
+    return sorted((int(match["step"]), match["split"] == "eval", path) for path, match in named if match)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """The JSON object in a trace file's metadata.
 
     Raises:
-        ValueError: The file holds no trace, or one of a newer version than this code reads.
+        ValueError: The file is no trace, or of a newer version than this code reads.
     """
     described = pq.read_schema(path).metadata or {}
     if METADATA_KEY not in described:
@@ -83,7 +88,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def load_traces(run_dir: Path | str) -> pa.Table:
-    """All traces of a run, one row a completion, by step; `.to_pandas()` makes a data frame of them.
+    """All traces of a run, one row per completion, ordered by step; `.to_pandas()` converts to a data frame.
 
     Raises:
         FileNotFoundError: The run has no traces.
@@ -93,6 +98,6 @@ def load_traces(run_dir: Path | str) -> pa.Table:
     for path in trace_files(run_dir):
         read_metadata(path)
         table = pq.read_table(path)
-        # A file of a later minor release may have columns more, in its own place.
+        # A later release may add columns anywhere without raising the version.
         tables.append(table.select(SCHEMA.names).replace_schema_metadata(None).cast(SCHEMA))
     return pa.concat_tables(tables)

@@ -11,31 +11,6 @@ from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT
 MIN_WEIGHT = 0.01
 """Below this weight a candidate does not count as mixed with another."""
 
-# Identifies a drawn position: the completion's row in the table of traces, and the position in it.
-POSITION = ["completion", "position"]
-
-
-def candidates(traces: pa.Table) -> pd.DataFrame:
-    """One row per candidate that the model was fed: `completion`, `position`, `token_id`, `token`, `weight`."""
-    # pyarrow keeps nested lists as flat values and lengths, so the table is built without a Python loop over tokens.
-    lengths = _lengths(traces["candidate_ids"])
-    flat_ids, flat_tokens, flat_weights = (
-        traces[name].combine_chunks().flatten() for name in ("candidate_ids", "candidate_tokens", "log_weights")
-    )
-    counts = _lengths(flat_ids)
-    log_weights = _numpy(flat_weights.flatten()).astype(np.float64)
-    frame = pd.DataFrame(
-        {
-            "completion": np.repeat(np.repeat(np.arange(len(lengths)), lengths), counts),
-            "position": np.repeat(_positions_within(lengths), counts),
-            "token_id": _numpy(flat_ids.flatten()),
-            "token": flat_tokens.flatten().to_pandas(),
-            "weight": np.exp(log_weights),
-        }
-    )
-    # Candidates of weight 0 count in the log-probability only; the model was not fed them.
-    return frame[log_weights > LOG_ZERO_WEIGHT].reset_index(drop=True)
-
 
 def positions(traces: pa.Table) -> pd.DataFrame:
     """One row per drawn position.
@@ -45,39 +20,59 @@ def positions(traces: pa.Table) -> pd.DataFrame:
     of the distribution that they were drawn from (nats), and id, text and weight of the `visible` and the `heaviest`
     token.
     """
-    lengths = _lengths(traces["tokens"])
-    visible = pd.DataFrame(
-        {
-            "completion": np.repeat(np.arange(len(lengths)), lengths),
-            "position": _positions_within(lengths),
-            "visible_id": _numpy(traces["completion_ids"].combine_chunks().flatten()),
-            "visible": traces["tokens"].combine_chunks().flatten().to_pandas(),
-            "entropy": _numpy(traces["entropies"].combine_chunks().flatten()),
-        }
-    )
-    found = candidates(traces).merge(visible[[*POSITION, "visible_id"]], on=POSITION)
-    weight = found["weight"]
-    found["candidates"], found["square"] = 1, weight**2
-    found["mixture_entropy"] = -weight * np.log(weight)
-    # Zero if the visible token has no weight, a sum if it was drawn more than once.
-    found["visible_weight"] = weight.where(found["token_id"] == found["visible_id"], 0.0)
-    drawn = found.groupby(POSITION)
-    sums = drawn[["candidates", "square", "mixture_entropy", "visible_weight"]].sum()
-    heaviest = found.loc[drawn["weight"].idxmax(), [*POSITION, "token_id", "token", "weight"]].set_index(POSITION)
+    tokens, candidates = _tokens(traces), _candidates(traces)
+    weight, at = candidates["weight"], candidates["at"]
+    is_visible = candidates["token_id"].to_numpy() == tokens.loc[at, "visible_id"].to_numpy()
+    terms = {
+        "candidates": 1,
+        "square": weight**2,
+        "mixture_entropy": -weight * np.log(weight),
+        # Zero if the visible token has no weight, a sum if it was drawn more than once.
+        "visible_weight": weight.where(is_visible, 0.0),
+    }
+    sums = pd.DataFrame(terms, index=candidates.index).groupby(at).sum()
+    heaviest = candidates.loc[candidates.groupby("at")["weight"].idxmax()].set_index("at")
     heaviest.columns = ["heaviest_id", "heaviest", "heaviest_weight"]
     # Inner joins: tokens outside the thinking have no candidates, and drop out here.
-    table = visible.set_index(POSITION).join([sums, heaviest], how="inner").reset_index()
+    table = tokens.join([sums, heaviest], how="inner").reset_index(drop=True)
     table["effective"] = 1 / table["square"]
     in_completion = table.groupby("completion")["position"]
     table["share"] = in_completion.cumcount() / (in_completion.transform("size") - 1).clip(lower=1)
-    rows = traces.select(["step", "split"]).to_pandas().loc[table["completion"]]
-    table["step"], table["split"] = rows["step"].to_numpy(), rows["split"].to_numpy()
+    table = table.join(traces.select(["step", "split"]).to_pandas(), on="completion")
     return table[
         [
-            *("step", "split", *POSITION, "share", "candidates", "effective", "mixture_entropy", "entropy"),
-            *("visible_id", "visible", "visible_weight", "heaviest_id", "heaviest", "heaviest_weight"),
+            *("step", "split", "completion", "position", "share", "candidates", "effective"),
+            *("mixture_entropy", "entropy", "visible_id", "visible", "visible_weight"),
+            *("heaviest_id", "heaviest", "heaviest_weight"),
         ]
     ]
+
+
+def _tokens(traces: pa.Table) -> pd.DataFrame:
+    """One row per visible token, with the `completion` (row in `traces`) and the `position` where it is."""
+    table = _explode(traces, visible_id="completion_ids", visible="tokens", entropy="entropies").to_pandas()
+    table = table.rename(columns={"parent": "completion"})
+    return table.assign(position=table.groupby("completion").cumcount())
+
+
+def _candidates(traces: pa.Table) -> pd.DataFrame:
+    """One row per candidate that the model was fed: `at` (row in `_tokens`), `token_id`, `token`, `weight`."""
+    names = {"token_id": "candidate_ids", "token": "candidate_tokens", "weight": "log_weights"}
+    per_position = _explode(traces, **names)
+    table = _explode(per_position, **{name: name for name in names}).to_pandas().rename(columns={"parent": "at"})
+    # Candidates of weight 0 count in the log-probability only; the model was not fed them.
+    table = table[table["weight"] > LOG_ZERO_WEIGHT]
+    return table.assign(weight=np.exp(table["weight"].astype(np.float64))).reset_index(drop=True)
+
+
+def _explode(table: pa.Table, **columns: str) -> pa.Table:
+    """One row per entry of list columns, each under a new name, with the number of the row that it is from.
+
+    In Arrow, since pandas would make a Python object of every list.
+    """
+    lists = {name: table[column].combine_chunks() for name, column in columns.items()}
+    parents = next(iter(lists.values())).value_parent_indices()
+    return pa.table({"parent": parents, **{name: values.flatten() for name, values in lists.items()}})
 
 
 def pairs(traces: pa.Table, *, top: int = 50, min_weight: float = MIN_WEIGHT) -> pd.DataFrame:
@@ -86,19 +81,17 @@ def pairs(traces: pa.Table, *, top: int = 50, min_weight: float = MIN_WEIGHT) ->
     Columns: `token`, `other`, `count` of positions with both, `share` of all positions with a pair, and the mean
     `weight` and `other_weight` there.
     """
-    found = candidates(traces)
-    found = found[found["weight"] >= min_weight]
+    found = _candidates(traces)
     # A token drawn more than once at a position is one candidate, or it would pair with others several times.
-    found = found.groupby([*POSITION, "token_id"], as_index=False).agg(
-        token=("token", "first"), weight=("weight", "sum")
-    )
-    both = found.merge(found, on=POSITION, suffixes=("", "_other"))
+    by_token = found[found["weight"] >= min_weight].groupby(["at", "token_id"], as_index=False)
+    found = by_token.agg(token=("token", "first"), weight=("weight", "sum"))
+    both = found.merge(found, on="at", suffixes=("", "_other"))
     both = both[both["token_id"] < both["token_id_other"]]
     return _most_frequent(
         both,
         by=["token_id", "token_id_other"],
         top=top,
-        total=both.groupby(POSITION).ngroups,
+        total=both["at"].nunique(),
         token=("token", "first"),
         other=("token_other", "first"),
         count=("weight", "size"),
@@ -175,19 +168,3 @@ def over_training(traces: pa.Table) -> pd.DataFrame:
     names = ["mixed", "effective", "mixture_entropy", "entropy", "disagreement"]
     # A left join, so that completions without any thinking stay in the table.
     return by_row.join(table.groupby(keys)[names].mean()).reset_index()
-
-
-def _numpy(values: pa.Array) -> np.ndarray:
-    # Nulls, such as entropies that were never computed, become NaN: that needs a copy.
-    return values.to_numpy(zero_copy_only=False)
-
-
-def _lengths(lists: Any) -> np.ndarray:
-    """Length of each list in a column or array of lists."""
-    array = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
-    return _numpy(array.value_lengths())
-
-
-def _positions_within(lengths: np.ndarray) -> np.ndarray:
-    """0, 1, ... up to each length, for all lengths in a row."""
-    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

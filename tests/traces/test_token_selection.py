@@ -1,5 +1,6 @@
 """Tables of token selection, on traces small enough to count by hand."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from conftest import make_tokenizer
 from traces_rows import make_row
 
 from mot_trl.modeling.rollout import Rollout
+from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT
 from mot_trl.traces import along_thinking, disagreements, over_training, pairs, positions
 from mot_trl.traces.__main__ import main
 from mot_trl.traces.completion_column import widest_mixtures
+from mot_trl.traces.page import to_payload
 from mot_trl.traces.schema import SCHEMA
 from mot_trl.traces.storage import write_trace
 
@@ -29,7 +32,7 @@ def make_traces() -> pa.Table:
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def test_positions_tell_what_was_mixed() -> None:
+def test_positions_describe_the_mixtures() -> None:
     table = positions(make_traces())
 
     assert table["completion"].tolist() == [0, 0, 1, 1, 2, 2]
@@ -39,6 +42,18 @@ def test_positions_tell_what_was_mixed() -> None:
     assert table["heaviest"].tolist()[1] == "one"
     assert table["visible_weight"].tolist() == pytest.approx([0.5, 0.25, 0.5, 1, 1, 1])
     assert table["share"].tolist() == [0, 1] * 3
+
+
+def test_candidates_of_weight_zero_are_not_mixed() -> None:
+    row = make_row(tokens=["one"], mixtures={0: {"one": 1.0, " uno": math.exp(LOG_ZERO_WEIGHT)}})
+    traces = pa.Table.from_pylist([row], schema=SCHEMA)
+
+    table = positions(traces)
+    (shown,) = to_payload([row])["completions"]
+
+    assert table["candidates"].tolist() == [1]
+    assert pairs(traces, min_weight=0.0).empty
+    assert shown["counts"] == [1]
 
 
 def test_pairs_are_counted_once_a_position() -> None:
@@ -85,14 +100,14 @@ def test_the_command_writes_the_page_and_the_tables(tmp_path: Path, capsys: pyte
     write_trace(make_traces(), tmp_path / "traces" / "train_000001.parquet", {"strategy": "TopK(k=2)"})
 
     status = main([str(tmp_path), "--tables"])
-    named = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    written = [Path(line) for line in capsys.readouterr().out.splitlines()]
 
     assert status == 0
-    assert named[0] == tmp_path / "traces.html"
-    assert [path.name for path in named[1:]] == [
+    assert written[0] == tmp_path / "traces.html"
+    assert [path.name for path in written[1:]] == [
         "pairs.csv", "along_thinking.csv", "disagreements.csv", "over_training.csv", "selection.png", "selection.svg",
     ]  # fmt: skip
-    assert all(path.stat().st_size > 50 for path in named)
+    assert all(path.stat().st_size > 50 for path in written)
     assert main([str(tmp_path / "nothing")]) == 1
     assert "trace_steps" in capsys.readouterr().err
 
@@ -104,11 +119,11 @@ def test_tables_need_no_matplotlib_and_the_plots_say_how_to_get_it(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
 
     status = main([str(tmp_path), "--tables"])
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
 
     assert status == 1
-    assert [Path(line).suffix for line in told.out.splitlines()] == [".html"] + [".csv"] * 4
-    assert told.err == 'Plots need matplotlib: pip install "mot-trl[plots]".\n'
+    assert [Path(line).suffix for line in printed.out.splitlines()] == [".html"] + [".csv"] * 4
+    assert printed.err == 'Plots need matplotlib: pip install "mot-trl[plots]".\n'
 
 
 def test_the_console_column_shows_the_widest_mixtures_without_control_characters() -> None:
