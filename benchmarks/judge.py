@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from mot_trl.rewards.judge.correctness import Answers
-from mot_trl.rewards.judge.dialect import Dialect
-from mot_trl.rewards.judge.reward import JudgeReward, Limits
+from mot_trl.rewards.judge import JudgeReward, Limits
+from mot_trl.rewards.judge.client import Endpoint
+from mot_trl.rewards.judge.correctness import INSTRUCTIONS, VERDICTS
+from mot_trl.rewards.judge.prompt import JudgeRequest
 
 SERVER = Path(__file__).parents[1] / "tests" / "rewards" / "mock_judge_server.py"
 PRESSURE = Path("/proc/pressure/cpu")
@@ -78,9 +79,10 @@ async def measure(url: str, *, pairs: int, concurrency: int) -> Timing:
 
 async def floor(url: str, *, pairs: int, concurrency: int) -> float:
     """Seconds of a batch's requests, written beforehand, over bare sockets."""
-    completions, golds = batch(pairs)
-    questions = Answers().plan(completions, {"answer": golds}, until=math.inf).questions
-    bodies = [Dialect().request(question, model="mock", max_reply_tokens=512) for question in questions]
+    _, golds = batch(pairs)
+    endpoint = Endpoint("mock", url, "OPENAI_API_KEY", {})
+    questions = [JudgeRequest(INSTRUCTIONS, {"reference": gold, "answer": f"{gold}s"}, VERDICTS) for gold in golds]
+    bodies = [endpoint.body(question, plain=False, max_reply_tokens=512) for question in questions]
     requests = iter([_post(json.dumps(body).encode()) for body in bodies])
     address = urlsplit(url)
     lines = [await asyncio.open_connection(address.hostname, address.port) for _ in range(concurrency)]
@@ -101,7 +103,7 @@ def _post(body: bytes) -> bytes:
 
 
 def waited() -> float:
-    """Seconds since the start of the machine in which something had to wait for a core; nan where it is not told."""
+    """Seconds since the machine started in which something waited for a core; nan where the system does not say."""
     return int(PRESSURE.read_text().split("total=")[1].split()[0]) / 1e6 if PRESSURE.exists() else math.nan
 
 

@@ -5,20 +5,21 @@ import contextlib
 import json
 import logging
 import socket
+import sys
 import time
 from collections import defaultdict
 
 import pytest
-from mock_judge_server import Reply, error, honest, says, serving, verdict
+from mock_judge_server import Reply, error, honest, says, serving, told, verdict
 
-from mot_trl.rewards.judge.plan import MissingColumnError
-from mot_trl.rewards.judge.reward import METRICS, JudgeReward, Limits
+from mot_trl.rewards.judge import JudgeReward, Limits
+from mot_trl.rewards.judge.reward import METRICS
 
 # Imported now, for its second would count against the first test's deadline.
 pytest.importorskip("openai")
 
 KEY = "sk-secret-0123456789"
-QUICK = Limits(deadline=3.0, try_seconds=0.6, concurrency=8, retries=1, rest=0.4)
+QUICK = Limits(deadline=3.0, try_seconds=0.6, concurrency=8, retries=1)
 
 
 @pytest.fixture(autouse=True)
@@ -46,20 +47,16 @@ def asked(reward: JudgeReward, answers: list[str], golds: list[str]) -> tuple[li
     """The rewards and metrics of one batch, on a loop of its own, as TRL would ask."""
     metrics: dict[str, list[float]] = defaultdict(list)
 
-    async def run():
-        rewards = await reward(
-            prompts=["?"] * len(answers),
-            completions=boxed(*answers),
-            completion_ids=[[0]] * len(answers),
-            answer=golds,
-            trainer_state=None,
-            log_extra=lambda *_: None,
-            log_metric=lambda name, value: metrics[name].append(value),
-        )
-        await reward._client.close()
-        return rewards
-
-    rewards = asyncio.run(run())
+    call = reward(
+        prompts=["?"] * len(answers),
+        completions=boxed(*answers),
+        completion_ids=[[0]] * len(answers),
+        answer=golds,
+        trainer_state=None,
+        log_extra=lambda *_: None,
+        log_metric=lambda name, value: metrics[name].append(value),
+    )
+    rewards = asyncio.run(call)
     assert set(metrics) == {f"judge/{name}" for name in METRICS}
     return rewards, {name.removeprefix("judge/"): values[0] for name, values in metrics.items()}
 
@@ -72,6 +69,7 @@ FAULTS = {
     "dripping body": Reply(body=LONG_JSON, drip=0.2),
     "retry after ten minutes": error(429, headers=(("retry-after", "600"),)),
     "retry after never": error(429, headers=(("retry-after", "inf"),)),
+    "retry after a date": error(429, headers=(("retry-after", "Fri, 31 Dec 2060 23:59:59 GMT"),)),
     "retry after nonsense": error(429, headers=(("retry-after", "soon"),)),
     "quota gone": error(429, "You exceeded your current quota", code="insufficient_quota"),
     "key refused, and quoted": error(401, f"Incorrect API key provided: {KEY}"),
@@ -127,7 +125,7 @@ def test_every_fault_gives_none_in_time_and_is_counted(fault):
         assert time.monotonic() - started < QUICK.deadline + 3
     assert rewards == [None, None]
     assert metrics["unjudged"] == 2
-    assert metrics["failures"] + metrics["unreadable"] + metrics["late"] + metrics["circuit_open"] > 0
+    assert metrics["failures"] + metrics["unreadable"] + metrics["late"] + metrics["skipped"] > 0
     assert metrics["errors"] == 0
 
 
@@ -185,7 +183,8 @@ def test_a_try_ends_at_its_own_limit_long_before_the_deadline(fault):
 
 
 @pytest.mark.parametrize(
-    "fault", ["quota gone", "key refused, and quoted", "no such model", "retry after ten minutes"]
+    "fault",
+    ["quota gone", "key refused, and quoted", "no such model", "retry after ten minutes", "retry after a date"],
 )
 def test_what_no_retry_can_mend_is_not_retried(fault):
     with serving(lambda _request: FAULTS[fault]) as server:
@@ -195,17 +194,6 @@ def test_what_no_retry_can_mend_is_not_retried(fault):
 
         assert time.monotonic() - started < 2.5
     assert (metrics["calls"], metrics["retries"], metrics["failures"]) == (1, 0, 1)
-
-
-def test_a_batch_retries_no_oftener_than_it_has_questions():
-    golds = [f"number {row} of the list" for row in range(12)]
-    with serving(lambda _request: error(503)) as server:
-        limits = Limits(deadline=8, concurrency=12, retries=2, failures=1000)
-
-        rewards, metrics = asked(judge(server.url, limits=limits), [f"{gold}s" for gold in golds], golds)
-
-    assert rewards == [None] * 12
-    assert (metrics["retries"], metrics["calls"]) == (12, 24)
 
 
 def test_a_named_pause_is_kept():
@@ -236,17 +224,13 @@ def test_an_unreadable_verdict_is_asked_for_once_more_in_a_simpler_form():
     assert rewards == [1.0]
     assert (metrics["calls"], metrics["unreadable"]) == (2, 1)
     assert server.requests[0]["response_format"]["type"] == "json_schema"
-    assert server.requests[1]["response_format"]["type"] == "json_object"
+    assert "response_format" not in server.requests[1]
 
 
-def test_what_a_server_refuses_is_given_up_and_remembered():
+def test_what_a_server_refuses_is_left_out_and_remembered():
     def behave(request):
         if "temperature" in request:
             return error(400, "Unsupported value: 'temperature' does not support 0 with this model.")
-        if "max_completion_tokens" in request:
-            return error(422, "Extra inputs are not permitted: max_completion_tokens")
-        if "response_format" in request:
-            return error(400, "response_format is not supported")
         return says("incorrect")
 
     with serving(behave) as server:
@@ -255,8 +239,35 @@ def test_what_a_server_refuses_is_given_up_and_remembered():
         second, metrics_after = asked(reward, ["nineteen"], ["19"])
 
     assert first == second == [0.0]
-    assert (metrics["calls"], metrics_after["calls"]) == (5, 1)
+    assert (metrics["calls"], metrics_after["calls"]) == (2, 1)
     assert metrics["failures"] == 0
+    assert "response_format" not in server.requests[-1]
+
+
+def test_a_question_that_is_refused_in_every_form_changes_no_other():
+    def behave(request):
+        return error(400, "too long") if "long" in told(request)["reference"] else honest(request)
+
+    with serving(behave) as server:
+        reward = judge(server.url)
+        refused, metrics = asked(reward, ["something else"], ["a long gold"])
+        asked(reward, ["eighteen"], ["18"])
+
+    assert refused == [None]
+    assert (metrics["calls"], metrics["failures"]) == (2, 1)
+    assert "response_format" in server.requests[-1]
+
+
+def test_request_options_override_and_remove_fields_in_every_form():
+    options = {"temperature": None, "max_completion_tokens": None, "max_tokens": 9, "top_k": 1}
+    replies = iter([says("prose"), says("correct")])
+    with serving(lambda _request: next(replies)) as server:
+        asked(judge(server.url, request_options=options), ["eighteen"], ["18"])
+
+    assert len(server.requests) == 2
+    for request in server.requests:
+        assert (request["max_tokens"], request["top_k"]) == (9, 1)
+        assert not {"temperature", "max_completion_tokens"} & request.keys()
 
 
 def test_a_server_that_takes_everything_is_asked_at_temperature_zero():
@@ -288,7 +299,7 @@ def test_a_spoiled_key_leaks_nowhere(monkeypatch, spoiled):
     assert metrics["errors"] == 0
 
 
-def test_five_refused_keys_open_the_circuit_and_a_recovered_server_closes_it():
+def test_failures_in_a_row_end_the_batch_and_the_next_one_starts_afresh():
     healthy = False
 
     def behave(request):
@@ -297,62 +308,41 @@ def test_five_refused_keys_open_the_circuit_and_a_recovered_server_closes_it():
     words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     golds = [str(number) for number in range(1, 11)]
     with serving(behave) as server:
-        limits = Limits(deadline=3, concurrency=1, rest=0.4)
-        reward = judge(server.url, limits=limits)
+        reward = judge(server.url, limits=Limits(deadline=3, concurrency=1))
         broken, metrics = asked(reward, words, golds)
-        calls_then = len(server.requests)
-        skipped, metrics_open = asked(reward, words, golds)
-        calls_while_open = len(server.requests) - calls_then
         healthy = True
-        time.sleep(0.5)
-        reward.limits = reward._client.limits = Limits(deadline=3, concurrency=8, rest=0.4)
         mended, metrics_mended = asked(reward, words, golds)
 
-    assert broken == skipped == [None] * 10
-    assert (metrics["calls"], metrics["circuit_open"]) == (5, 5)
-    assert (calls_while_open, metrics_open["circuit_open"]) == (0, 10)
+    assert broken == [None] * 10
+    assert (metrics["calls"], metrics["failures"], metrics["skipped"]) == (5, 5, 5)
     assert mended == [0.0] * 10
-    assert metrics_mended["calls"] == 10
-    assert metrics_mended["circuit_open"] == 0
+    assert (metrics_mended["calls"], metrics_mended["skipped"]) == (10, 0)
 
 
-def test_an_open_circuit_is_probed_by_one_call_and_rests_longer_after_a_failed_probe():
-    with serving(lambda _request: error(401)) as server:
-        reward = judge(server.url, limits=Limits(deadline=3, concurrency=4, rest=0.3))
-        words, golds = ["one", "two", "three", "four", "five", "six"], list("123456")
-        asked(reward, words, golds)
-        before = len(server.requests)
-        time.sleep(0.35)
-        asked(reward, words, golds)
-        probes = len(server.requests) - before
-        time.sleep(0.35)
-        asked(reward, words, golds)
-
-    assert probes == 1  # the others of that batch waited for its outcome
-    assert len(server.requests) - before == 1  # the rest has doubled
-
-
-def test_a_probe_that_must_change_its_dialect_is_not_held_up_by_itself():
-    healthy = False
+def test_a_success_between_failures_keeps_the_batch_going():
+    codes = iter([401, 401, 200, 401, 401, 200, 401, 401])
 
     def behave(request):
-        if not healthy:
-            return error(401)
-        return error(400, "response_format") if "response_format" in request else says("incorrect")
+        code = next(codes)
+        return honest(request) if code == 200 else error(code)
 
-    words, golds = ["one", "two", "three", "four", "five", "six"], list("123456")
+    words, golds = ["one", "two", "three", "four", "five", "six", "seven", "eight"], list("12345678")
     with serving(behave) as server:
-        reward = judge(server.url, limits=Limits(deadline=6, concurrency=8, rest=2.0))
-        asked(reward, words, golds)
-        healthy = True
-        time.sleep(2.1)
-        started = time.monotonic()
-        rewards, metrics = asked(reward, words, golds)
-        seconds = time.monotonic() - started
+        _, metrics = asked(judge(server.url, limits=Limits(deadline=3, concurrency=1, failures=3)), words, golds)
 
-    assert rewards == [0.0] * 6
-    assert metrics["circuit_open"] == 0
-    assert seconds < 1.8
+    assert (metrics["calls"], metrics["failures"], metrics["skipped"]) == (8, 6, 0)
+
+
+def test_a_page_that_is_no_completion_counts_as_a_failure_and_a_refusal_does_not():
+    words, golds = ["one", "two", "three", "four", "five", "six"], list("123456")
+    limits = Limits(deadline=3, concurrency=1, failures=4)
+    with serving(lambda _request: FAULTS["HTML with status 200"]) as server:
+        _, metrics_page = asked(judge(server.url, limits=limits), words, golds)
+    with serving(lambda _request: FAULTS["refusal"]) as server:
+        _, metrics_refusal = asked(judge(server.url, limits=limits), words, golds)
+
+    assert (metrics_page["calls"], metrics_page["unreadable"]) == (4, 4)
+    assert (metrics_refusal["calls"], metrics_refusal["skipped"]) == (12, 0)
 
 
 def test_caps_on_calls_and_tokens_hold():
@@ -397,36 +387,6 @@ def test_one_question_asked_many_times_costs_one_call():
     assert (metrics_again["calls"], metrics_again["cache_hits"]) == (0, 12)
 
 
-def test_two_batches_at_once_share_what_is_under_way():
-    async def both(reward):
-        batches = [reward(completions=boxed("eighteen"), answer=["18"]) for _ in range(3)]
-        return await asyncio.gather(*batches)
-
-    with serving(lambda _request: Reply(body=verdict("correct").body, delay=0.2)) as server:
-        rewards = asyncio.run(both(judge(server.url)))
-
-    assert rewards == [[1.0]] * 3
-    assert len(server.requests) == 1
-
-
-def test_a_batch_that_waits_for_another_asks_itself_when_that_one_gives_up():
-    async def impatient_and_patient(reward):
-        first = asyncio.create_task(reward(completions=boxed("eighteen"), answer=["18"]))
-        await asyncio.sleep(0.3)
-        second = asyncio.create_task(reward(completions=boxed("eighteen"), answer=["18"]))
-        await asyncio.sleep(0.1)
-        first.cancel()
-        return await second
-
-    replies = iter([Reply(delay=20), verdict("correct")])
-    with serving(lambda _request: next(replies)) as server:
-        limits = Limits(deadline=4, try_seconds=4)
-        reward = judge(server.url, limits=limits)
-
-        assert asyncio.run(impatient_and_patient(reward)) == [1.0]
-    assert len(server.requests) == 2
-
-
 def test_no_verdict_is_ever_cached_that_was_not_given(tmp_path):
     replies = iter([says("prose"), says("more prose"), verdict("correct")])
     with serving(lambda _request: next(replies)) as server:
@@ -469,7 +429,7 @@ def test_no_answer_and_no_gold_cost_no_call():
 
 
 def test_a_missing_column_is_named_at_once():
-    with pytest.raises(MissingColumnError, match="gold_column"):
+    with pytest.raises(KeyError, match="gold_column"):
         asyncio.run(judge("http://127.0.0.1:9/v1")(completions=boxed("1"), solution=["1"]))
 
 
@@ -486,6 +446,13 @@ def test_a_defect_in_the_plan_gives_none_and_a_metric():
 def test_addresses_that_cannot_be_are_refused(url):
     with pytest.raises(ValueError, match=r"base_url|[Pp]ort"):
         JudgeReward("mock", base_url=url)
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openai", None)
+
+    with pytest.raises(ImportError, match=r"mot-trl\[judge\]"):
+        judge("http://localhost/v1")
 
 
 def test_openai_without_a_key_is_refused(monkeypatch):

@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from mock_judge_server import Reply, gullible, honest, serving, verdict
 
+from mot_trl.rewards.judge import JudgeReward, Limits
 from mot_trl.rewards.judge.cache import VerdictCache
-from mot_trl.rewards.judge.reward import JudgeReward, Limits
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
@@ -42,7 +42,6 @@ def test_two_event_loops_one_after_the_other_and_at_once(recwarn, caplog):
     assert one_after_the_other == [[1.0] * 2] * 2
     assert results == [[1.0] * 3] * 2
     assert "never retrieved" not in caplog.text
-    assert len(reward._client._lines) <= 2  # those of closed loops are let go
 
 
 def test_a_loop_in_a_daemon_thread_as_trl_runs_it():
@@ -52,8 +51,6 @@ def test_a_loop_in_a_daemon_thread_as_trl_runs_it():
         reward = judge(server.url)
 
         rewards = asyncio.run_coroutine_threadsafe(ask(reward), loop).result(timeout=20)
-
-        asyncio.run_coroutine_threadsafe(reward._client.close(), loop).result(timeout=5)
     loop.call_soon_threadsafe(loop.stop)
     assert rewards == [1.0] * 10
 
@@ -86,7 +83,7 @@ def test_a_pickled_judge_has_no_key_and_works(monkeypatch):
 
         assert asyncio.run(ask(copy)) == [1.0] * 10
     assert b"sk-secret" not in pickled
-    assert "sk-secret" not in repr(vars(reward)) + repr(vars(reward._client)) + repr(reward._client.address)
+    assert "sk-secret" not in repr(reward) + repr(vars(reward))
     assert server.headers[-1]["authorization"] == "Bearer sk-secret-0123456789"
 
 
@@ -112,7 +109,7 @@ def test_importing_the_judge_is_light():
 
 TRAINER = """
     import asyncio, sys
-    from mot_trl.rewards.judge.reward import JudgeReward, Limits
+    from mot_trl.rewards.judge import JudgeReward, Limits
     url, path, first = sys.argv[1], sys.argv[2], int(sys.argv[3])
     judge = JudgeReward("mock", base_url=url, cache_path=path, canary_every=None, limits=Limits(deadline=20))
     async def main():
@@ -176,7 +173,7 @@ def test_a_cache_that_cannot_be_used_costs_hits_and_nothing_else(tmp_path, spoil
             connection.execute("CREATE TABLE verdicts (something TEXT)")
     with serving(gullible) as server:
         reward = judge(server.url, cache_path=path)
-        reward.cache.patience = 0.1
+        reward.cache.lock_seconds = 0.1
 
         rewards = asyncio.run(ask(reward))
     if lock is not None:

@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 from mock_judge_server import gullible, honest, serving, told, verdict
 
-from mot_trl.rewards.judge.reward import JudgeReward, Limits, judge_or
+from mot_trl.rewards.judge import JudgeReward, Limits, judge_or
 
 RUBRIC = "Longer is better."
 LIMITS = Limits(deadline=10)

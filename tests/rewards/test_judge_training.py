@@ -10,7 +10,7 @@ from datasets import Dataset
 from mock_judge_server import Reply, error, serving, told, verdict
 from transformers import PreTrainedTokenizerFast, TrainerCallback
 
-from mot_trl.rewards.judge.reward import JudgeReward, Limits
+from mot_trl.rewards.judge import JudgeReward, Limits
 from mot_trl.trainer.config import MoTGRPOConfig
 from mot_trl.trainer.grpo_trainer import MoTGRPOTrainer
 
@@ -42,7 +42,7 @@ def test_a_grpo_run_survives_a_judge_that_fails_for_a_while(
             return error(503) if fault == "errors" else Reply(delay=300)
         return verdict(str(len(told(request)["text"]) % 11))
 
-    limits = Limits(deadline=6, try_seconds=2, retries=1, failures=3, rest=0.05)
+    limits = Limits(deadline=6, try_seconds=2, retries=1, failures=3)
     arguments = MoTGRPOConfig(
         output_dir=str(tmp_path),
         max_steps=STEPS,
@@ -76,16 +76,15 @@ def test_a_grpo_run_survives_a_judge_that_fails_for_a_while(
     assert all(math.isfinite(entry["loss"]) and math.isfinite(entry["grad_norm"]) for entry in steps)
     assert (
         sum(
-            entry["quality_judge/failures"] + entry["quality_judge/late"] + entry["quality_judge/circuit_open"]
+            entry["quality_judge/failures"] + entry["quality_judge/late"] + entry["quality_judge/skipped"]
             for entry in broken
         )
         > 0
     )
     assert any(entry["quality_judge/unjudged"] for entry in broken)
     assert max(entry["quality_judge/seconds"] for entry in broken) < 60, "it waited for the server"
-    # The circuit may stay open into the first sound step.
-    assert [entry["quality_judge/unjudged"] for entry in (*sound[:2], *sound[-2:])] == [0] * 4
-    assert all(0 <= entry["rewards/quality_judge/mean"] <= 1 for entry in (*sound[:2], *sound[-2:]))
+    assert [entry["quality_judge/unjudged"] for entry in sound] == [0] * len(sound)
+    assert all(0 <= entry["rewards/quality_judge/mean"] <= 1 for entry in sound)
     assert judge.totals["errors"] == 0
 
 

@@ -1,84 +1,57 @@
-"""Verdicts kept in memory and in a sqlite file that several training processes may share."""
+"""A cache of verdicts in memory and in a sqlite file that several training processes may share."""
 
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_CHUNK = 500  # sqlite allows 999 variables in a statement on old builds
-
 
 @dataclass
 class VerdictCache:
-    """Real verdicts by key. A file that cannot be read or written costs hits, never an exception.
+    """Verdicts by key; a file that cannot be used costs hits, counted in `errors`, and never raises."""
 
-    Each access opens the file anew, for about a tenth of a millisecond: so the cache may be used from any thread and
-    event loop, after a fork, and by several processes at once.
-
-    Args:
-        path: the sqlite file, made where missing; None keeps verdicts in memory only.
-        max_entries: verdicts held in memory; the oldest go first.
-        patience: seconds to wait for another process's lock.
-    """
-
-    path: str | os.PathLike[str] | None = None
-    max_entries: int = 200_000
-    patience: float = 2.0
+    path: str | os.PathLike[str] | None = None  # created if missing; None keeps verdicts in memory only
+    max_entries: int = 200_000  # in memory, where the oldest are dropped first
+    lock_seconds: float = 2.0  # how long to wait for another process's lock
     errors: int = field(default=0, init=False)
     _memory: dict[str, float] = field(default_factory=dict, init=False)
 
     def get(self, keys: Iterable[str]) -> dict[str, float]:
         """The known verdicts among `keys`."""
-        keys = list(dict.fromkeys(keys))
-        found = {key: self._memory[key] for key in keys if key in self._memory}
-        missing = [key for key in keys if key not in found]
-        if self.path is None or not missing or not Path(self.path).exists():
-            return found
-        try:
-            stored = self._read(missing)
-        except (sqlite3.Error, OSError):
-            self.errors += 1
-            return found
-        self._remember(stored)
-        return found | stored
+        keys = set(keys)
+        found = {key: self._memory[key] for key in keys & self._memory.keys()}
+        missing = keys - found.keys()
 
-    def put(self, verdicts: Mapping[str, float]) -> None:
-        """Keep `verdicts`, in one transaction."""
-        self._remember(verdicts)
-        if self.path is None or not verdicts:
-            return
-        try:
-            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-            with closing(self._connect()) as connection, connection:
-                connection.execute("CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, value REAL NOT NULL)")
-                connection.executemany("INSERT OR IGNORE INTO verdicts VALUES (?, ?)", verdicts.items())
-        except (sqlite3.Error, OSError):
-            self.errors += 1
+        def read(connection: sqlite3.Connection) -> None:
+            for key in missing:
+                for (value,) in connection.execute("SELECT value FROM verdicts WHERE key = ?", (key,)):
+                    # Anything may have written the file, and only a number in [0, 1] is a verdict.
+                    if isinstance(value, float) and 0 <= value <= 1:
+                        found[key] = self._memory[key] = value
 
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path or ":memory:", timeout=self.patience)
-
-    def _read(self, keys: list[str]) -> dict[str, float]:
-        found: dict[str, float] = {}
-        with closing(self._connect()) as connection:
-            # Another process may have made the file, and not yet the table.
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'verdicts'").fetchone():
-                return found
-            for start in range(0, len(keys), _CHUNK):
-                chunk = keys[start : start + _CHUNK]
-                marks = ",".join("?" * len(chunk))
-                rows = connection.execute(f"SELECT key, value FROM verdicts WHERE key IN ({marks})", chunk)
-                # Whatever wrote the file, only a number in [0, 1] is a verdict.
-                found |= {key: value for key, value in rows if isinstance(value, float) and 0 <= value <= 1}
+        if missing:
+            self._access(read)
         return found
 
-    def _remember(self, verdicts: Mapping[str, float]) -> None:
+    def put(self, verdicts: Mapping[str, float]) -> None:
+        """Store `verdicts`, in one transaction."""
         self._memory.update(verdicts)
         while len(self._memory) > self.max_entries:
             del self._memory[next(iter(self._memory))]
+        if verdicts:
+            insert = "INSERT OR IGNORE INTO verdicts VALUES (?, ?)"
+            self._access(lambda connection: connection.executemany(insert, verdicts.items()))
 
-    def __getstate__(self) -> dict[str, object]:
-        """Pickle the settings; the file keeps the verdicts."""
-        return self.__dict__ | {"_memory": {}}
+    def _access(self, use: Callable[[sqlite3.Connection], object]) -> None:
+        if self.path is None:
+            return
+        try:
+            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+            # Opened for each access (0.1 ms), as a connection works in one thread only and must not survive a fork.
+            with closing(sqlite3.connect(self.path, timeout=self.lock_seconds)) as connection, connection:
+                connection.execute("CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, value REAL NOT NULL)")
+                use(connection)
+        except (sqlite3.Error, OSError):
+            self.errors += 1

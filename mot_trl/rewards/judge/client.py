@@ -1,80 +1,105 @@
-"""Asking a judge in bounded time: retries, caps, concurrency, in-flight de-duplication and a circuit breaker."""
+"""Ask the judge's server within a deadline: cache, concurrency and caps around the openai client's own retries."""
 
 import asyncio
 import logging
-import math
 import os
-import random
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
-from mot_trl.rewards.judge.breaker import CircuitBreaker
-from mot_trl.rewards.judge.dialect import Dialect
-from mot_trl.rewards.judge.prompt import Question, read_reply, read_verdict
-from mot_trl.rewards.judge.transport import Address, Answer, connect, load, post
-
-if TYPE_CHECKING:
-    import openai
+from mot_trl.rewards.judge.cache import VerdictCache
+from mot_trl.rewards.judge.prompt import JudgeRequest, read_reply, read_verdict
 
 logger = logging.getLogger(__name__)
 
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds between tries, doubled from the one to the other
-_LOOK_AGAIN = 0.02  # seconds
-_CHARACTERS_A_TOKEN = 3
-_ADOPT_AFTER = 3
+Name = TypeVar("Name", bound=Hashable)
+_QUOTA_WORDS = ("insufficient_quota", "billing", "credit")
+_CHARACTERS_PER_TOKEN = 3
+
+
+class _NoCallError(Exception):
+    """No request may be sent; the text is the metric that counts it."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a judge may cost, for each training process.
+    """What a judge may cost, in each training process; None is no cap."""
 
-    Args:
-        deadline: seconds for a whole batch, rules and cache included.
-        try_seconds: seconds for one request.
-        concurrency: requests under way at once.
-        retries: tries after the first for each question; and a batch retries no oftener than it has questions.
-        max_calls: requests in this object's life; None for no cap.
-        max_tokens: tokens in and out in this object's life, passed at most by the requests under way.
-        max_reply_tokens: tokens of one reply; a reasoning judge needs a few thousand.
-        failures: straight failures that open the circuit.
-        rest: seconds an open circuit stays open, doubled with each failed probe up to 20 times.
-    """
-
-    deadline: float = 60.0
-    try_seconds: float = 20.0
-    concurrency: int = 32
-    retries: int = 2
-    max_calls: int | None = None
-    max_tokens: int | None = None
-    max_reply_tokens: int = 512
-    failures: int = 5
-    rest: float = 30.0
+    deadline: float = 60.0  # seconds for a whole batch, rules and cache included
+    try_seconds: float = 20.0  # seconds for one request
+    concurrency: int = 32  # requests of a batch in flight at once
+    retries: int = 2  # tries after the first for each question
+    max_calls: int | None = None  # requests in this object's life
+    max_tokens: int | None = None  # tokens in and out in this object's life, exceeded at most by those in flight
+    max_reply_tokens: int = 512  # tokens of one reply; a reasoning judge needs a few thousand
+    failures: int = 5  # failed questions in a row that end the batch
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        for name in ("deadline", "try_seconds", "concurrency", "max_reply_tokens", "failures", "rest"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"`{name}` must be positive; got {getattr(self, name)}.")
-        for name in ("retries", "max_calls", "max_tokens"):
-            if (getattr(self, name) or 0) < 0:
-                raise ValueError(f"`{name}` must not be negative; got {getattr(self, name)}.")
+        """Check the values."""
+        for name, value in vars(self).items():
+            may_be_zero = name in ("retries", "max_calls", "max_tokens")
+            if value is not None and (value < 0 or (value == 0 and not may_be_zero)):
+                kind = "negative" if may_be_zero else "zero or negative"
+                raise ValueError(f"`{name}` must not be {kind}; got {value}.")
+
+
+@dataclass
+class Endpoint:
+    """Where the judge is and how to ask it; safe to pickle, print and log, as it only names the key's variable."""
+
+    model: str
+    base_url: str | None
+    api_key_env: str
+    request_options: Mapping[str, Any]
+    is_plain: bool = False  # whether the server is known to refuse what the plain form leaves out
+
+    def __post_init__(self) -> None:
+        """Check the address, and that OpenAI's own service has a key."""
+        if self.base_url is None and not os.environ.get("OPENAI_BASE_URL") and not self.key():
+            raise ValueError(
+                f"The judge {self.model!r} at api.openai.com needs a key in ${self.api_key_env}; "
+                "for a local server give `base_url`, such as 'http://localhost:8000/v1'."
+            )
+        parts = urlsplit(self.base_url or "http://localhost")
+        _ = parts.port  # raises ValueError unless it is one
+        # The URL is not quoted: it may hold a password, which is refused because clients log URLs.
+        if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
+            raise ValueError(
+                "`base_url` must look like 'http://localhost:8000/v1' and hold no password; "
+                f"put the key into ${self.api_key_env}."
+            )
+
+    def key(self) -> str:
+        """The key, or "". Stripped: a line break at its end, as environment files leave, would spoil the header."""
+        return os.environ.get(self.api_key_env, "").strip()
+
+    def body(self, request: JudgeRequest, *, plain: bool, max_reply_tokens: int) -> dict[str, Any]:
+        """The JSON of a chat-completions request; `plain` leaves out what some servers and models refuse."""
+        fields = {"model": self.model, "messages": request.messages(), "max_completion_tokens": max_reply_tokens}
+        strict = {} if plain else {"temperature": 0, "response_format": request.response_format()}
+        return {k: v for k, v in (fields | strict | dict(self.request_options)).items() if v is not None}
 
 
 @dataclass
 class Batch:
-    """One batch's clock, retry budget and counts, which are added to `totals` as they come."""
+    """One call of the reward: rows, deadline, counts, and the way to ask the judge."""
 
-    until: float
-    retries_left: int
-    totals: Counter[str]
+    completions: Sequence[Any]
+    problems: Sequence[Mapping[str, str]]
+    endpoint: Endpoint
+    limits: Limits
+    cache: VerdictCache
+    totals: Counter[str]  # the counts since the start, which the caps apply to
+    until: float  # the deadline, on the monotonic clock
     counts: Counter[str] = field(default_factory=Counter)
+    _failures_in_a_row: int = 0
 
     @property
     def seconds_left(self) -> float:
-        """Seconds to the deadline, by the monotonic clock."""
+        """Seconds to the deadline."""
         return self.until - time.monotonic()
 
     def count(self, **amounts: float) -> None:
@@ -82,200 +107,114 @@ class Batch:
         self.counts.update(amounts)
         self.totals.update(amounts)
 
+    async def ask(self, requests: Mapping[Name, JudgeRequest]) -> dict[Name, float]:
+        """The verdicts that are cached or come in time, by the requests' names. Equal requests cost one call."""
+        keys = {name: request.key(self.endpoint.model) for name, request in requests.items()}
+        errors = self.cache.errors
+        known = await asyncio.to_thread(self.cache.get, keys.values())
+        unknown = {key: requests[name] for name, key in keys.items() if key not in known}
+        fresh = await self._ask_server(unknown) if unknown else {}
+        cacheable = {key: verdict for key, verdict in fresh.items() if unknown[key].cacheable}
+        await asyncio.to_thread(self.cache.put, cacheable)
+        hits = sum(key in known for key in keys.values())
+        self.count(cache_hits=hits, cache_errors=self.cache.errors - errors)
+        return {name: (known | fresh)[key] for name, key in keys.items() if key in known or key in fresh}
 
-class _Told(NamedTuple):
-    verdict: float | None
-
-
-class _Line(NamedTuple):
-    """What belongs to one event loop; none of it can be used from another.
-
-    Each client has one connection, so to hold a client is to hold one of the requests that may be under way. A common
-    pool of 32 connections looks through all of them for each request, which costs a fifth of its time.
-    """
-
-    clients: "asyncio.LifoQueue[openai.AsyncOpenAI]"
-    pending: dict[str, "asyncio.Future[_Told | None]"]
-
-
-class JudgeClient:
-    """Asks one model of one server. Never raises for what the server does; pickles as its settings."""
-
-    def __init__(self, address: Address, limits: Limits) -> None:
-        """Make no connection: each event loop gets its own, when it first asks."""
-        self.address = address
-        self.limits = limits
-        self.totals: Counter[str] = Counter()
-        self.dialect = Dialect()
-        self.breaker = CircuitBreaker(threshold=limits.failures, rest=limits.rest, max_rest=20 * limits.rest)
-        self._lines: dict[tuple[int, asyncio.AbstractEventLoop], _Line] = {}
-        self._misread: Counter[Dialect] = Counter()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the settings only."""
-        return JudgeClient, (self.address, self.limits)
-
-    def batch(self, *, until: float, questions: int = 0) -> Batch:
-        """A batch that ends at `until` on the monotonic clock."""
-        return Batch(until, max(8, questions), self.totals)
-
-    async def ask_all(self, questions: Mapping[str, Question], batch: Batch) -> dict[str, float]:
-        """The verdicts that came in time, by key."""
-        if not questions:
-            return {}
-        tasks = {asyncio.create_task(self.ask(key, question, batch)): key for key, question in questions.items()}
+    async def _ask_server(self, requests: Mapping[str, JudgeRequest]) -> dict[str, float]:
+        places = asyncio.Semaphore(self.limits.concurrency)
+        tasks: dict[str, asyncio.Task[float | None]] = {}
         try:
-            await asyncio.wait(tasks, timeout=max(0.0, batch.seconds_left))
-        finally:
-            late = [task for task in tasks if not task.done()]
-            batch.count(late=len(late))
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=1.0)
-        ended = {key: task for task, key in tasks.items() if task.done() and not task.cancelled()}
-        errors = Counter(type(error).__name__ for task in ended.values() if (error := task.exception()))
-        if errors:
-            batch.count(errors=errors.total())
-            # By their types only: their texts may quote the key.
-            logger.error("Asking the judge raised %s, which is a defect of this library.", dict(errors))
-        verdicts = {key: task.result() for key, task in ended.items() if task.exception() is None}
+            async with asyncio.timeout(self.seconds_left), self._connect() as client, asyncio.TaskGroup() as group:
+                for key, request in requests.items():
+                    tasks[key] = group.create_task(self._verdict(client, request, places))
+        except TimeoutError:
+            self.count(late=sum(task.cancelled() for task in tasks.values()))
+        verdicts = {key: task.result() for key, task in tasks.items() if not task.cancelled()}
         return {key: verdict for key, verdict in verdicts.items() if verdict is not None}
 
-    async def ask(self, key: str, question: Question, batch: Batch) -> float | None:
-        """The verdict on one question; asked once, however many want to know it at the same time."""
-        line = await self._line()
-        while key in line.pending:
-            # Shielded: the one who waits may be cancelled, the one who asks not for that.
-            told = await asyncio.shield(line.pending[key])
-            if told is not None:
-                return told.verdict
-        line.pending[key] = waited_for = asyncio.get_running_loop().create_future()
-        told = None
-        try:
-            client = await line.clients.get()
+    async def _verdict(self, client: Any, request: JudgeRequest, places: asyncio.Semaphore) -> float | None:
+        """Ask, and once more in the plain form if the first is refused or its reply is no verdict."""
+        refused = self.endpoint.is_plain
+        for plain in (True,) if refused else (False, True):
+            body = self.endpoint.body(request, plain=plain, max_reply_tokens=self.limits.max_reply_tokens)
             try:
-                told = _Told(await self._ask(client, question, batch))
-            finally:
-                line.clients.put_nowait(client)
-            return told.verdict
-        finally:
-            # None where this asker was cancelled: the next one who waits asks in its place.
-            del line.pending[key]
-            waited_for.set_result(told)
-
-    async def close(self) -> None:
-        """Close the running loop's connections; the next question opens new ones."""
-        line = self._lines.pop((os.getpid(), asyncio.get_running_loop()), None)
-        while line is not None and not line.clients.empty():
-            await line.clients.get_nowait().close()
-
-    async def _line(self) -> _Line:
-        # A forked child may run its parent's loop, but not share its sockets.
-        place = os.getpid(), asyncio.get_running_loop()
-        if place not in self._lines:
-            package = await load()
-            # No await from here on: another task may have been first, and must stay the only one.
-            if place not in self._lines:
-                self._lines = {at: line for at, line in self._lines.items() if not at[1].is_closed()}
-                clients: asyncio.LifoQueue[openai.AsyncOpenAI] = asyncio.LifoQueue()
-                for client in connect(package, self.address, clients=self.limits.concurrency):
-                    clients.put_nowait(client)
-                self._lines[place] = _Line(clients, {})
-        return self._lines[place]
-
-    async def _ask(self, client: "openai.AsyncOpenAI", question: Question, batch: Batch) -> float | None:
-        dialect, tries, misread, admitted = self.dialect, 0, None, False
-        # Once admitted, another wording goes straight out: it may belong to the probe that all others wait for.
-        while await self._may_call(batch, admitted=admitted):
-            admitted = True
-            sent_at = time.monotonic()
-            request = dialect.request(
-                question, model=self.address.model, max_reply_tokens=self.limits.max_reply_tokens
-            )
-            answer = await self._post(client, request, batch)
-            if answer.kind == "ok":
-                verdict = self._read(question, request, answer, batch=batch, sent_at=sent_at)
-                if verdict is not None:
-                    self._learn(dialect, misread)
-                    return verdict
-                if misread is not None:
-                    return None
-                misread, dialect = dialect, dialect.simpler() or dialect
-            elif answer.kind == "refused" and (simpler := dialect.simpler(answer.complaint)):
-                dialect = simpler
-            elif answer.kind != "transient" or not await self._wait(answer, tries, batch):
-                batch.count(failures=1)
-                self.breaker.failed(sent_at)
+                async with places:
+                    # Raw bytes: the package's typed responses raise half a dozen unrelated errors on odd bodies.
+                    content = await client.post("/chat/completions", cast_to=bytes, body=body)
+            except _NoCallError as metric:
+                self.count(**{str(metric): 1})
                 return None
-            else:
-                tries, admitted = tries + 1, False
+            except Exception as error:
+                refused = getattr(error, "status_code", None) in (400, 415, 422, 501)
+                if refused and not plain:
+                    continue
+                # By its type only: servers like to quote the key.
+                logger.info("A question to the judge failed with %s.", type(error).__name__)
+                self._failures_in_a_row += 1
+                self.count(failures=1)
+                return None
+            verdict = self._read(content, request, body)
+            if verdict is not None:
+                # Only a verdict shows that the form was at fault, and not a prompt that is too long, say.
+                self.endpoint.is_plain = refused
+                return verdict
         return None
 
-    async def _may_call(self, batch: Batch, *, admitted: bool) -> bool:
-        while True:
-            if batch.seconds_left <= 0:
-                batch.count(late=1)
-                return False
-            spent = self.totals["prompt_tokens"] + self.totals["completion_tokens"]
-            caps = ((self.totals["calls"], self.limits.max_calls), (spent, self.limits.max_tokens))
-            if any(cap is not None and used >= cap for used, cap in caps):
-                batch.count(capped=1)
-                return False
-            if admitted or self.breaker.try_call():
-                return True
-            # All others wait for a probe: if it succeeds, the whole batch is judged.
-            if not self.breaker.is_probing:
-                batch.count(circuit_open=1)
-                return False
-            await asyncio.sleep(_LOOK_AGAIN)
-
-    async def _post(self, client: "openai.AsyncOpenAI", request: dict[str, Any], batch: Batch) -> Answer:
-        batch.count(calls=1)
-        sent_at = time.monotonic()
-        try:
-            return await post(client, request, seconds=min(self.limits.try_seconds, batch.seconds_left))
-        except asyncio.CancelledError:
-            self.breaker.failed(sent_at)
-            raise
-
-    def _read(
-        self, question: Question, request: dict[str, Any], answer: Answer, *, batch: Batch, sent_at: float
-    ) -> float | None:
-        reply = read_reply(answer.body)
-        # A server that counts no tokens must not escape the cap.
-        texts = "".join(message["content"] for message in request["messages"]), reply.content or ""
-        guesses = [len(text) // _CHARACTERS_A_TOKEN for text in texts]
-        told = reply.prompt_tokens, reply.completion_tokens
-        used = [guess if count is None else count for count, guess in zip(told, guesses, strict=True)]
-        batch.count(prompt_tokens=used[0], completion_tokens=used[1])
+    def _read(self, content: bytes, request: JudgeRequest, body: Mapping[str, Any]) -> float | None:
+        is_completion, text, prompt_tokens, completion_tokens = read_reply(content)
+        # A server that counts no tokens must not escape the cap, so they are guessed.
+        asked = sum(len(message["content"]) for message in body["messages"])
+        self.count(prompt_tokens=prompt_tokens or asked // _CHARACTERS_PER_TOKEN)
+        self.count(completion_tokens=completion_tokens or len(text or "") // _CHARACTERS_PER_TOKEN)
         # A page that is no chat completion (a proxy's, a wrong address's) is the server's failure, not the model's.
-        if reply.is_completion:
-            self.breaker.succeeded()
-        else:
-            self.breaker.failed(sent_at)
-        verdict = read_verdict(reply.content, question.verdicts)
-        if verdict is None:
-            batch.count(unreadable=1)
+        self._failures_in_a_row = 0 if is_completion else self._failures_in_a_row + 1
+        verdict = read_verdict(text, request.verdicts)
+        self.count(unreadable=verdict is None)
         return verdict
 
-    async def _wait(self, answer: Answer, tries: int, batch: Batch) -> bool:
-        """Pause before the next try; False where there shall be none."""
-        pause = max(answer.wait, min(_FIRST_WAIT * 2**tries, _LONGEST_WAIT) * random.uniform(0.75, 1.0))
-        spent = tries >= self.limits.retries or batch.retries_left <= 0 or self.breaker.is_open
-        if spent or not math.isfinite(pause) or pause >= batch.seconds_left:
-            return False
-        batch.retries_left -= 1
-        batch.count(retries=1)
-        await asyncio.sleep(pause)
-        return True
+    def _connect(self) -> Any:
+        """An openai client for this batch alone: connections serve one event loop and must not survive a fork."""
+        import httpx2
+        import openai
 
-    def _learn(self, dialect: Dialect, misread: Dialect | None) -> None:
-        """Keep to the dialect that was understood, if the preferred one was refused, or misread repeatedly."""
-        if misread is None:
-            self._misread.pop(dialect, None)
-            self.dialect = dialect
-            return
-        self._misread[misread] += 1
-        if self._misread[misread] >= _ADOPT_AFTER:
-            self.dialect = dialect
+        batch = self
+
+        class Http(httpx2.AsyncClient):
+            """Sends each of the openai client's tries under the batch's limits."""
+
+            async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+                batch._start_try(is_retry=request.headers["x-stainless-retry-count"] != "0")
+                try:
+                    # httpx's own time limit is for each read, which a dripping body never exceeds.
+                    async with asyncio.timeout(batch.limits.try_seconds):
+                        response = await super().send(request, **options)
+                except TimeoutError:
+                    raise httpx2.ReadTimeout("The judge took too long.", request=request) from None
+                if response.is_error and batch._is_hopeless(response.headers, response.text):
+                    response.headers["x-should-retry"] = "false"
+                return response
+
+        return openai.AsyncOpenAI(
+            api_key=self.endpoint.key() or "none",  # an empty key, as of local servers, is refused
+            base_url=self.endpoint.base_url,
+            max_retries=self.limits.retries,
+            timeout=self.limits.try_seconds,
+            http_client=Http(limits=httpx2.Limits(), follow_redirects=True),
+        )
+
+    def _start_try(self, *, is_retry: bool) -> None:
+        spent = self.totals["prompt_tokens"] + self.totals["completion_tokens"]
+        caps = ((self.totals["calls"], self.limits.max_calls), (spent, self.limits.max_tokens))
+        if any(cap is not None and used >= cap for used, cap in caps):
+            raise _NoCallError("capped")
+        if self._failures_in_a_row >= self.limits.failures:
+            raise _NoCallError("skipped")
+        self.count(calls=1, retries=is_retry)
+
+    def _is_hopeless(self, headers: Mapping[str, str], text: str) -> bool:
+        """Whether the openai client's next try would be no use, or would be slept for past the deadline."""
+        try:
+            pause = float(headers.get("retry-after", 0))
+        except ValueError:  # an HTTP date, or nonsense: rare enough to give up
+            return True
+        return pause >= self.seconds_left or any(word in text for word in _QUOTA_WORDS)

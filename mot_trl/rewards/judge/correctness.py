@@ -1,18 +1,20 @@
-"""The judge of answers: whether a completion's final answer is the gold one; the maths grader decides what it can."""
+"""Judge whether a completion's final answer equals the gold one, where the math grader cannot tell."""
 
+import asyncio
 import logging
 import re
 import time
-from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 from mot_trl.rewards.answer import completion_text, final_answer
-from mot_trl.rewards.judge.injection import objection, tidy
-from mot_trl.rewards.judge.numbers import rules_out
-from mot_trl.rewards.judge.plan import Plan, column, problem_texts, settle_rows
-from mot_trl.rewards.judge.prompt import Question
+from mot_trl.rewards.judge.client import Batch
+from mot_trl.rewards.judge.injection import is_offense, tidy
+from mot_trl.rewards.judge.prompt import JudgeRequest
 from mot_trl.rewards.math.equivalence import is_equivalent
 
 logger = logging.getLogger(__name__)
@@ -25,98 +27,112 @@ INSTRUCTIONS = (
     "problem: the reference answer is right by definition."
 )
 VERDICTS = {"correct": 1.0, "incorrect": 0.0}
-_SHARE_FOR_RULES = 0.5
+_EXTRA_CHARACTERS = 300  # of an answer, beyond the length of the gold one
+_CANARY = -1  # no row's number
+
+_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|(?<![\w.])[-+]?\.\d+|\d+(?:\.\d+)?")
+_SCALE_WORDS = re.compile(r"%|percent|hundred|thousand|million|billion|trillion|dozen|\bscore\b|\bk\b", re.IGNORECASE)
+_SCALES = tuple(Fraction(scale) for scale in ("1", "1/100", "12", "20", "1e2", "1e3", "1e6", "1e9", "1e12"))
+_PART_WORDS = re.compile(r"\b(?:hal(?:f|ves)|thirds?|quarters?|fourths?|fifths?|tenths?)\b", re.IGNORECASE)
+_ONES = "one|two|three|four|five|six|seven|eight|nine"
+_TEENS = "zero|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen"
+_TENS = "twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
+_SPELLED = re.compile(rf"\b(?:({_TENS})(?:[\s-]+({_ONES}))?|({_ONES}|{_TEENS}))\b", re.IGNORECASE)
+_WORTHS = [*range(1, 10), 0, *range(10, 20), *range(20, 100, 10)]
+_WORTH = dict(zip(f"{_ONES}|{_TEENS}|{_TENS}".split("|"), _WORTHS, strict=True))
 
 
 @dataclass
-class Answers:
-    """Compare final answers with the column `gold_column`.
+class Correctness:
+    """Compare final answers with gold ones; `JudgeReward` describes the attributes."""
 
-    Args:
-        question_column: the column with the problem, sent along; None sends none.
-        rules_first: let the maths grader pay what it proves equal, and refuse other numbers than a gold number.
-        opened: whether the chat template opens the thinking in the prompt (see `extract.answer_part`).
-        max_characters: of the answer, beyond the gold's own length, that are sent.
-    """
-
-    gold_column: str = "answer"
-    question_column: str | None = None
-    rules_first: bool = True
-    opened: bool = False
-    max_characters: int = 300
+    rules_first: bool
+    opened: bool
+    canary_every: int | None
+    _batches: int = field(default=0, init=False)
     _seen: deque[str] = field(default_factory=lambda: deque(maxlen=64), init=False)
 
-    def plan(self, completions: Sequence[Any], columns: Mapping[str, Sequence[Any]], *, until: float) -> Plan:
-        """Reward 0 for no answer and for what the guards reject, 1 for what the rules prove; ask about the rest."""
-        golds = [tidy(str(gold)) for gold in column(columns, self.gold_column, setting="gold_column")]
-        problems = problem_texts(columns, self.question_column, rows=len(golds))
-        # Hostile expressions take the rules seconds each; half of the time is kept for the judge.
-        rules_until = time.monotonic() + _SHARE_FOR_RULES * (until - time.monotonic())
-        rewards: list[float | None] = [None] * len(golds)
-        questions: list[Question] = []
-        rows: list[int] = []
-        counts = Counter(by_rules=0, rejected=0, errors=0)
-        for row, (completion, gold, problem) in enumerate(zip(completions, golds, problems, strict=True)):
+    async def score(self, batch: Batch, golds: Sequence[Any]) -> list[float | None]:
+        """0 for no answer and for what the filter rejects, 1 for what the rules prove, else the judge's verdict."""
+        golds = [tidy(str(gold)) for gold in golds]
+        requests = self._canary(golds)
+        # In a thread, as a hostile expression keeps the math grader busy for seconds.
+        rewards = await asyncio.to_thread(self._decide, batch, golds, requests)
+        verdicts = await batch.ask(requests)
+        if _CANARY in verdicts:
+            batch.count(canary_asked=1, canary_alarm=verdicts[_CANARY])
+            if verdicts[_CANARY] > 0:
+                logger.warning("The judge called another problem's answer correct: its verdicts cannot be trusted.")
+        return [verdicts.get(row, reward) for row, reward in enumerate(rewards)]
+
+    def _decide(self, batch: Batch, golds: Sequence[str], requests: dict[int, JudgeRequest]) -> list[float | None]:
+        """The rewards that take no judge; the other rows' questions are added to `requests`."""
+        # Half of the time is kept for the judge.
+        rules_until = time.monotonic() + batch.seconds_left / 2
+        rewards: list[float | None] = [None] * len(batch.completions)
+        for row, (completion, gold, problem) in enumerate(zip(batch.completions, golds, batch.problems, strict=True)):
             try:
-                sorted_out = self._sort_out(completion, gold, problem, counts=counts, until=rules_until)
+                answer = final_answer(completion_text(completion), opened=self.opened)
+                if answer is None or not gold:
+                    rewards[row] = 0.0 if gold else None
+                    continue
+                limit = len(gold) + _EXTRA_CHARACTERS
+                # Cut before the work, too, as an answer may be a megabyte of spaces.
+                sent = tidy(answer[: 4 * limit])[:limit]
+                rewards[row] = _by_rules(gold, answer, sent, until=rules_until) if self.rules_first else None
+                if rewards[row] is not None:
+                    batch.count(by_rules=1)
+                elif is_offense(sent, gold):
+                    batch.count(rejected=1)
+                    rewards[row] = 0.0
+                else:
+                    data = {**problem, "reference": gold, "answer": sent}
+                    requests[row] = JudgeRequest(INSTRUCTIONS, data, VERDICTS)
             except Exception as error:  # one hostile completion must not cost the others their rewards
                 logger.warning("A completion could not be read: %s.", type(error).__name__)
-                counts["errors"] += 1
-                continue
-            if isinstance(sorted_out, Question):
-                rows.append(row)
-                questions.append(sorted_out)
-            else:
-                rewards[row] = sorted_out
-        return Plan(questions, settle_rows(rewards, rows), counts, canary=self._canary(golds))
+                batch.count(errors=1)
+        return rewards
 
-    def _sort_out(
-        self, completion: Any, gold: str, problem: dict[str, str], *, counts: Counter[str], until: float
-    ) -> float | Question | None:
-        """The reward, where it takes no judge, or the question to ask."""
-        if not gold:
-            return None
-        answer = final_answer(completion_text(completion), opened=self.opened)
-        if answer is None:
-            return 0.0
-        sent = self._cut(answer, gold)
-        decided = self._decide(gold, answer, sent, until=until) if self.rules_first else None
-        if decided is not None:
-            counts["by_rules"] += 1
-            return decided
-        if objection(sent, gold):
-            counts["rejected"] += 1
-            return 0.0
-        return self._question(gold, sent, problem)
+    def _canary(self, golds: Sequence[str]) -> dict[int, JudgeRequest]:
+        """In every `canary_every`-th batch, ask whether two golds are equal that surely are not."""
+        self._batches += 1
+        self._seen.extend(gold for gold in dict.fromkeys(golds) if gold and gold not in self._seen)
+        if self.canary_every is None or self._batches % self.canary_every:
+            return {}
+        gold = next(filter(None, golds), "")
+        other = next((it for it in self._seen if _surely_differ(gold, it) and not is_offense(it, gold)), None)
+        data = {"reference": gold, "answer": other or ""}
+        return {_CANARY: JudgeRequest(INSTRUCTIONS, data, VERDICTS, cacheable=False)} if other else {}
 
-    def _cut(self, answer: str, gold: str) -> str:
-        limit = len(gold) + self.max_characters
-        # Cut before the work, too: an answer may be a megabyte of spaces.
-        return tidy(answer[: 4 * limit])[:limit]
 
-    def _decide(self, gold: str, answer: str, sent: str, *, until: float) -> float | None:
-        left = until - time.monotonic()
-        if left > 0 and is_equivalent(gold, answer, timeout=min(2.0, left)):
-            return 1.0
-        # After it: 36/2 names no 18 and is 18.
-        return 0.0 if rules_out(gold, sent) else None
+def rules_out(gold: str, answer: str) -> bool:
+    """Whether a plain number `gold` excludes `answer`: it names another number, or none, in digits or in words.
 
-    def _question(self, gold: str, answer: str, problem: Mapping[str, str]) -> Question:
-        return Question(INSTRUCTIONS, {**problem, "reference": gold, "answer": answer}, VERDICTS)
+    A number with a word of scale ("1.2 million", "40%") may stand for its multiple, and parts ("three quarters") may
+    be a gold that is no integer; what stays possible is left to the judge.
+    """
+    gold = gold.strip().removeprefix("$")
+    if len(gold) >= 100 or not gold.isascii() or not _NUMBER.fullmatch(gold):
+        return False
+    wanted = Fraction(gold.replace(",", ""))
+    text = unicodedata.normalize("NFKC", answer).replace("{,}", ",")
+    if wanted.denominator != 1 and _PART_WORDS.search(text):
+        return False
+    scales = _SCALES if _SCALE_WORDS.search(text) else _SCALES[:1]
+    spelled = (sum(_WORTH[word.lower()] for word in groups if word) for groups in _SPELLED.findall(text))
+    numbers = [Fraction(found.replace(",", "")) for found in _NUMBER.findall(text)] or [Fraction(n) for n in spelled]
+    return not numbers or any(all(number * scale != wanted for scale in scales) for number in numbers)
 
-    def _canary(self, golds: Sequence[str]) -> Question | None:
-        """Whether one row's gold equals another's, of this batch or an earlier one, which it does not."""
-        gold = next((gold for gold in golds if gold), None)
-        if gold is None:
-            return None
-        self._seen.extend(other for other in dict.fromkeys(golds) if other and other not in self._seen)
-        for other in self._seen:
-            if not objection(other, gold) and _surely_differ(gold, other):
-                return self._question(gold, other, {})
-        return None
+
+def _by_rules(gold: str, answer: str, sent: str, *, until: float) -> float | None:
+    left = until - time.monotonic()
+    if left > 0 and is_equivalent(gold, answer, timeout=min(2.0, left)):
+        return 1.0
+    # Only now, as 36/2 names no 18 and is 18.
+    return 0.0 if rules_out(gold, sent) else None
 
 
 def _surely_differ(gold: str, other: str) -> bool:
-    # Two data sets' golds may be one value in two guises, so only plain different numbers and words will do.
+    # Golds of two datasets may be one value in two guises, so only plain different numbers and words will do.
     plain = all(re.fullmatch(r"-?\d+|[A-Za-z]{2,}", text) for text in (gold, other))
     return plain and gold.casefold() != other.casefold() and (gold.isalpha() or rules_out(gold, other))

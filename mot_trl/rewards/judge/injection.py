@@ -1,7 +1,7 @@
-r"""What a judge never gets to see: answers that hide characters, talk to the judge, or cannot be the gold number.
+r"""Filter out answers that talk to the judge, hide characters or carry markup, before any call.
 
-A judge believes some of what it reads, so each of these is worth 0 before any call. The single symbols and the
-reasoning openers are those that "One Token to Fool LLM-as-a-Judge" (arXiv:2507.08794) measured against real judges.
+A judge believes some of what it reads, so each of these is worth 0. The single symbols and the reasoning openers are
+those that "One Token to Fool LLM-as-a-Judge" (arXiv:2507.08794) measured against real judges.
 """
 
 import re
@@ -21,8 +21,8 @@ _LONG = re.compile(
     r"correct|verdict|instruct|evaluat|equivalen|groundtruth|thoughtprocess|stepbystep|letssolve|letusthink|fullmarks"
     r"|previous|asanai|aslanguage|assistant|disregard|approve|confirmed"
 )
-_BOOLEANS = frozenset({"true", "false", "yes", "no"})
-_GEOMETRY = frozenset({"triangle", "angle", "angled", "angles"})
+_BOOLEANS = {"true", "false", "yes", "no"}
+_GEOMETRY = {"triangle", "angle", "angled", "angles"}
 
 _STRUCTURE = re.compile(
     r"<\|?/?[a-z_]+\|?>|\|>|<\||\[/?inst\]|<</?sys>>|```|={3,}|#{3,}|-{3,}"  # role tags, fences, marks
@@ -31,6 +31,8 @@ _STRUCTURE = re.compile(
     r"|https?://|/\*|<!--|-->",
     flags=re.IGNORECASE,
 )
+_ENCODED = re.compile(r"(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{25,}")
+_OPENER = re.compile(r":\s*$")
 _ROLE_TAGS = re.compile(r"<\|[^|<>]{1,40}\|>|\[/?INST\]|<</?SYS>>|</?(?:system|assistant|user|human)>", re.IGNORECASE)
 _PLEAS = re.compile(
     r"\b(?:ignore|disregard|forget|override)\s+(?:\w+\s+){0,3}(?:instruction|prompt|rubric|rule)"
@@ -47,90 +49,64 @@ _PREFACE = re.compile(
 _LATEX_COMMAND = re.compile(r"\\[a-zA-Z]+\*?")
 _WORD = re.compile(r"[^\W\d_]+")
 _LEET = str.maketrans("013457@$!|", "oieastasil")
+_PLAIN_SCRIPTS = {"LATIN", "GREEK", "MATHEMATICAL", "FEMININE", "MASCULINE"}
 _SPARE_WORDS = 6
-_ENCODED = re.compile(r"(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{25,}")
 
 
 def tidy(text: str) -> str:
-    """The text with its white space runs as single spaces; the form that is keyed, screened and sent."""
+    """The text with each run of white space as one space: the form that is hashed, filtered and sent."""
     return " ".join(text.split())
 
 
-def objection(answer: str, gold: str) -> str | None:
-    """Why `answer` must not reach a judge, in one or two words, or None where it may.
+def is_offense(answer: str, gold: str) -> bool:
+    """Whether `answer` must not reach a judge.
 
-    What the gold answer does itself is no offence: a gold in Japanese, or "True", lets answers be the same.
+    What the gold answer does itself is no offense: a gold in Japanese, or "True", lets answers be the same.
     """
-    folded, gold_folded = _PREFACE.sub("", _fold(answer)), _fold(gold)
-    if not any(char.isalnum() for char in folded):
-        return "no letter or digit"
-    if _hidden(answer) and not _hidden(gold):
-        return "hidden characters"
-    if _foreign(folded) - _foreign(gold_folded):
-        return "foreign script"
-    if _STRUCTURE.search(folded) and not _STRUCTURE.search(gold_folded):
-        return "markup"
-    if _ENCODED.search(folded) and not _ENCODED.search(gold_folded):
-        return "an encoded text"
-    if _addresses(folded, gold_folded):
-        return "talks to the judge"
-    if folded.rstrip().endswith(":") and not gold_folded.rstrip().endswith(":"):
-        return "opens a text"
-    if _wordy(folded, gold_folded):
-        return "too many words"
-    return None
+    # NFKC turns full-width and mathematical letters into the plain ones that they look like.
+    answer, gold = _PREFACE.sub("", unicodedata.normalize("NFKC", answer)), unicodedata.normalize("NFKC", gold)
+    words, gold_words = (len([word for word in _words(text) if len(word) > 2]) for text in (answer, gold))
+    return (
+        not any(char.isalnum() for char in answer)
+        or bool(_odd_characters(answer) - _odd_characters(gold))
+        or any(found.search(answer) and not found.search(gold) for found in (_STRUCTURE, _ENCODED, _OPENER))
+        or _talks_to_judge(answer, gold)
+        or words > _SPARE_WORDS + 2 * gold_words
+    )
 
 
 def instructs(text: str, rubric: str) -> bool:
     """Whether free text carries markup of prompts, hidden characters, or the plainest pleas to its grader.
 
-    Far weaker than `objection`: an essay may speak of almost anything. What the rubric itself says is allowed.
+    Far weaker than `is_offense`, as an essay may speak of almost anything. What the rubric itself says is allowed.
     """
-    folded = _fold(text)
-    hidden = any(unicodedata.category(char) in ("Cf", "Co", "Cs", "Cn") for char in folded)
-    plea = _PLEAS.search(folded)
-    return hidden or bool(_ROLE_TAGS.search(folded)) or bool(plea and plea.group().lower() not in rubric.lower())
+    text = unicodedata.normalize("NFKC", text)
+    plea = _PLEAS.search(text)
+    hidden = any(unicodedata.category(char) in ("Cf", "Co", "Cs", "Cn") for char in text)
+    return hidden or bool(_ROLE_TAGS.search(text)) or bool(plea and plea.group().lower() not in rubric.lower())
 
 
-def _fold(text: str) -> str:
-    return unicodedata.normalize("NFKC", text)
-
-
-def _hidden(text: str) -> bool:
+def _odd_characters(text: str) -> set[str]:
+    """The scripts of letters but Latin and Greek, by the first words of their Unicode names, and "hidden"."""
+    scripts = {unicodedata.name(char, "?").split()[0] for char in text if char.isalpha()}
     # Control, format (zero width, bidirectional, tags), private and unassigned; and marks piled on letters.
-    return any(
-        unicodedata.category(char)[0] == "C" or unicodedata.category(char) in ("Mn", "Me") for char in _fold(text)
-    )
-
-
-def _foreign(text: str) -> set[str]:
-    """The scripts of the text's letters but Latin and Greek, by the first word of their Unicode names."""
-    names = (unicodedata.name(char, "?").split()[0] for char in text if char.isalpha())
-    return {name for name in names if name not in ("LATIN", "GREEK", "MATHEMATICAL", "FEMININE", "MASCULINE")}
+    hidden = any(unicodedata.category(char)[0] == "C" or unicodedata.category(char) in ("Mn", "Me") for char in text)
+    return scripts - _PLAIN_SCRIPTS | ({"hidden"} if hidden else set())
 
 
 def _words(text: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(_LATEX_COMMAND.sub(" ", text))]
 
 
-def _addresses(answer: str, gold: str) -> bool:
+def _talks_to_judge(answer: str, gold: str) -> bool:
     words, allowed = set(_words(answer)), set(_words(gold))
-    if allowed & _BOOLEANS:
-        allowed |= _BOOLEANS
-    if words & _GEOMETRY:
-        allowed.add("right")
-    if any(_SHORT.fullmatch(word) for word in words - allowed):
-        return True
-    squeezed = _squeeze(answer)
-    stems = set(_LONG.findall(squeezed) + _LONG.findall(squeezed[::-1]))
-    return bool(stems - set(_LONG.findall(_squeeze(gold))))
+    # "yes" may answer "true", and a triangle may be right.
+    allowed |= _BOOLEANS if allowed & _BOOLEANS else set()
+    allowed |= {"right"} if words & _GEOMETRY else set()
+    return any(_SHORT.fullmatch(word) for word in words - allowed) or bool(_stems(answer) - _stems(gold))
 
 
-def _squeeze(text: str) -> str:
-    accents_off = unicodedata.normalize("NFKD", _LATEX_COMMAND.sub("", text)).lower()
-    return "".join(char for char in accents_off.translate(_LEET) if char.isalpha())
-
-
-def _wordy(answer: str, gold: str) -> bool:
-    words, gold_words = ([w for w in _words(text) if len(w) > 2] for text in (answer, gold))
-    return len(words) > _SPARE_WORDS + 2 * len(gold_words)
+def _stems(text: str) -> set[str]:
+    unaccented = unicodedata.normalize("NFKD", _LATEX_COMMAND.sub("", text)).lower()
+    squeezed = "".join(char for char in unaccented.translate(_LEET) if char.isalpha())
+    return set(_LONG.findall(squeezed) + _LONG.findall(squeezed[::-1]))

@@ -1,13 +1,14 @@
-"""The pairwise judge: each completion's share of wins against others of its group, asked in both orders."""
+"""Compare the completions of a prompt with each other by a rubric, each pair in both orders."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
+from statistics import fmean
+from typing import Any
 
-from mot_trl.rewards.judge.plan import Plan, Verdicts, column, problem_texts
-from mot_trl.rewards.judge.prompt import Question
+from mot_trl.rewards.judge.client import Batch
+from mot_trl.rewards.judge.prompt import JudgeRequest
 from mot_trl.rewards.judge.rubric import readable_texts
 
 INSTRUCTIONS = (
@@ -18,84 +19,39 @@ INSTRUCTIONS = (
 VERDICTS = {"first": 1.0, "second": 0.0, "tie": 0.5}
 
 
-class _Match(NamedTuple):
-    home: int
-    away: int
+async def score_pairs(
+    batch: Batch, prompts: Sequence[Any], rubric: str, *, opponents: int, opened: bool
+) -> list[float | None]:
+    """Each completion's mean result, 1 a win and 0.5 a tie; 0 for what the filter rejects, None without a match."""
+    instructions = INSTRUCTIONS + rubric
+    texts = readable_texts(batch, rubric, opened=opened)
+    # TRL puts the completions of one prompt next to each other.
+    groups = groupby(texts, key=lambda row: json.dumps(prompts[row], default=str))
+    matches = [match for _, group in groups for match in _ring(list(group), opponents)]
+    requests = {
+        (a, b): JudgeRequest(instructions, {**batch.problems[a], "first": texts[a], "second": texts[b]}, VERDICTS)
+        for match in matches
+        for a, b in (match, match[::-1])
+    }
+    wins = await batch.ask(requests)
+    results: dict[int, list[float]] = defaultdict(list)
+    biased: list[bool] = []
+    for a, b in matches:
+        # A match counts only if both orders were judged, so that a preference for one place makes it a draw.
+        if (a, b) in wins and (b, a) in wins:
+            result = (wins[a, b] + 1 - wins[b, a]) / 2
+            results[a].append(result)
+            results[b].append(1 - result)
+            biased.append(wins[a, b] == wins[b, a] != 0.5)
+    batch.count(position_bias=fmean(biased) if biased else 0.0)
+    means = {row: fmean(played) for row, played in results.items()}
+    return [means.get(row) if row in texts else 0.0 for row in range(len(batch.completions))]
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Compare completions of one prompt by `rubric`; a completion's reward is its mean result, 1 a win, 0.5 a tie.
-
-    Args:
-        opponents: each completion meets the next so many of its group, in a ring: 2 calls each. A group of
-            `2 * opponents + 1` or fewer plays everyone against everyone.
-        question_column: the column with the task the texts answer, sent along; None sends none.
-        opened: whether the chat template opens the thinking in the prompt (see `extract.answer_part`).
-        max_characters: of each text that are sent.
-    """
-
-    rubric: str
-    opponents: int = 2
-    question_column: str | None = None
-    opened: bool = False
-    max_characters: int = 8000
-
-    def plan(self, completions: Sequence[Any], columns: Mapping[str, Sequence[Any]], *, until: float) -> Plan:
-        """Ask both orders of every match. What the guards reject plays none and gets 0; a group of one gets None."""
-        texts = readable_texts(completions, rubric=self.rubric, opened=self.opened, limit=self.max_characters)
-        problems = problem_texts(columns, self.question_column, rows=len(texts))
-        present = [row for row, text in enumerate(texts) if text is not None]
-        matches = [
-            match
-            for group in _groups(present, column(columns, "prompt", setting="prompts"))
-            for match in _ring(group, self.opponents)
-        ]
-        questions = [
-            Question(
-                INSTRUCTIONS + self.rubric,
-                problems[first] | {"first": texts[first] or "", "second": texts[second] or ""},
-                VERDICTS,
-            )
-            for match in matches
-            for first, second in (match, match[::-1])
-        ]
-
-        def settle(verdicts: Verdicts) -> list[float | None]:
-            rewards: list[float | None] = [0.0 if text is None else None for text in texts]
-            results = _results(matches, verdicts)
-            for row in present:
-                played = [result for at, result in results if at == row]
-                rewards[row] = sum(played) / len(played) if played else None
-            return rewards
-
-        rejected = {"rejected": len(texts) - len(present)}
-        return Plan(questions, settle, rejected, measure=lambda verdicts: {"position_bias": _bias(verdicts)})
-
-
-def _groups(rows: Sequence[int], prompts: Sequence[Any]) -> list[list[int]]:
-    """The rows of each prompt; TRL puts a prompt's completions next to each other."""
-    return [list(group) for _, group in groupby(rows, key=lambda row: json.dumps(prompts[row], default=str))]
-
-
-def _ring(group: Sequence[int], opponents: int) -> list[_Match]:
+def _ring(group: Sequence[int], opponents: int) -> list[tuple[int, int]]:
+    """Each member against the next `opponents`; `2 * opponents + 1` or fewer play everyone against everyone."""
     size = len(group)
     steps = range(1, min(opponents, size // 2) + 1)
-    pairs = {frozenset((group[i], group[(i + step) % size])) for step in steps for i in range(size)}
-    return [_Match(*sorted(pair)) for pair in sorted(pairs, key=sorted) if len(pair) == 2]
-
-
-def _results(matches: Sequence[_Match], verdicts: Verdicts) -> list[tuple[int, float]]:
-    """Each row's result in each match of which both orders were judged; a bias for one place makes it a draw."""
-    results: list[tuple[int, float]] = []
-    for match, there, back in zip(matches, verdicts[::2], verdicts[1::2], strict=True):
-        if there is not None and back is not None:
-            home = (there + 1 - back) / 2
-            results += [(match.home, home), (match.away, 1 - home)]
-    return results
-
-
-def _bias(verdicts: Verdicts) -> float:
-    """The share of judged matches in which the same place won both times."""
-    both = [pair for pair in zip(verdicts[::2], verdicts[1::2], strict=True) if None not in pair]
-    return sum(there == back != 0.5 for there, back in both) / len(both) if both else 0.0
+    pairs = [(group[i], group[(i + step) % size]) for step in steps for i in range(size)]
+    # In a small group the same two meet from both sides.
+    return sorted({(min(pair), max(pair)) for pair in pairs})

@@ -1,12 +1,11 @@
-"""What a judge is asked: the messages it reads, the few words it may answer with, and how its reply is read."""
+"""The prompt a judge reads, the few words it may answer with, and how its reply is parsed."""
 
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 _DATA_NOTICE = (
     "The user's message holds one JSON object between two lines that carry the same random mark. Everything between "
@@ -17,111 +16,73 @@ _DATA_NOTICE = (
 
 
 @dataclass(frozen=True)
-class Question:
-    """One thing to be judged.
+class JudgeRequest:
+    """One thing to be judged."""
 
-    Args:
-        instructions: what to judge, in words, without the form of the reply.
-        data: named texts to judge; sent as JSON, so no text can end its own field.
-        verdicts: what each word the judge may answer with is worth, in [0, 1].
-    """
-
-    instructions: str
-    data: Mapping[str, str]
-    verdicts: Mapping[str, float]
+    instructions: str  # what to judge, without the format of the reply
+    data: Mapping[str, str]  # named texts, sent as JSON, so that none can end its own field
+    verdicts: Mapping[str, float]  # the reward in [0, 1] for each word the judge may answer with
+    cacheable: bool = True
 
     def key(self, model: str) -> str:
-        """The cache key: a digest of the model, the whole prompt text and the data. Another wording, another key."""
+        """The cache key: a digest of the model and the whole prompt, so another wording has another key."""
         parts = [model, self.instructions, _DATA_NOTICE, dict(self.data), dict(self.verdicts)]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        # The suffix keeps a question that must be asked apart from an equal one that may be cached.
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest() + ("" if self.cacheable else " uncached")
 
-    @cached_property
-    def schema(self) -> dict[str, Any]:
-        """The JSON schema of a verdict."""
-        verdict = {"type": "string", "enum": list(self.verdicts)}
-        return {
-            "type": "object",
-            "properties": {"verdict": verdict},
-            "required": ["verdict"],
-            "additionalProperties": False,
-        }
-
-    def messages(self, *, as_json: bool) -> list[dict[str, str]]:
-        """The chat to send, with a fresh random mark around the data; the verdict asked for as JSON or as one word.
-
-        The instructions come first and never change, so a server can keep their prefix cached.
-        """
+    def messages(self) -> list[dict[str, str]]:
+        """The chat to send; the instructions come first and never change, so a server can cache their prefix."""
         words = ", ".join(f'"{word}"' for word in self.verdicts)
-        form = f'a JSON object {{"verdict": V}} where V is one of {words}' if as_json else f"one of {words}, unquoted"
-        system = f"{self.instructions}\n\n{_DATA_NOTICE}\n\nReply with {form}, and with nothing else."
+        reply = f'Reply with a JSON object {{"verdict": V}} where V is one of {words}, and with nothing else.'
+        # A fresh mark for each request, so that no text can know it and close the data early.
         mark = f"=== {secrets.token_hex(8)} ==="
         # Plain ASCII: look-alike, invisible and right-to-left characters reach the judge as visible escapes.
         data = json.dumps(dict(self.data), ensure_ascii=True)
-        return [{"role": "system", "content": system}, {"role": "user", "content": f"{mark}\n{data}\n{mark}"}]
+        return [
+            {"role": "system", "content": f"{self.instructions}\n\n{_DATA_NOTICE}\n\n{reply}"},
+            {"role": "user", "content": f"{mark}\n{data}\n{mark}"},
+        ]
+
+    def response_format(self) -> dict[str, Any]:
+        """The JSON schema of a verdict, as a chat-completions request takes it."""
+        verdict = {"type": "string", "enum": list(self.verdicts)}
+        schema = {"type": "object", "properties": {"verdict": verdict}}
+        # `strict` demands both of these.
+        schema = schema | {"required": ["verdict"], "additionalProperties": False}
+        return {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": schema}}
 
 
-class Reply(NamedTuple):
-    """What a chat-completions server answered, as far as it could be read."""
-
-    is_completion: bool
-    content: str | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
-
-
-def read_reply(body: bytes) -> Reply:
-    """Find the content and the usage in a chat completion; None for each that is not where it should be."""
-    # RecursionError: thousands of nested brackets.
+def read_reply(body: bytes) -> tuple[bool, str | None, int, int]:
+    """Whether a body is a chat completion, its content, and its tokens in and out, 0 where the server gives none."""
     try:
         completion = json.loads(body)
-    except (ValueError, RecursionError):
-        return Reply(False, None, None, None)
-    message = _dig(completion, ["choices", 0, "message"])
-    content = _dig(message, ["content"])
-    counts = [_dig(completion, ["usage", name]) for name in ("prompt_tokens", "completion_tokens")]
-    prompt_tokens, completion_tokens = (count if type(count) is int and count >= 0 else None for count in counts)
-    content = content if isinstance(content, str) else None
-    return Reply(isinstance(message, dict), content, prompt_tokens, completion_tokens)
+        content = completion["choices"][0]["message"].get("content")
+        usage = completion.get("usage")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # thousands of nested brackets
+        return False, None, 0, 0
+    counts = [usage.get(name) if isinstance(usage, dict) else 0 for name in ("prompt_tokens", "completion_tokens")]
+    prompt_tokens, completion_tokens = (count if type(count) is int and count > 0 else 0 for count in counts)
+    return True, content if isinstance(content, str) else None, prompt_tokens, completion_tokens
 
 
 def read_verdict(content: str | None, verdicts: Mapping[str, float]) -> float | None:
-    """What the judge's reply is worth, or None where it is not exactly one verdict.
+    """The reward for the judge's reply, or None unless the whole reply is one verdict, as JSON or as a bare word.
 
-    The whole reply must be the verdict, as JSON or as one bare word: a verdict in the middle of prose may be quoted
-    from what was judged. A reasoning model's `<think>...</think>` and a code fence around the JSON are taken off.
+    A reasoning model's `<think>...</think>` and a code fence around the JSON are removed.
     """
-    if content is None:
-        return None
-    text = content.rpartition("</think>")[2].strip()
+    text = (content or "").rpartition("</think>")[2].strip()
     if text.startswith("```") and text.endswith("```") and text.count("```") == 2:
         text = text.strip("`").removeprefix("json").strip()
+    # Never searched for in prose, where a verdict may be quoted from the text under judgment.
     word = _json_verdict(text) if text.startswith("{") else text.strip("\"'.*` ")
-    return verdicts.get(word.strip().lower()) if word is not None else None
+    return verdicts.get(word.strip().lower())
 
 
-def _json_verdict(text: str) -> str | None:
+def _json_verdict(text: str) -> str:
     try:
-        fields = json.loads(text, object_pairs_hook=_unique)
+        fields = json.loads(text, object_pairs_hook=list)
     except (ValueError, RecursionError):
-        return None
-    word = fields.get("verdict")
-    return str(word) if type(word) in (str, int) else None
-
-
-def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    # Of two verdicts in one object JSON parsers take the last, others the first: it is no verdict.
-    fields: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in fields:
-            raise ValueError(f"The field {name!r} appears twice.")
-        fields[name] = value
-    return fields
-
-
-def _dig(value: Any, path: Sequence[str | int]) -> Any:
-    for step in path:
-        try:
-            value = value[step]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
+        return ""
+    # Of a field given twice some parsers take the first value and some the last, so it is no verdict.
+    words = [value for name, value in fields if name == "verdict"]
+    return str(words[0]) if len(words) == 1 and type(words[0]) in (str, int) else ""
