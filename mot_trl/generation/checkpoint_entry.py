@@ -36,6 +36,7 @@ def generate(
     Raises:
         ValueError: A decoder setting is unknown or out of range, or no tokenizer is saved with the weights.
     """
+    # `generate` may be given a config made from scratch, which holds no decoder; the model's own then does.
     configs = [model.generation_config] if generation_config is None else [generation_config, model.generation_config]
     settings = next((found for found in (config.to_dict().get("mixture") for config in configs) if found), None)
     if settings is None:

@@ -70,6 +70,7 @@ def write_custom_generate(
     code.mkdir(exist_ok=True)
     for name, text in decoder_files(config, options).items():
         (code / name).write_text(text, encoding="utf-8")
+    # The settings stay readable in JSON: users can edit them, and the library itself reads them from there.
     base = generation_config or GenerationConfig()
     if (folder / "generation_config.json").is_file():
         base = GenerationConfig.from_pretrained(folder)
@@ -84,6 +85,7 @@ def decoder_files(config: DecoderConfig, sampling: Mapping[str, Any]) -> dict[st
     They are the library's own source files, as far as `checkpoint_entry` imports them, in one flat folder.
     `generate.py`, the one that transformers looks for, is `checkpoint_entry` with these settings appended.
     """
+    # Whole files, rather than the functions in use, so that an exported decoder can be compared with its source.
     files = {"requirements.txt": REQUIREMENTS}
     pending = [ENTRY]
     while pending:

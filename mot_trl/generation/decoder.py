@@ -97,6 +97,7 @@ class MixtureDecoder:
         with packed, cascading(), override_embeddings(model, blend_of(self.strategy)) as override:
             while loop.is_running():
                 loop.advance(loop.forward(override))
+                # The copy makes the host wait for the device, so it is made for a streamer only.
                 if token_streamer is not None:
                     token_streamer.put(loop.completion_ids[:, loop.length - 1].cpu())
         if token_streamer is not None:

@@ -121,6 +121,7 @@ class DecodingLoop:
         self.logits_processor, self.stopping_criteria = logits_processor, stopping_criteria
         self.greedy = not generation_config.do_sample
         self.pad_token_id = generation_config.pad_token_id or 0
+        # What a row with broken logits ends with, as if it had drawn it.
         self.end_token_id = _first(generation_config.eos_token_id, default=self.pad_token_id)
         self.in_step_with_peers = _world_size() > 1 and is_sharded(model)
         self.steps_between_checks = steps_between_checks(device)
@@ -299,6 +300,7 @@ class DecodingLoop:
         """Whether this process or, with sharded weights, any other has rows left."""
         if not self.in_step_with_peers:
             return running
+        # Each process must call this equally often, hence at each step and also when its own rows are done.
         flag = torch.tensor(float(running), device=self.active.input_ids.device)
         dist.all_reduce(flag, op=dist.ReduceOp.MAX)
         return bool(flag)

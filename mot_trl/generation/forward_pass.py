@@ -38,6 +38,7 @@ class ForwardPass:
         if getattr(model.config.get_text_config(), "output_router_logits", False):
             # The routers' loss serves training alone, and its mask does not fit single tokens.
             self.model_kwargs = {**model_kwargs, "output_router_logits": False}
+        # Made once: to tell which guard fits, it looks at every module.
         self.without_version_counters = without_version_counters(model)
         self.use_cache = bool(model_kwargs.get("use_cache", True))
         self.can_select_rows = self._prepare_cache()

@@ -73,6 +73,7 @@ def generate(
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"`batch_size={batch_size}` is a number of prompts, so it must be at least 1.")
     texts = [_as_text(tokenizer, prompt) for prompt in prompts]
+    # Padding needs some token; which one does not matter, since the mask hides it and the loop knows where rows end.
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     decoder = MixtureDecoder(

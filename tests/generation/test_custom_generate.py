@@ -1,4 +1,4 @@
-"""A checkpoint thinks as the library does, where the library is not installed."""
+"""An exported checkpoint generates the library's tokens where the library is not installed."""
 
 import inspect
 import json
@@ -24,7 +24,7 @@ from mot_trl.strategies import STRATEGIES
 from mot_trl.strategies.top_k import TopK
 from mot_trl.trainer.model_card import BEGIN, put
 
-PROMPTS = ["Count to two.", "Name a colour that is not red, please."]
+PROMPTS = ["Count to two.", "Name a color that is not red, please."]
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -63,7 +63,7 @@ print("RESULT" + json.dumps(found))
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose thinking ends early, and which carries a decoder."""
+    """A model whose thinking ends early, exported with a decoder."""
     folder = tmp_path_factory.mktemp("checkpoint")
     make_model().save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
@@ -141,7 +141,7 @@ def test_the_exported_files_are_the_librarys_own_but_for_the_places_they_import_
     assert all(line.startswith("from .") for line, _ in changed)
 
 
-def test_an_adapter_carries_its_decoder_to_the_base(checkpoint: Path, tmp_path: Path) -> None:
+def test_an_adapters_decoder_works_on_the_base(checkpoint: Path, tmp_path: Path) -> None:
     base = make_model(seed=1)
     base.save_pretrained(tmp_path / "base")
     make_tokenizer().save_pretrained(tmp_path / "base")
@@ -171,7 +171,7 @@ def test_the_settings_stay_readable_in_the_generation_config(checkpoint: Path) -
     ("mixture", "message"),
     [
         ({"strategy": "telepathy"}, "Unknown strategy 'telepathy'; choose one of"),
-        ({"strategy_kwargs": {"colour": 3}}, "no option colour"),
+        ({"strategy_kwargs": {"color": 3}}, "no option color"),
         ({"stratgy": "top_k"}, "no setting stratgy"),
     ],
 )
@@ -183,7 +183,7 @@ def test_a_decoder_that_the_checkpoint_does_not_know_is_refused(checkpoint: Path
         model.generate(torch.tensor([[5, 6]]), mixture=mixture, **call)
 
 
-def test_a_model_without_a_tokenizer_beside_it_says_so(tmp_path: Path) -> None:
+def test_a_model_saved_without_a_tokenizer_says_so(tmp_path: Path) -> None:
     make_model().save_pretrained(tmp_path)
     write_custom_generate(tmp_path, DecoderConfig())
     model = AutoModelForCausalLM.from_pretrained(tmp_path)
@@ -277,7 +277,7 @@ def test_what_the_trainer_saves_generates_as_it_was_trained(tmp_path: Path) -> N
     for folder in (tmp_path / "saved", tmp_path / "out" / "checkpoint-1"):
         model = AutoModelForCausalLM.from_pretrained(folder)
         torch.manual_seed(3)
-        carried = model.generate(**inputs, custom_generate=str(folder), trust_remote_code=True)
+        exported = model.generate(**inputs, custom_generate=str(folder), trust_remote_code=True)
         torch.manual_seed(3)
         trained = model.generate(
             **inputs,
@@ -287,7 +287,7 @@ def test_what_the_trainer_saves_generates_as_it_was_trained(tmp_path: Path) -> N
             top_k=0,
             max_new_tokens=8,
         )
-        assert carried.tolist() == trained.tolist()
+        assert exported.tolist() == trained.tolist()
 
 
 @pytest.mark.parametrize("where", ["saved", "out"])
@@ -310,7 +310,7 @@ def test_the_model_card_names_strategy_data_metrics_and_use(tmp_path: Path, wher
     assert card.count(BEGIN) == 1
 
 
-def test_the_trainers_adapter_carries_its_decoder(tmp_path: Path) -> None:
+def test_the_trainer_saves_an_adapter_with_its_decoder(tmp_path: Path) -> None:
     train(tmp_path, peft_config=LoraConfig(r=2))
 
     config = json.loads((tmp_path / "saved" / "generation_config.json").read_text())

@@ -88,7 +88,7 @@ def test_replay_equals_generation_with_every_strategy(name: str) -> None:
     assert torch.allclose(logps[where], rollout.logps[where], atol=1e-5)
 
 
-def test_replay_without_its_mixtures_is_something_else() -> None:
+def test_replay_without_its_mixtures_gives_other_log_probs() -> None:
     strategy = build_strategy("top_k", k=3)
     model = with_heads(make_model(), strategy)
 
@@ -196,7 +196,7 @@ def test_sampled_tokens_follow_the_models_distribution() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 8])
-def test_answers_follow_the_models_distribution_beside_rows_that_think(
+def test_answers_follow_the_models_distribution_while_other_rows_think(
     steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decoding_loop, "steps_between_checks", lambda device: steps)
@@ -270,7 +270,7 @@ class HostReads(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_the_host_waits_twice_in_eight_steps_beside_transformers_look_at_its_mask(
+def test_the_host_synchronizes_twice_in_eight_steps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(decoding_loop, "steps_between_checks", lambda device: 8)
@@ -332,7 +332,7 @@ def continued(model: PreTrainedModel, ids: Tensor, decoder: MixtureDecoder | Non
     return model.generate(ids, attention_mask=torch.ones_like(ids), custom_generate=decoder, **options)
 
 
-def test_a_cache_of_ones_own_is_gone_on_from_and_keeps_its_rows() -> None:
+def test_a_callers_cache_is_extended_and_keeps_its_rows() -> None:
     model, decoder = make_model(), MixtureDecoder(OneToken(), build_phases(make_tokenizer()))
     torch.manual_seed(0)
     ids = torch.randint(40, 259, (6, 40))
@@ -379,7 +379,7 @@ def test_rows_with_a_repetition_penalty_leave_the_batch_too() -> None:
 @pytest.mark.skipif(
     Version(transformers.__version__) < Version("5.23"), reason="its processors ignore equal prompts only"
 )
-def test_a_processor_of_ones_own_serves_again_though_rows_have_left() -> None:
+def test_a_callers_processor_can_be_used_again_after_rows_have_left() -> None:
     model, decoder = make_model(), MixtureDecoder(OneToken(), build_phases(make_tokenizer()))
     ids = torch.randint(40, 259, (5, 9))
     own = RepetitionPenaltyLogitsProcessor(1.3, prompt_ignore_length=torch.tensor([0, 9, 3, 9, 0]))
@@ -399,7 +399,7 @@ def test_generate_stops_at_strings(tokenizer: PreTrainedTokenizerBase, model: Pr
     assert not any(stop in text[:-1] for text in stopped.texts for stop in stops)
 
 
-def test_rows_stay_where_a_processor_knows_them_by_their_place() -> None:
+def test_rows_stay_where_a_processor_depends_on_their_position() -> None:
     model = make_model()
     rows, remove = count_rows(model)
 

@@ -1,4 +1,4 @@
-"""Prompts in, in any number; texts, answers and records out, in the same order."""
+"""`generate`: batches of prompts, streaming, and formatting of the result."""
 
 import sys
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from mot_trl.generation.config import TRAINED, DecoderConfig, build_phases, decoder_for, parse_settings
+from mot_trl.generation.config import build_phases
 from mot_trl.generation.formatting import format_generation
 from mot_trl.generation.generate import Generation, by_length, gather_rows, generate
 from mot_trl.generation.streaming import BatchTextStreamer
@@ -139,7 +139,7 @@ def test_nothing_to_do_is_an_error(
         generate(model, tokenizer, prompts, batch_size=batch_size, max_new_tokens=2)
 
 
-def test_what_is_shown_names_the_mixtures_the_forced_tag_and_the_answer(
+def test_a_formatted_generation_names_the_mixtures_the_forced_tag_and_the_answer(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> None:
     phases = build_phases(tokenizer, max_mixture_tokens=2)
@@ -154,64 +154,6 @@ def test_what_is_shown_names_the_mixtures_the_forced_tag_and_the_answer(
     assert f"{weight:.2f} {tokenizer.decode(first)!r}" in lines[0]
     assert [line.split()[-1] for line in lines[2:10]] == ["forced"] * 8
     assert lines[-1] == "Answer: 7"
-
-
-@pytest.mark.parametrize(
-    ("word", "settings"),
-    [
-        ("top_k", {"strategy": "top_k", "strategy_kwargs": {}}),
-        ("top_k:k=5,min_prob=0.1", {"strategy": "top_k", "strategy_kwargs": {"k": 5, "min_prob": 0.1}}),
-        ("multiplex:weights=uniform", {"strategy": "multiplex", "strategy_kwargs": {"weights": "uniform"}}),
-        (
-            "soft_thinking:k=4",
-            {
-                "strategy": "top_k",
-                "strategy_kwargs": {"k": 4},
-                "mixture_score": "visible",
-                "cold_stop_threshold": 0.01,
-                "cold_stop_patience": 256,
-            },
-        ),
-        (
-            "preset:vanilla",
-            {"strategy": "one_token", "strategy_kwargs": {}, "mixture_score": "density"},
-        ),
-    ],
-)
-def test_a_word_names_a_strategy_with_its_options(word: str, settings: dict) -> None:
-    assert parse_settings(word) == settings
-
-
-@pytest.mark.parametrize(
-    ("word", "message"),
-    [
-        ("telepathy", "Unknown strategy 'telepathy'"),
-        ("preset:min_p", "Unknown strategy 'min_p'"),
-        ("top_k:5", "name=value"),
-        ("top_k:colour=5", "no option colour"),
-        ("top_k:k=0", "at least 1"),
-    ],
-)
-def test_a_word_that_names_nothing_is_refused(word: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        parse_settings(word)
-
-
-def test_another_strategy_does_not_inherit_options_but_keeps_the_phases() -> None:
-    trained = DecoderConfig(strategy="dirichlet", strategy_kwargs={"concentration": 4.0}, max_mixture_tokens=9)
-
-    other = trained.override(parse_settings("multiplex"))
-
-    assert (other.strategy_kwargs, other.max_mixture_tokens) == ({}, 9)
-    assert DecoderConfig.from_dict(trained.to_dict()) == trained
-
-
-def test_checkpoints_of_the_previous_version_keep_their_options() -> None:
-    stored = {"strategy": "top_k", "strategy_kwargs": {"k": 4, "min_share": 0.1}}
-
-    config = decoder_for(TRAINED, stored, path="old")
-
-    assert config.complete().strategy_kwargs == {"k": 4, "min_prob": 0.1}
 
 
 def test_the_package_gives_the_function_and_not_its_module() -> None:

@@ -45,7 +45,7 @@ def test_the_stop_text_is_found_in_one_token_and_in_three(real: PreTrainedTokeni
 @pytest.mark.parametrize(
     "pieces", [["</", "think", ">\n"], ["<", "/th", "ink", ">"], [".</", "think", ">\n\n"], list("</think>")]
 )
-def test_the_stop_text_is_found_in_other_tokenisations(real: PreTrainedTokenizerBase, pieces: list[str]) -> None:
+def test_the_stop_text_is_found_in_other_tokenizations(real: PreTrainedTokenizerBase, pieces: list[str]) -> None:
     token_ids = [token_id for piece in pieces for token_id in real.encode(piece)]
     assert real.decode(token_ids) == "".join(pieces)
 

@@ -1,0 +1,63 @@
+"""Decoder configs: named on a command line, overridden, and read from checkpoints."""
+
+import pytest
+
+from mot_trl.generation.config import TRAINED, DecoderConfig, decoder_for, parse_settings
+
+
+@pytest.mark.parametrize(
+    ("word", "settings"),
+    [
+        ("top_k", {"strategy": "top_k", "strategy_kwargs": {}}),
+        ("top_k:k=5,min_prob=0.1", {"strategy": "top_k", "strategy_kwargs": {"k": 5, "min_prob": 0.1}}),
+        ("multiplex:weights=uniform", {"strategy": "multiplex", "strategy_kwargs": {"weights": "uniform"}}),
+        (
+            "soft_thinking:k=4",
+            {
+                "strategy": "top_k",
+                "strategy_kwargs": {"k": 4},
+                "mixture_score": "visible",
+                "cold_stop_threshold": 0.01,
+                "cold_stop_patience": 256,
+            },
+        ),
+        (
+            "preset:vanilla",
+            {"strategy": "one_token", "strategy_kwargs": {}, "mixture_score": "density"},
+        ),
+    ],
+)
+def test_a_word_names_a_strategy_with_its_options(word: str, settings: dict) -> None:
+    assert parse_settings(word) == settings
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("telepathy", "Unknown strategy 'telepathy'"),
+        ("preset:min_p", "Unknown strategy 'min_p'"),
+        ("top_k:5", "name=value"),
+        ("top_k:color=5", "no option color"),
+        ("top_k:k=0", "at least 1"),
+    ],
+)
+def test_a_word_that_names_nothing_is_refused(word: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_settings(word)
+
+
+def test_another_strategy_does_not_inherit_options_but_keeps_the_phases() -> None:
+    trained = DecoderConfig(strategy="dirichlet", strategy_kwargs={"concentration": 4.0}, max_mixture_tokens=9)
+
+    other = trained.override(parse_settings("multiplex"))
+
+    assert (other.strategy_kwargs, other.max_mixture_tokens) == ({}, 9)
+    assert DecoderConfig.from_dict(trained.to_dict()) == trained
+
+
+def test_checkpoints_of_the_previous_version_keep_their_options() -> None:
+    stored = {"strategy": "top_k", "strategy_kwargs": {"k": 4, "min_share": 0.1}}
+
+    config = decoder_for(TRAINED, stored, path="old")
+
+    assert config.complete().strategy_kwargs == {"k": 4, "min_prob": 0.1}
