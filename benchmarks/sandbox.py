@@ -1,10 +1,10 @@
-"""Programs judged per second: the sandbox, all layers on, against a fresh interpreter for each program.
+"""Programs tested per second: the sandbox, all layers on, against a fresh interpreter for each program.
 
     python benchmarks/sandbox.py
     python benchmarks/sandbox.py --memory
 
-The two take turns, so that other work on the machine slows both; ratios are of their medians. `--memory` judges 10,000
-programs and prints how much memory the sandbox's processes hold on the way.
+The two take turns, so that other work on the machine slows both; ratios are of their medians. `--memory` runs 10,000
+programs and prints how much memory the sandbox's processes hold meanwhile.
 """
 
 import argparse
@@ -25,23 +25,23 @@ NUMPY = "import numpy as np\n\n\ndef add(a, b):\n    return a + b if isinstance(
 
 
 def fresh(program: str) -> bool:
-    """Judge as most code does: run the file, and look at the exit status."""
+    """Test a program as most code does: run the file, and look at the exit status."""
     return (
         subprocess.run([sys.executable, "-I", "-c", "\n".join([program, *TESTS])], capture_output=True).returncode == 0
     )
 
 
-def rate(judge: Callable[[list[str]], list[bool]], program: str, count: int) -> float:
+def rate(test: Callable[[list[str]], list[bool]], program: str, count: int) -> float:
     """Programs per second."""
     started = time.perf_counter()
-    passed = judge([program] * count)
+    passed = test([program] * count)
     if not all(passed):
         raise RuntimeError(f"{passed.count(False)} of {count} correct programs failed.")
     return count / (time.perf_counter() - started)
 
 
 def in_sandbox(runner: ProgramRunner, programs: list[str]) -> list[bool]:
-    """Judge in the sandbox."""
+    """Test programs in the sandbox."""
     return [result.passed for result in runner.run_many([Job(p, TESTS, (("add", "add"),)) for p in programs])]
 
 
@@ -74,7 +74,7 @@ def memory_mib(pid: int) -> float:
 
 
 def watch_memory(programs: int) -> None:
-    """Judge many programs, and print the memory of the sandbox's processes, and of this one, in MiB."""
+    """Run many programs, and print the memory of the sandbox's processes, and of this one, in MiB."""
     with ProgramRunner(workers=WORKERS) as runner:
         in_sandbox(runner, [PLAIN] * 2 * WORKERS)  # start the processes
         for done in range(0, programs + 1, programs // 10):

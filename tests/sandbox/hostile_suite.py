@@ -1,4 +1,4 @@
-"""Runs the hostile programs, in the sandbox or, one by one, without it, and prints what came of it as JSON.
+"""Run the hostile programs, in the sandbox or, one by one, without it, and print the results as JSON.
 
 Standard library only, so that any user can run it with any Python: `hostile_suite.py sandbox LAYER,LAYER,...` and
 `hostile_suite.py bare NAME ...`. Targets of attacks are harmless: files in a fresh directory, a process that waits,
@@ -171,12 +171,12 @@ def run_bare(name: str) -> list[str]:
     targets = Targets()
     script = targets.folder.with_suffix(".py")
     script.write_text(targets.fill_in(PROGRAMS[name][1]) + "\n\nadd(1, 2)\n")
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             [sys.executable, "-I", str(script)],
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             env={"HOSTILE_SECRET": SECRET},
             start_new_session=True,
         )
@@ -188,12 +188,12 @@ def run_bare(name: str) -> list[str]:
         for pid in left:
             with contextlib.suppress(OSError):
                 os.kill(pid, 9)
-        said.seek(0)
-        words = said.read().decode(errors="replace")
+        output.seek(0)
+        words = output.read().decode(errors="replace")
     harmed = targets.harmed()
     script.unlink()
     targets.close()
-    # The traceback's last line: what the program itself says, not its source.
+    # The traceback's last line: the program's own message, not its source.
     last = words.strip().splitlines()[-1] if words.strip() else ""
     return [*harmed, *["leftover"] * bool(left), *["secret"] * (SECRET in last), *["breach"] * ("BREACH" in last)]
 

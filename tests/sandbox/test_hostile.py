@@ -1,4 +1,4 @@
-"""No hostile program passes, harms anything or stays; and each that does harm does it where there is no sandbox."""
+"""No hostile program passes, harms anything or stays; and each that does harm does it without the sandbox."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def run_suite(layers: list[str], names: list[str], *, as_user: bool = False) -> 
 
 
 def assert_contained(report: dict, *, but: str = "nothing") -> None:
-    """No false pass and no false None, no harm, nothing learnt, nothing left, and honest programs pass after all."""
+    """No pass, none left unjudged, no harm, no secret read, nothing left behind; honest programs pass afterwards."""
     programs = report["programs"]
     assert {name for name, r in programs.items() if r["status"] in ("passed", "unsupported", "error")} == set()
     assert report["harmed"] == []
@@ -77,8 +77,16 @@ def test_hostile_programs_get_nowhere():
     assert_contained(report)
 
 
-def test_there_are_at_least_eighty_hostile_programs():
-    assert len(hostile_suite.PROGRAMS) >= 80
+def test_attacks_on_the_sandboxs_own_modules_find_what_they_patch():
+    report = run_suite(ALL, [name for name in hostile_suite.PROGRAMS if name.startswith("patch")])
+
+    details = {name: result["detail"] for name, result in report["programs"].items()}
+    assert {name for name, detail in details.items() if detail.startswith(("AttributeError", "KeyError"))} == set()
+
+
+def test_no_hostile_program_has_been_lost():
+    assert len(hostile_suite.PROGRAMS) >= 224
+    assert len(hostile_suite.DAMAGING) >= 102
 
 
 @pytest.mark.slow
@@ -97,7 +105,7 @@ def test_every_hostile_program_gets_nowhere(layers, as_user):
 @pytest.mark.slow
 def test_every_damage_happens_without_the_sandbox():
     if os.geteuid() != 0:
-        pytest.skip("some attacks on other processes need root where there is no sandbox")
+        pytest.skip("without the sandbox, some attacks on other processes need root")
     assert shutil.which("sh")
 
     done = subprocess.run([sys.executable, str(SUITE), "bare"], capture_output=True, text=True, cwd="/")

@@ -1,4 +1,4 @@
-"""The runner's promises: defined results whatever happens, honest programs pass, and nothing is left behind."""
+"""The runner gives defined results whatever happens, passes honest programs, and leaves nothing behind."""
 
 import os
 import pickle
@@ -37,7 +37,7 @@ def run_add(runner, program):
 
 
 def wait_until(condition, *, seconds=10.0):
-    """Whether a condition came true, if only for a moment: it is not asked again once it has."""
+    """Whether a condition came true, even if only for a moment."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -107,8 +107,8 @@ HONEST = {
         ["f"],
     ),
     "has_dataclasses_and_enums": (
-        "from dataclasses import dataclass\nfrom enum import IntEnum\n\nclass Colour(IntEnum):\n    RED = 1\n\n"
-        "@dataclass(order=True)\nclass P:\n    x: 'int'\n\ndef f():\n    return max([P(1), P(2)]).x, Colour.RED",
+        "from dataclasses import dataclass\nfrom enum import IntEnum\n\nclass Color(IntEnum):\n    RED = 1\n\n"
+        "@dataclass(order=True)\nclass P:\n    x: 'int'\n\ndef f():\n    return max([P(1), P(2)]).x, Color.RED",
         ("assert f() == (2, 1)",),
         ["f"],
     ),
@@ -186,7 +186,7 @@ def test_a_program_with_other_classes_for_trees_fails_rather_than_breaks(runner)
     assert result.status == "failed"
 
 
-def test_each_test_has_its_verdict_and_the_reason_is_told(runner):
+def test_each_test_has_its_verdict_and_its_reason(runner):
     program = "def f(x):\n    if x == 2:\n        raise KeyError('two')\n    return x"
     tests = ("assert f(1) == 1", "assert f(2) == 2", "assert f(3) == 3")
 
@@ -365,9 +365,9 @@ def test_a_trainer_that_is_stopped_leaves_nothing_behind(how):
     )
 
     os.killpg(process.pid, how)  # as a terminal does on Ctrl-C: to the whole group
-    said = process.communicate(timeout=20)[0]
+    output = process.communicate(timeout=20)[0]
 
-    assert ("interrupted" in said) == (how == signal.SIGINT)
+    assert ("interrupted" in output) == (how == signal.SIGINT)
     assert wait_until(lambda: not hostile_suite.processes_with(mark))
 
 

@@ -1,4 +1,4 @@
-"""The filter, run by an interpreter of its own: it lets through what the lists say, and nothing else."""
+"""The filter, run by a BPF interpreter: it lets through what its tables list, and nothing else."""
 
 import struct
 
