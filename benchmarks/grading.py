@@ -47,13 +47,13 @@ GRADERS: dict[str, Grader] = {"mot_trl": ours, "TRL accuracy_reward": trl, "math
 
 
 def golds_of(file: Path) -> list[str]:
-    """The distinct final answers of a data set."""
+    """The distinct final answers of a dataset."""
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
     return sorted({row["answer"].rpartition("####")[2].strip() for row in rows})
 
 
 def speed(name: str, golds: list[str], limit: int) -> None:
-    """Print the pairs per second of each grader on one data set."""
+    """Print the pairs per second of each grader on one dataset."""
     numbers = random.Random(0)
     pairs = sorted({(gold, other) for gold in golds for other in (gold, numbers.choice(golds))})
     numbers.shuffle(pairs)
@@ -89,7 +89,7 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of gsm8k/ and math500/")
-    parser.add_argument("--limit", type=int, default=600, help="pairs of each data set (default: 600)")
+    parser.add_argument("--limit", type=int, default=600, help="pairs of each dataset (default: 600)")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
 

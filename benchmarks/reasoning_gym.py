@@ -1,4 +1,4 @@
-"""Every data set of Reasoning Gym: how fast items are made and answers scored, and what golds and junk are worth.
+"""Every dataset of Reasoning Gym: how fast items are made and answers scored, and what golds and junk are worth.
 
     python -m benchmarks.reasoning_gym > docs/reasoning_gym.md
 
@@ -69,7 +69,7 @@ _PATIENCE = 1  # seconds for bare scorers, some of which take as long for a sing
 
 
 class Line(NamedTuple):
-    """What was seen of one data set; times in ms."""
+    """What was seen of one dataset; times in ms."""
 
     task: str
     made: float
@@ -97,7 +97,7 @@ def gold_scores(rows: list[dict]) -> list[float | None]:
 
 
 def survey(task: str) -> Line:
-    """Make items of a data set, and score golds, junk and batches of wrong answers."""
+    """Make items of a dataset, and score golds, junk and batches of wrong answers."""
     times, items = [], []
     for index in range(20):
         start = time.perf_counter()
@@ -137,7 +137,7 @@ def _bare(task: str, items: list, wrong: list[tuple[dict, str]]) -> float:
 
 
 def main() -> None:
-    """Survey the data sets named on the command line, by default all, and print the page."""
+    """Survey the datasets named on the command line, by default all, and print the page."""
     Path(MARK).unlink(missing_ok=True)
     lines = []
     for task in sys.argv[1:] or reasoning_gym.names():
@@ -146,7 +146,7 @@ def main() -> None:
     # Where answers are judged faster than by the bare scorer, nothing is added.
     overhead = [max(line.guarded - line.bare, 0.0) for line in lines]
     print(_HEAD.format(count=len(lines), hostile=len(HOSTILE), executed="did **not** run" * (not Path(MARK).exists())))
-    print("| data set | ms an item | slowest | gold earns 1 | junk earns | ms an answer | bare | |")
+    print("| dataset | ms an item | slowest | gold earns 1 | junk earns | ms an answer | bare | |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for line in lines:
         note = "runs answers" if line.task in EXECUTED else "tamed" if line.task in TAMED else ""
@@ -165,7 +165,7 @@ _HEAD = """# Reasoning Gym
 ```python
 from mot_trl.tasks import reasoning_gym
 
-rows = reasoning_gym.load("maze", size=1000)  # any data set, with its settings: max_dist=12
+rows = reasoning_gym.load("maze", size=1000)  # any dataset, with its settings: max_dist=12
 held_out = reasoning_gym.load("maze", size=100, split="test")
 mixture = reasoning_gym.load({{"maze": 2, "acre": 1}})  # weights; or a suite: "five", "ten"
 endless = reasoning_gym.stream("ten")  # made while training: needs `max_steps`
@@ -176,7 +176,7 @@ trainer = GRPOTrainer(..., reward_funcs=[reasoning_gym.score], train_dataset=row
 
 **Splits.** A hash of the question, without letter case and white space, decides on its split: one in eight is for
 tests. So no seed, size or setting can bring a test question into training. Seeds cannot do that: item `i` of seed
-`s` is item 0 of seed `s + i`, and some data sets have few questions.
+`s` is item 0 of seed `s + i`, and some datasets have few questions.
 
 **The same rows everywhere.** Items are made in a process of their own, with a fixed `PYTHONHASHSEED`:
 isomorphic_strings, knight_swap, polynomial_multiplication, ransom_note and word_ladder else differ from process to
@@ -196,10 +196,10 @@ does.
 own levels, as the logged `<task>_accuracy` rises, and easier as it falls; `<task>_level` is logged. Levels are a
 function of the log, so a resumed run has the same ones.
 
-## All data sets
+## All datasets
 
-Made by `python -m benchmarks.reasoning_gym`: {count} data sets, 20 items each of seed 42, {hostile} hostile or
-junk answers to two of them. Their code {executed}. Golds are scored by the data set's scorer in the sandbox. Times
+Made by `python -m benchmarks.reasoning_gym`: {count} datasets, 20 items each of seed 42, {hostile} hostile or
+junk answers to two of them. Their code {executed}. Golds are scored by the dataset's scorer in the sandbox. Times
 are for a batch of 64 wrong answers, the best of three, in ms an answer; `bare` is Reasoning Gym's own scorer in this
 process, without a sandbox.
 """

@@ -1,4 +1,4 @@
-"""How many of a data set's own solutions the program rewards find right: whatever is missing, the grading got wrong.
+"""How many of a dataset's own solutions the program rewards find right: whatever is missing, the grading got wrong.
 
     python benchmarks/solutions.py leetcode --split test
     python benchmarks/solutions.py mbpp --split test --path folder/with/jsonl

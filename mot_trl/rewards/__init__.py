@@ -1,1 +1,1 @@
-"""What earns a reward, for all tasks: answers, formats, mathematics, programs, and a judge."""
+"""Rewards for all tasks: answer extraction, format, mathematics, programs, and an LLM judge."""

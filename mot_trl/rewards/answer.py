@@ -1,4 +1,4 @@
-r"""Where a completion's final answer is: after the thinking, in `\boxed{}`, in `<answer>` tags, or behind `####`."""
+r"""Extract a completion's final answer: after the thinking, in `\boxed{}`, in `<answer>` tags, or behind `####`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\(?:boxed|fbox)\s+([^\s{}$]+)|\\\\
 
 
 def completion_text(completion: str | Sequence[Mapping[str, Any]]) -> str:
-    """The text of a completion as TRL passes it: a string, or messages, of which the last assistant's counts.
+    """The text of a completion as TRL passes it: a string, or messages, of which the last one by the assistant counts.
 
     A message's content may be a string, a list of parts (`{"type": "text", "text": ...}`; others are skipped) or None.
     A message without a role counts as the assistant's, as in TRL's own examples; no such message gives "".
@@ -30,11 +30,11 @@ def completion_text(completion: str | Sequence[Mapping[str, Any]]) -> str:
 def answer_part(text: str, *, opened: bool = False) -> str | None:
     """The text after the thinking, or None where a thinking phase was opened and never closed.
 
-    A text that closes a phase it never opened was opened by the chat template, so what precedes the last `</think>`
-    is thought. Where neither tag stands, the whole text is the answer part, unless `opened` says that the prompt
-    opened the phase (as the templates of some reasoning models do): then the thinking never ended.
+    Everything before the last `</think>` is thinking, also without a `<think>`, which a chat template may have put in
+    the prompt. A text with neither tag is an answer as a whole, unless `opened` says that the prompt opened the phase
+    (as the templates of some reasoning models do): then the thinking never ended.
     """
-    _thought, closed, rest = text.rpartition(THINK_CLOSE)
+    _, closed, rest = text.rpartition(THINK_CLOSE)
     if THINK_OPEN in rest or (opened and not closed):
         return None
     return rest
@@ -44,7 +44,7 @@ def final_answer(text: str, *, opened: bool = False) -> str | None:
     r"""The final answer in `text`, stripped, or None where there is none.
 
     After the thinking (see `answer_part`): the last balanced `\boxed{...}`, else the last `<answer>...</answer>`, else
-    the rest of the line behind the last `####`. An empty answer is none. Takes time linear in the text's length.
+    the rest of the line behind the last `####`. An empty answer counts as none. Takes linear time.
     """
     part = answer_part(text, opened=opened)
     if part is None:
@@ -57,6 +57,7 @@ def final_answer(text: str, *, opened: bool = False) -> str | None:
 
 
 def _last_boxed(text: str) -> str | None:
+    # One pass with a stack: a search from every box for its own brace would be quadratic on `\boxed{\boxed{...`.
     boxed = None
     openings: list[int | None] = []  # where a box's content starts; None for any other brace
     for match in _BRACES.finditer(text):

@@ -1,4 +1,4 @@
-"""What tasks with programs share: finding the code in a completion, running it against its tests, and the rewards."""
+"""Rewards for programs: find the code in a completion and run it against its tests in the sandbox."""
 
 import atexit
 import importlib.util
@@ -7,6 +7,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from mot_trl.rewards.answer import answer_part, completion_text
@@ -25,6 +26,7 @@ def code_block(text: str) -> str | None:
     part = answer_part(text)
     if part is None:
         return None
+    # The last block of each kind. A line-by-line scan: a regular expression would take quadratic time on open fences.
     found: dict[bool, str] = {}
     language, lines = None, []
     for line in part.splitlines():
@@ -41,7 +43,7 @@ def code_block(text: str) -> str | None:
 
 
 def job(program: str, row: dict[str, Any]) -> Job:
-    """The sandbox's job for a program and a data row's `tests`, `entry_points`, `prelude` and `setup`."""
+    """The sandbox's job for a program and a row's `tests`, `entry_points`, `prelude` and `setup`."""
     return Job(
         program=program,
         tests=tuple(row["tests"]),
@@ -51,47 +53,33 @@ def job(program: str, row: dict[str, Any]) -> Job:
     )
 
 
-class _Shared:
-    """The process's runner, and its latest results: several rewards ask about the same programs."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._runner: ProgramRunner | None = None
-        self._results: OrderedDict[Job, Result] = OrderedDict()
-
-    def use(self, runner: ProgramRunner | None) -> None:
-        with self._lock:
-            self._runner = runner
-            self._results.clear()
-
-    def results(self, jobs: Sequence[Job]) -> dict[Job, Result]:
-        with self._lock:
-            self._runner = self._runner or _default_runner()
-            runner = self._runner
-            known = {job: self._results[job] for job in jobs if job in self._results}
-        new = [job for job in dict.fromkeys(jobs) if job not in known]
-        fresh = dict(zip(new, runner.run_many(new), strict=True))
-        with self._lock:
-            self._results.update({job: result for job, result in fresh.items() if result.judged})
-            while len(self._results) > _CACHED_RESULTS:
-                self._results.popitem(last=False)
-        return known | fresh
+# Several rewards ask about the same programs, so each process has one runner and keeps its latest results.
+_LATEST: OrderedDict[Job, Result] = OrderedDict()
+_LOCK = threading.Lock()
 
 
-def _default_runner() -> ProgramRunner:
+@cache
+def _runner() -> ProgramRunner:
     preload = [name for name in _USUAL_LIBRARIES if importlib.util.find_spec(name)]
-    # The own solutions of LeetCodeDataset take up to 35 s for a hundred tests; what hangs, hangs in one.
+    # LeetCodeDataset's own solutions take up to 35 s for a hundred tests; a program that hangs does so in one of them.
     runner = ProgramRunner(timeout=60.0, test_timeout=10.0, memory_mb=1024, preload=preload)
     atexit.register(runner.close)
     return runner
 
 
-_shared = _Shared()
-
-
-def use_runner(runner: ProgramRunner | None) -> None:
-    """Run programs with `runner` from now on, in this process; None goes back to one with 10 s a test, 60 s in all."""
-    _shared.use(runner)
+def _results(jobs: Sequence[Job]) -> dict[Job, Result]:
+    with _LOCK:
+        runner = _runner()
+        known = {job: _LATEST[job] for job in jobs if job in _LATEST}
+    # Not under the lock: the runner serves several threads at once.
+    new = [job for job in dict.fromkeys(jobs) if job not in known]
+    fresh = dict(zip(new, runner.run_many(new), strict=True))
+    with _LOCK:
+        # A failure of the sandbox says nothing about the program: it may be asked again.
+        _LATEST.update({job: result for job, result in fresh.items() if result.judged})
+        while len(_LATEST) > _CACHED_RESULTS:
+            _LATEST.popitem(last=False)
+    return known | fresh
 
 
 def run_completions(completions: Sequence[Any], columns: dict[str, Any]) -> list[Result | None]:
@@ -100,17 +88,20 @@ def run_completions(completions: Sequence[Any], columns: dict[str, Any]) -> list
     names = ("tests", "entry_points", "prelude", "setup")
     rows = [dict(zip(names, values, strict=True)) for values in zip(*(columns[n] for n in names), strict=True)]
     jobs = [None if program is None else job(program, row) for program, row in zip(programs, rows, strict=True)]
-    results = _shared.results([job for job in jobs if job is not None])
+    results = _results([job for job in jobs if job is not None])
     return [None if job is None else results[job] for job in jobs]
 
 
 @dataclass(frozen=True)
 class ProgramReward:
-    """A TRL reward in [0, 1] for the program in each completion; None where the sandbox cannot judge it.
+    """A TRL reward in [0, 1] for the program in each completion; None if the sandbox cannot judge it.
 
     Args:
-        earns: What earns the reward: see `mbpp` for the four of them.
-        scoring: For "tests_pass": "all" gives 1 where every test holds, "fraction" the share of them that do.
+        earns: What earns the reward: see `tasks.mbpp` for the four of them.
+        scoring: For "tests_pass": "all" gives 1 if every test passes, "fraction" the fraction of tests that pass.
+
+    Raises:
+        ValueError: Either name is unknown.
     """
 
     earns: Literal["tests_pass", "compiles", "runs", "has_code_block"]
@@ -134,7 +125,7 @@ class ProgramReward:
         log_metric: Callable[[str, float], None] | None = None,
         **columns: Any,
     ) -> list[float | None]:
-        """One reward for each completion. Takes the columns of `load`."""
+        """One reward for each completion, in TRL's calling convention, with the columns of `load`."""
         if self.earns == "has_code_block":
             return [float(code_block(completion_text(completion)) is not None) for completion in completions]
         results = run_completions(completions, columns)

@@ -1,1 +1,1 @@
-"""What each data set brings: prompts to train on, and rewards that grade the answers."""
+"""Datasets: prompts to train on, and the rewards that grade the answers."""

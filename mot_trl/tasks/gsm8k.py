@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mot_trl.rewards.format import integer_answer, soft_format, strict_format, tag_count
-from mot_trl.rewards.math.equivalence import MathReward
+from mot_trl.rewards.math import MathReward
 from mot_trl.tasks.loading import read_rows
 
 if TYPE_CHECKING:
@@ -33,33 +33,32 @@ INSTRUCTION = (
 
 COLUMNS = ["prompt", "question", "answer"]
 
-# The golds are plain numbers: nothing here needs computer algebra, so nothing here needs math-verify.
-_GRADE = MathReward(symbolic=False)
+# The golds are plain numbers, so nothing here needs computer algebra, and so math-verify.
+_REWARD = MathReward(symbolic=False)
 
 
 def load(split: str = "train", path: str | Path | None = None) -> Dataset:
-    """Rows with `prompt` (one user message), `question` (its problem alone) and `answer` (the gold number as text).
+    """Rows with `prompt` (one user message), `question` (the problem alone) and `answer` (the gold number as text).
 
     Args:
         split: `train` (7473 rows) or `test` (1319).
-        path: a `.jsonl` file, or a folder holding `<split>.jsonl`, in place of the hub's openai/gsm8k.
+        path: A `.jsonl` file, or a folder holding `<split>.jsonl`, in place of the hub's openai/gsm8k.
 
-    Raises FileNotFoundError where `path` does not exist or lacks the split; ValueError where a row has no gold answer.
+    Raises:
+        FileNotFoundError: `path` does not exist or lacks the split.
+        ValueError: A column is missing, or a row has no gold answer.
     """
-    rows = read_rows(split, path, hub_id="openai/gsm8k", config="main")
-    missing = sorted({"question", "answer"} - set(rows.column_names))
-    if missing:
-        raise ValueError(f"GSM8K rows need the columns `question` and `answer`; these lack {missing}.")
+    rows = read_rows(split, path, hub_id="openai/gsm8k", config="main", columns=("question", "answer"))
     return rows.map(_row, with_indices=True, remove_columns=rows.column_names).select_columns(COLUMNS)
 
 
 def correct_answer(completions: list, answer: list[str], **columns: Any) -> list[float | None]:
-    """1 where the final answer equals the gold number, else 0: also where there is none or the thinking never ends."""
-    return _GRADE(completions=completions, answer=answer, **columns)
+    """1 where the final answer equals the gold number, else 0; also 0 without an answer or an end of the thinking."""
+    return _REWARD(completions=completions, answer=answer, **columns)
 
 
 def gold_number(solution: str) -> str:
-    """The number behind the last `####` of a GSM8K solution, without its thousands separators."""
+    """The number behind the last `####` of a GSM8K solution, without thousands separators."""
     _, mark, number = solution.rpartition("####")
     if not mark or not number.strip():
         raise ValueError(f"A GSM8K solution ends in `#### <number>`; this one does not: {solution[-80:]!r}.")

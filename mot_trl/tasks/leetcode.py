@@ -23,18 +23,17 @@ _NEEDED = ("task_id", "query", "prompt", "test", "entry_point")
 def load(split: str = "train", path: str | Path | None = None) -> Dataset:
     """Rows with `prompt` (one user message), `task_id`, and what the rewards need: `tests`, `entry_points`, ...
 
-    The data set's own `prompt`, the imports and node classes that solutions take for granted, is `prelude` here.
+    The dataset's own `prompt`, the imports and node classes that solutions rely on, becomes `prelude`.
 
     Args:
         split: `train` (2641 rows) or `test` (228).
-        path: a `.jsonl` file, or a folder holding `<split>.jsonl`, in place of the hub's newfacade/LeetCodeDataset.
+        path: A `.jsonl` file, or a folder holding `<split>.jsonl`, in place of the hub's newfacade/LeetCodeDataset.
 
-    Raises FileNotFoundError where `path` does not exist or lacks the split; ValueError where a row is not of this set.
+    Raises:
+        FileNotFoundError: `path` does not exist or lacks the split.
+        ValueError: The rows are not LeetCodeDataset's.
     """
-    rows = read_rows(split, path, hub_id="newfacade/LeetCodeDataset")
-    missing = sorted(set(_NEEDED) - set(rows.column_names))
-    if missing:
-        raise ValueError(f"LeetCodeDataset rows need the columns {list(_NEEDED)}; these lack {missing}.")
+    rows = read_rows(split, path, hub_id="newfacade/LeetCodeDataset", columns=_NEEDED)
     return rows.map(_row, remove_columns=rows.column_names).select_columns(list(COLUMNS))
 
 
@@ -52,7 +51,8 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
 def split_tests(source: str) -> list[str]:
     """The asserts in the body of `def check(candidate)`, each with the statements that lead up to it.
 
-    Raises ValueError where the source is not one such function.
+    Raises:
+        ValueError: The source is not one such function.
     """
     body = ast.parse(source).body
     if len(body) != 1 or not isinstance(body[0], ast.FunctionDef) or body[0].name != "check":
@@ -60,6 +60,7 @@ def split_tests(source: str) -> list[str]:
     tests: list[str] = []
     leading: list[ast.stmt] = []
     for statement in body[0].body:
+        # An assert may use what an earlier statement made, as in `same = tree_node(...)`.
         leading.append(statement)
         if isinstance(statement, ast.Assert):
             tests.append("\n".join(map(ast.unparse, leading)))

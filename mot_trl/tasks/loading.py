@@ -1,8 +1,9 @@
-"""Where a task's rows come from: the hub, or JSON lines on disk."""
+"""Load a task's rows from the hub, or from JSON lines on disk."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,23 +11,39 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-def read_rows(split: str, path: str | Path | None, *, hub_id: str, config: str | None = None) -> Dataset:
-    """The rows of `split`: the hub's, or, with `path`, a `.jsonl` file's or those of a folder with `<split>.jsonl`.
+def read_rows(
+    split: str, path: str | Path | None, *, hub_id: str, config: str | None = None, columns: Collection[str] = ()
+) -> Dataset:
+    """The rows of `split`: the hub's, or those of a `.jsonl` file or of a folder with `<split>.jsonl`.
 
-    A file is read whole, whatever `split` says. Raises FileNotFoundError where `path` or its split does not exist, and
-    ValueError, naming the line, where a line is not a JSON object, and ConnectionError where the hub is out of reach.
+    Args:
+        split: The hub's split, or the name of the file in `path`. A `path` that is a file is read whole, regardless.
+        path: The file or folder; None for the hub.
+        hub_id: The dataset on the hub.
+        config: Its configuration, if it has several.
+        columns: Names that the rows must have.
+
+    Raises:
+        FileNotFoundError: `path` does not exist or lacks the split.
+        ValueError: A line is not a JSON object (the message has its number), or a column is missing.
+        ConnectionError: The hub is out of reach.
     """
     import datasets
 
-    if path is None:
+    if path is not None:
+        rows = datasets.Dataset.from_list(_json_lines(_file(split, Path(path).expanduser(), hub_id)))
+    else:
         try:
-            return datasets.load_dataset(hub_id, config, split=split)
+            rows = datasets.load_dataset(hub_id, config, split=split)
         except ConnectionError as error:
             raise ConnectionError(
                 f"{hub_id} cannot be loaded from the hub: {error}. Give a .jsonl file, or a folder that holds "
                 f"{split}.jsonl, as `path`, or as --data_path on the command line."
             ) from error
-    return datasets.Dataset.from_list(_json_lines(_file(split, Path(path).expanduser(), hub_id)))
+    missing = sorted(set(columns) - set(rows.column_names))
+    if missing:
+        raise ValueError(f"Rows of {hub_id} need the columns {sorted(columns)}; these lack {missing}.")
+    return rows
 
 
 def _file(split: str, path: Path, hub_id: str) -> Path:
@@ -47,6 +64,7 @@ def _file(split: str, path: Path, hub_id: str) -> Path:
 def _json_lines(file: Path) -> list[dict]:
     rows = []
     with file.open(encoding="utf-8") as lines:
+        # Not `str.splitlines`, which also splits at U+2028 and the like inside a string.
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue

@@ -1,6 +1,6 @@
-r"""Any data set of maths questions with one final answer each: SVAMP, ASDiv, AIME, AMC, Minerva, OlympiadBench, ...
+r"""Any dataset of math questions with one final answer each: SVAMP, ASDiv, AIME, AMC, Minerva, OlympiadBench, ...
 
-rows = maths.load("train", hub_id="AI-MO/aimo-validation-aime", question_column="problem")
+rows = math.load("train", hub_id="AI-MO/aimo-validation-aime", question_column="problem")
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mot_trl.rewards.answer import final_answer
 from mot_trl.rewards.format import integer_answer, soft_format, strict_format, tag_count
-from mot_trl.rewards.math.equivalence import MathReward
+from mot_trl.rewards.math import MathReward
 from mot_trl.tasks.loading import read_rows
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ INSTRUCTION = (
 )
 COLUMNS = ["prompt", "question", "answer"]
 
-_GRADE = MathReward()
+_REWARD = MathReward()
 _logger = logging.getLogger(__name__)
 
 
@@ -39,25 +39,28 @@ def load(
     answer_column: str = "answer",
     instruction: str = INSTRUCTION,
 ) -> Dataset:
-    r"""Rows with `prompt` (one user message), `question` (its problem alone) and `answer` (the gold as text).
+    r"""Rows with `prompt` (one user message), `question` (the problem alone) and `answer` (the gold as text).
+
+    Rows without a gold, or with several, are left out, with a warning.
 
     Args:
-        split: the hub's split, or the name of the file in `path`.
-        path: a `.jsonl` file, or a folder holding `<split>.jsonl`, in place of the hub.
-        hub_id: the data set on the hub, with `config` if it has several.
-        question_column: the column with the problem; several are joined by a space (SVAMP's `Body` and `Question`).
-        answer_column: the column with the gold. A list of one is that one (OlympiadBench's `final_answer`); behind
-            `####` (GSM8K's form) or inside the last `\boxed{}` (MATH's solutions), only that counts.
-        instruction: what the prompt asks for behind the problem.
+        split: The hub's split, or the name of the file in `path`.
+        path: A `.jsonl` file, or a folder holding `<split>.jsonl`, in place of the hub.
+        hub_id: The dataset on the hub.
+        config: Its configuration, if it has several.
+        question_column: The column with the problem; several are joined by a space (SVAMP's `Body` and `Question`).
+        answer_column: The column with the gold. Of a list of one, the item counts (OlympiadBench's `final_answer`); of
+            a solution, what stands behind `####` (GSM8K) or in the last `\boxed{}` (MATH).
+        instruction: What the prompt asks for behind the problem.
 
-    Raises FileNotFoundError where `path` does not exist or lacks the split; ValueError where neither `path` nor
-    `hub_id` is given, a column is missing, or no row has a gold. Rows without a gold, or with several, are left out,
-    with a warning.
+    Raises:
+        FileNotFoundError: `path` does not exist or lacks the split.
+        ValueError: Neither `path` nor `hub_id` is given, a column is missing, or no row has a gold.
     """
     if path is None and hub_id is None:
-        raise ValueError("Give `hub_id` (a data set on the hub) or `path` (a .jsonl file or a folder of them).")
+        raise ValueError("Give `hub_id` (a dataset on the hub) or `path` (a .jsonl file or a folder of them).")
     questions = (question_column,) if isinstance(question_column, str) else question_column
-    rows = read_rows(split, path, hub_id=hub_id or "a data set", config=config)
+    rows = read_rows(split, path, hub_id=hub_id or "a dataset", config=config)
     missing = sorted({*questions, answer_column} - set(rows.column_names))
     if missing:
         raise ValueError(
@@ -80,18 +83,19 @@ def load(
 
 
 def correct_answer(completions: list, answer: list[str], **columns: Any) -> list[float | None]:
-    """1 where the final answer is equivalent to the gold, 0 where not (or none is given), None where unknowable."""
-    return _GRADE(completions=completions, answer=answer, **columns)
+    """1 where the final answer is equivalent to the gold, 0 where not, None where the gold cannot be read."""
+    return _REWARD(completions=completions, answer=answer, **columns)
 
 
 def gold_answer(gold: Any) -> str | None:
-    """The one gold that a data set's entry states, as text, or None where it states none or several."""
+    """The one gold in a dataset's entry, as text; None if there is none or several."""
     if isinstance(gold, (list, tuple)):
         return gold_answer(gold[0]) if len(gold) == 1 else None
     if gold is None or isinstance(gold, bool):
         return None
+    # SVAMP and ASDiv hold 8.0 for 8.
     if isinstance(gold, float) and gold.is_integer():
-        gold = int(gold)  # SVAMP and ASDiv hold 8.0 for 8
+        gold = int(gold)
     text = str(gold).strip()
     marked = final_answer(text) if r"\boxed" in text or "####" in text else text
     return marked or None

@@ -2,10 +2,10 @@
 
 The rewards are TRL reward callables in [0, 1]:
 
-- `tests_pass`: 1 where every test holds; `tests_fraction`: the share of tests that hold.
-- `runs`: 1 where the program loads, and raises nothing while it is tested.
-- `compiles`: 1 where it is Python.
-- `has_code_block`: 1 where the completion has a closed code block after its thinking.
+- `tests_pass`: 1 if every test passes; `tests_fraction`: the fraction of tests that pass.
+- `runs`: 1 if the program loads, and raises nothing while it is tested.
+- `compiles`: 1 if it is Python.
+- `has_code_block`: 1 if the completion has a closed code block after its thinking.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ def load(split: str = "train", path: str | Path | None = None, *, sanitized: boo
 
     Args:
         split: `train` (374 rows; sanitized 120), `test` (500; 257), `validation` (90; 43) or `prompt` (10; 7).
-        path: a `.jsonl` file, or a folder holding `<split>.jsonl`, in place of google-research-datasets/mbpp.
-        sanitized: the hand-checked rows, from the hub. With `path`, the file says which it is.
-        shown: how many of the tests the prompt shows. They give the function's name; the shown can be learnt by heart.
+        path: A `.jsonl` file, or a folder holding `<split>.jsonl`, in place of google-research-datasets/mbpp.
+        sanitized: The hand-checked rows, from the hub. With `path`, the file says which it is.
+        shown: Number of tests in the prompt. They give the function's name, but what is shown can be hard-coded.
 
-    Raises FileNotFoundError where `path` does not exist or lacks the split; ValueError where a row is not MBPP's.
+    Raises:
+        FileNotFoundError: `path` does not exist or lacks the split.
+        ValueError: The rows are not MBPP's.
     """
     config = "sanitized" if sanitized else "full"
-    rows = read_rows(split, path, hub_id="google-research-datasets/mbpp", config=config)
-    missing = sorted({"task_id", "code", "test_list"} - set(rows.column_names))
-    if missing:
-        raise ValueError(f"MBPP rows need the columns `task_id`, `code` and `test_list`; these lack {missing}.")
+    columns = ("task_id", "code", "test_list")
+    rows = read_rows(split, path, hub_id="google-research-datasets/mbpp", config=config, columns=columns)
     return rows.map(lambda row: _row(row, shown), remove_columns=rows.column_names).select_columns(list(COLUMNS))
 
 
@@ -80,7 +80,7 @@ def _names_defined(reference: ast.Module) -> set[str]:
 
 
 def _imports_of(reference: ast.Module, used: set[str]) -> list[str]:
-    """The reference's imports that its tests lean on, such as `sys` for `sys.getsizeof`."""
+    """The reference's imports that the tests use, such as `sys` for `sys.getsizeof`."""
     missing = used - _names_defined(reference) - set(dir(builtins))
     imports = [node for node in reference.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     return [ast.unparse(node) for node in imports if any((a.asname or a.name) in missing for a in node.names)]

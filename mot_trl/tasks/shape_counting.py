@@ -1,4 +1,4 @@
-"""Counting drawn shapes: pictures made on the fly, for models that see."""
+"""Count shapes in pictures drawn on the fly, for vision-language models."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Drawing(NamedTuple):
 def load(split: str = "train", rows: int = 512, *, cells: int = 4, size: int = 112, seed: int = 0) -> Dataset:
     """Rows with `prompt` (one user message), `image` (`size` x `size` pixels) and `answer` (the count as text).
 
-    Each picture has up to half its cells filled; the question is how many shapes of one kind and colour there are.
-    `test` has other pictures than `train`, by another seed.
+    Up to half the `cells` x `cells` cells of a picture are filled; the question is how many shapes of one kind and
+    color there are. `test` has other pictures than `train`.
 
     Raises:
         ValueError: `split` is neither `train` nor `test`, or the cells are too small to draw in.
@@ -68,7 +68,7 @@ def correct_answer(completions: list, answer: list[str], **_: Any) -> list[float
 
 
 def close_answer(completions: list, answer: list[str], **_: Any) -> list[float]:
-    """1 / (1 + the distance to the right count), 0 without an answer: a slope for models that cannot count."""
+    """1 / (1 + distance to the right count), 0 without an answer: a dense reward for models that cannot count yet."""
     counts = [_count(completion) for completion in completions]
     return [
         0.0 if count is None else 1 / (1 + abs(count - int(gold))) for count, gold in zip(counts, answer, strict=True)
@@ -76,7 +76,11 @@ def close_answer(completions: list, answer: list[str], **_: Any) -> list[float]:
 
 
 def draw(drawings: list[Drawing], *, cells: int, size: int) -> Image:
-    """The picture, white where nothing is drawn."""
+    """The picture, on a white ground.
+
+    Raises:
+        ImportError: Pillow is missing.
+    """
     try:
         from PIL import Image, ImageDraw
     except ImportError as error:
@@ -101,7 +105,7 @@ def _example(generator: random.Random, cells: int, size: int) -> dict[str, Any]:
     shape, color = generator.choice(SHAPES), generator.choice(list(COLORS))
     places = [(row, column) for row in range(cells) for column in range(cells)]
     filled = generator.sample(places, generator.randint(1, max(1, len(places) // 2)))
-    # Half of the shapes are those asked for, so that counts are spread evenly.
+    # Half of the shapes are of the kind asked for: at random, nearly every count would be 0 or 1.
     drawings = [
         Drawing(shape, color, *place)
         if generator.random() < 0.5
@@ -119,5 +123,5 @@ def _example(generator: random.Random, cells: int, size: int) -> dict[str, Any]:
 
 def _count(completion: Any) -> int | None:
     answer = final_answer(completion_text(completion))
-    # No count has more digits than this, and int() is slow on endless ones.
+    # No count has more digits than this, and int() takes quadratic time on long ones.
     return int(answer) if answer is not None and answer.isdecimal() and len(answer) < 10 else None

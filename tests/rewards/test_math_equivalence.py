@@ -11,7 +11,7 @@ from mot_trl.rewards.math.equivalence import MathReward, is_equivalent
 pytest.importorskip("math_verify")
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the data sets are not in {DATA}")
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the datasets are not in {DATA}")
 
 
 def golds(name, split):

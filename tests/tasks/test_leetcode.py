@@ -47,14 +47,6 @@ def rows(tmp_path):
     return leetcode.load("train", tmp_path)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _runner():
-    with ProgramRunner(workers=1, timeout=5.0) as runner:
-        programs.use_runner(runner)
-        yield
-    programs.use_runner(None)
-
-
 def test_rows_do_not_shadow_the_prompt(rows):
     assert rows.column_names == list(programs.COLUMNS)
     assert rows[0]["prompt"] == [{"role": "user", "content": "Invert the tree."}]
@@ -95,7 +87,7 @@ def test_rewards(rows, code, all_pass, share):
     assert leetcode.tests_fraction(completions=completions, **asked) == [share]
 
 
-def test_rows_of_another_data_set_are_refused(tmp_path):
+def test_rows_of_another_dataset_are_refused(tmp_path):
     (tmp_path / "train.jsonl").write_text('{"question": "?"}\n')
 
     with pytest.raises(ValueError, match="entry_point"):

@@ -35,8 +35,8 @@ def test_training_golds_come_from_the_solutions(tmp_path):
     assert math500.load("train", path=tmp_path)["answer"] == ["\\frac32"]
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"the data set is not in {DATA}")
-def test_every_solution_of_the_data_set_earns_1():
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"the dataset is not in {DATA}")
+def test_every_solution_of_the_dataset_earns_1():
     rows = math500.load(path=DATA)
     solutions = [json.loads(line)["solution"] for line in (DATA / "test.jsonl").open(encoding="utf-8")]
 

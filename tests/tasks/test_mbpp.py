@@ -25,14 +25,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _runner():
-    with ProgramRunner(workers=2, timeout=10.0) as runner:
-        programs.use_runner(runner)
-        yield
-    programs.use_runner(None)
-
-
 def answer(code: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": f"<think>Hm.</think>Here:\n```python\n{code}\n```\nDone."}]
 
@@ -156,7 +148,7 @@ def test_unknown_rewards_are_refused(arguments):
         programs.ProgramReward(**arguments)
 
 
-def test_rows_of_another_data_set_are_refused(tmp_path):
+def test_rows_of_another_dataset_are_refused(tmp_path):
     (tmp_path / "train.jsonl").write_text('{"question": "?"}\n')
 
     with pytest.raises(ValueError, match="test_list"):
@@ -165,7 +157,7 @@ def test_rows_of_another_data_set_are_refused(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "least"), [("mbpp", 974), ("mbpp_sanitized", 427)])
-def test_the_whole_data_sets_own_solutions_pass(name, least):
+def test_the_whole_datasets_own_solutions_pass(name, least):
     path = SHARED / name / "all.jsonl"
     if not path.exists():
         pytest.skip(f"no {name} on this machine")

@@ -46,7 +46,7 @@ def test_questions_that_differ_in_space_and_case_are_one():
     assert {split_of(str(number)) for number in range(50)} == {"train", "test"}
 
 
-def test_a_data_set_with_too_few_questions_is_refused():
+def test_a_dataset_with_too_few_questions_is_refused():
     only = reasoning_gym.GENERATOR.items("count_bits", {"min_n": 5, "max_n": 5}, seed=1, indices=[0])[0]
     here = split_of(only.entry["question"])
     missing = "test" if here == "train" else "train"
@@ -65,7 +65,7 @@ for task in sys.argv[1:]:
 
 
 def test_rows_are_the_same_in_every_process():
-    # Data sets whose items follow the order of sets of strings.
+    # Datasets whose items follow the order of sets of strings.
     tasks = ["isomorphic_strings", "ransom_note", "word_ladder"]
 
     processes = [
@@ -189,12 +189,12 @@ def test_a_generator_that_never_ends_is_stopped_and_the_next_item_comes():
     [
         ("no_such_set", {}, "no_such_set"),
         ("maze", {"max_dist": -1}, r"maze with \{'max_dist': -1\}"),
-        ("ten", {"max_dist": 3}, "one data set only"),
+        ("ten", {"max_dist": 3}, "one dataset only"),
         ("maze", {"size": 0}, "`size` is 0"),
         ("maze", {"split": "dev"}, "Unknown split 'dev'"),
         (["maze", "maze"], {}, "each once"),
         ({"maze": -1.0}, {}, "weight of maze is -1"),
-        ([], {}, "needs data sets"),
+        ([], {}, "needs datasets"),
     ],
 )
 def test_what_cannot_be_loaded_is_refused_with_its_reason(mixture, options, message):

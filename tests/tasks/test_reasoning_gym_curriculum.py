@@ -54,7 +54,7 @@ def test_a_change_starts_the_window_again():
     assert curriculum("gcd", 1000) == 1
 
 
-def test_each_data_set_has_a_level_of_its_own_and_one_without_curriculum_has_none():
+def test_each_dataset_has_a_level_of_its_own_and_one_without_curriculum_has_none():
     curriculum = Curriculum(["gcd", "lcm", "acre"], window=1)
 
     read(curriculum, [1.0])

@@ -60,7 +60,7 @@ def test_golds_earn_full_marks_from_the_scorers_that_run_answers():
 
 
 @pytest.mark.slow
-def test_in_every_data_set_junk_earns_nothing_and_golds_full_marks():
+def test_in_every_dataset_junk_earns_nothing_and_golds_full_marks():
     names = reasoning_gym.names()
 
     assert len(names) == 105

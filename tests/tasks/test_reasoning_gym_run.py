@@ -1,4 +1,4 @@
-"""The recipe on three data sets, stopped half-way and resumed."""
+"""The recipe on three datasets, stopped half-way and resumed."""
 
 import json
 import runpy

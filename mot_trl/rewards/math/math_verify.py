@@ -4,7 +4,7 @@ import atexit
 import importlib.util
 import os
 
-from mot_trl.sandbox import ProgramRunner
+from mot_trl.sandbox.runner import ProgramRunner
 
 _WORKER = "mot_trl.rewards.math.math_verify_worker"
 _MAX_WORKERS = 4

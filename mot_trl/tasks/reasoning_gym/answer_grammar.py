@@ -1,9 +1,9 @@
-"""Which answers may reach a scorer of Reasoning Gym: nine of them run the answer as Python.
+"""Grammars that an answer must pass before a scorer of Reasoning Gym sees it: nine scorers run the answer as Python.
 
-`eval` in binary_matrix, n_queens, spiral_matrix and string_insertion; sympy's `parse_expr`, which is `eval` in
-disguise, in countdown, puzzle24, polynomial_multiplication and both integrations. What this lets through can name
-nothing but letters and a few functions, call nothing else, and reach no attribute; and it is small enough to be
-computed. The sandbox around the scorer is the second wall.
+binary_matrix, n_queens, spiral_matrix and string_insertion call `eval`; countdown, puzzle24, polynomial_multiplication
+and both integrations call SymPy's `parse_expr`, which is `eval` in disguise. An admitted answer can name nothing but
+letters and a few functions, call nothing else, and reach no attribute; and it is small enough to be computed. The
+sandbox around the scorer is the second defense.
 """
 
 import ast
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 
 MAX_CHARACTERS = 4096
-"""Longer answers are wrong, unless the gold is of that order itself."""
+"""Longer answers are wrong, unless the gold is about as long itself."""
 
 _PLAIN = re.compile(r"[0-9A-Za-z_ \n]*")
 _FORMULA = re.compile(r"[0-9A-Za-z+*/(). \n-]*")
@@ -28,13 +28,10 @@ _OPERATIONS = (ast.BinOp, ast.UnaryOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.
 
 
 def is_admissible(task: str, answer: str, gold: str) -> bool:
-    """Whether the scorer of `task` may see `answer`, which is stripped; if not, it is wrong.
-
-    Takes time linear in the answer's length.
-    """
+    """Whether the scorer of `task` may see the stripped `answer`; if not, it is wrong. Takes linear time."""
     if not answer or len(answer) > max(MAX_CHARACTERS, 4 * len(gold)):
         return False
-    # Python's int() and float() take digits of any script; nobody who answers honestly does.
+    # Python's int() and float() read digits of any script, which honest answers do not have.
     if not answer.isascii() and any(c.isnumeric() and not c.isascii() and c not in gold for c in answer):
         return False
     check = _CHECKS.get(task)
@@ -42,17 +39,17 @@ def is_admissible(task: str, answer: str, gold: str) -> bool:
 
 
 def _is_finite(answer: str) -> bool:
-    """No `nan`, which is as near to every complex number as can be, and no `inf`."""
+    """No `nan`, whose distance to a complex number no scorer finds too large, and no `inf`."""
     return re.search(r"nan|inf", answer, re.IGNORECASE) is None
 
 
 def _is_sequence(answer: str) -> bool:
-    """Buttons A to C and what may stand between them: the scorer picks those letters out of any text."""
+    """Buttons A to C and separators: the scorer would pick those letters out of any text."""
     return re.fullmatch(r"[A-Ca-c\s,;>\u2192-]*", answer) is not None
 
 
 def _is_literal(answer: str) -> bool:
-    """A list, perhaps of lists, of numbers and strings; or words and numbers without an operator or bracket."""
+    """A list, perhaps nested, of numbers and strings; or words and numbers without an operator or bracket."""
     if _PLAIN.fullmatch(answer):
         return "__" not in answer
     tree = _parsed(answer)
@@ -66,8 +63,8 @@ def _is_literal_node(node: ast.AST) -> bool:
 
 
 def _is_arithmetic(answer: str) -> bool:
-    """Whole numbers under `+ - * /`."""
-    tree = _parsed(answer) if _FORMULA.fullmatch(answer) else None
+    """Integers under `+ - * /`."""
+    tree = _formula(answer)
     return tree is not None and all(map(_is_arithmetic_node, ast.walk(tree)))
 
 
@@ -79,7 +76,7 @@ def _is_arithmetic_node(node: ast.AST) -> bool:
 
 def _is_expression(answer: str) -> bool:
     """Numbers, letters, elementary functions of one argument, and powers that stay small."""
-    tree = _parsed(answer) if _FORMULA.fullmatch(answer) else None
+    tree = _formula(answer)
     return tree is not None and all(map(_is_expression_node, ast.walk(tree))) and _tower(tree) <= _MAX_TOWER
 
 
@@ -103,7 +100,7 @@ def _is_exponent_node(node: ast.AST) -> bool:
 
 
 def _tower(node: ast.AST) -> int:
-    """How many powers are taken of one another."""
+    """The number of powers nested in one another."""
     below = max(map(_tower, ast.iter_child_nodes(node)), default=0)
     return below + (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow))
 
@@ -112,8 +109,12 @@ def _is_small(node: ast.Constant) -> bool:
     return type(node.value) in (int, float) and len(repr(node.value)) <= _MAX_DIGITS
 
 
+def _formula(answer: str) -> ast.expr | None:
+    return _parsed(answer) if _FORMULA.fullmatch(answer) else None
+
+
 def _parsed(answer: str) -> ast.expr | None:
-    # Comments and continued lines are what one reader of Python sees and another does not.
+    # Comments and continued lines: SymPy's tokenizer and Python's may read them differently.
     if "#" in answer or "\\" in answer or _deepest(answer) > _MAX_DEPTH:
         return None
     try:
@@ -124,7 +125,7 @@ def _parsed(answer: str) -> ast.expr | None:
 
 
 def _deepest(answer: str) -> int:
-    """How deep brackets are nested: Python's own parser fails on some hundred, in a way that fills memory."""
+    """The depth of nested brackets: on some hundred, Python's own parser fails in a way that fills memory."""
     depth = deepest = 0
     for character in answer:
         depth += (character in "([{") - (character in ")]}")
@@ -147,4 +148,4 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
 }
 
 EXECUTED = frozenset(_CHECKS) - {"complex_arithmetic", "quantum_lock"}
-"""The data sets whose scorers run the answer."""
+"""The datasets whose scorers run the answer."""

@@ -1,4 +1,4 @@
-"""Reasoning Gym for a trainer: its rows, and the callback that lets a curriculum read the trainer's log."""
+"""Training data from Reasoning Gym, and the callback that feeds the trainer's log to a curriculum."""
 
 from typing import Any
 
@@ -6,19 +6,22 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from mot_trl.tasks.reasoning_gym.curriculum import Curriculum
 from mot_trl.tasks.reasoning_gym.dataset import load, stream
-from mot_trl.tasks.reasoning_gym.suites import Mixture, parts
+from mot_trl.tasks.reasoning_gym.suites import TaskMixture, parts
 
-# Generation batches that may be under way when a step ends: the one in use, and the one fetched ahead.
+# Generation batches that may be drawn beyond those a step needs. A bound, for what is drawn depends on prefetching: a
+# level may change only at rows that no process can have drawn yet, or a resumed run would draw others.
 _AHEAD = 3
 
 
 class CurriculumCallback(TrainerCallback):
-    """Feeds the log to a `Curriculum`; after a resumption, first the log of the checkpoint.
-
-    Needs `shuffle_dataset=False`: TRL shuffles a stream within a thousand rows, which would be drawn in advance.
+    """Feeds the log to a `Curriculum`; when training resumes, the checkpoint's log first.
 
     Args:
         curriculum: The one that the stream was made with.
+
+    Raises:
+        ValueError: When training begins: `shuffle_dataset` is set. TRL shuffles a stream within a thousand rows, which
+            would be drawn before training on the first.
     """
 
     def __init__(self, curriculum: Curriculum) -> None:
@@ -26,7 +29,7 @@ class CurriculumCallback(TrainerCallback):
         self._curriculum = curriculum
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Read the log up to here; raises ValueError where the stream is shuffled."""
+        """Read the log up to here."""
         if getattr(args, "shuffle_dataset", False):
             raise ValueError(
                 "A curriculum needs `shuffle_dataset=False`: TRL shuffles within a thousand rows, which it draws from "
@@ -37,12 +40,12 @@ class CurriculumCallback(TrainerCallback):
             self._curriculum.read(entry, lambda step: rows_drawn(args, step))
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Read the entry that has just been made."""
+        """Read the latest entry."""
         self._curriculum.read(state.log_history[-1], lambda step: rows_drawn(args, step))
 
 
 def rows_drawn(args: Any, step: int) -> int:
-    """A bound on the rows that a `GRPOTrainer` has drawn from a stream when optimizer step `step` ends.
+    """An upper bound on the rows that a `GRPOTrainer` has drawn from a stream when optimizer step `step` ends.
 
     Args:
         args: A `GRPOConfig`.
@@ -53,14 +56,14 @@ def rows_drawn(args: Any, step: int) -> int:
     return (step * args.gradient_accumulation_steps // uses + _AHEAD) * rows
 
 
-def training_data(mixture: Mixture, *, size: int, seed: int = 42, curriculum: bool = False) -> dict[str, Any]:
-    """What a `GRPOTrainer` takes as `train_dataset` and `callbacks`.
+def training_data(mixture: TaskMixture, *, size: int, seed: int = 42, curriculum: bool = False) -> dict[str, Any]:
+    """`train_dataset` and `callbacks` for a `GRPOTrainer`.
 
     Args:
         mixture: See `load`.
-        size: Rows; 0 for a stream without end, which needs `max_steps`.
+        size: Number of rows; 0 for an endless stream, which needs `max_steps`.
         seed: Reasoning Gym's.
-        curriculum: A stream whose items become harder as they are solved. Needs `shuffle_dataset=False`, too.
+        curriculum: A stream whose items become harder as they are solved. Also needs `shuffle_dataset=False`.
     """
     if curriculum:
         levels = Curriculum([part.task for part in parts(mixture, {})])

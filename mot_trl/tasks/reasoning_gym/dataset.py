@@ -1,13 +1,13 @@
-"""Reasoning Gym (arXiv:2505.24760): 105 generators of problems, split so that no test question is trained on.
+"""Rows of Reasoning Gym's datasets and mixtures of them, split so that no test question is trained on.
 
     rows = load("maze", size=1000)                        # or a suite: "five", "ten"; or {"maze": 2, "acre": 1}
     held_out = load("maze", size=100, split="test")
     endless = stream("ten")                               # made while training: needs `max_steps`
     GRPOTrainer(..., reward_funcs=[score], train_dataset=rows, eval_dataset=held_out)
 
-Items are Reasoning Gym's own, in its own order (where it makes all at once: a thousand at a time). Each belongs to one
-split by a hash of its question alone, so the splits are disjoint whatever the seeds, sizes and settings: seeds alone
-would not do, as item `i` of seed `s` is item 0 of seed `s + i`, and some data sets have few questions.
+Items are Reasoning Gym's own, in its own order. A hash of the question alone decides on an item's split, so the splits
+are disjoint whatever the seeds, sizes and settings. Seeds cannot separate them: item `i` of seed `s` is item 0 of seed
+`s + i`, and some datasets have few questions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mot_trl.sandbox import codec
 from mot_trl.tasks.reasoning_gym.generator import GENERATOR, Item
-from mot_trl.tasks.reasoning_gym.suites import Mixture, Part, parts
+from mot_trl.tasks.reasoning_gym.suites import Part, TaskMixture, parts
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -31,36 +31,37 @@ INSTRUCTION = (
 )
 
 TEST_SHARE = 8
-"""One question in so many belongs to the test split."""
+"""One question in this many belongs to the test split."""
 
 Split = Literal["train", "test"]
 Level = Callable[[str, int], int | None]
 
+# Items in a row that may belong to the other split, before a dataset counts as exhausted.
 _MAX_MISSES = 64 * TEST_SHARE
 _MAX_BATCH = 64
 
 
 def names() -> list[str]:
-    """The names of all data sets."""
+    """The names of all datasets."""
     return GENERATOR.names()
 
 
-def load(mixture: Mixture, *, size: int = 500, seed: int = 42, split: Split = "train", **config: Any) -> Dataset:
-    """Rows of a data set or mixture, made at once; the same in every process.
+def load(mixture: TaskMixture, *, size: int = 500, seed: int = 42, split: Split = "train", **config: Any) -> Dataset:
+    """Rows of a dataset or mixture, made at once; the same in every process.
 
-    Columns: `prompt` (one user message), `question`, `answer` (a gold, or "" where none is known), `task` (the data
-    set's name) and `entry` (what `score` needs, as text: tuples, sets and whole-number keys survive in it).
+    Columns: `prompt` (one user message), `question`, `answer` (a gold, or "" if none is known), `task` (the dataset's
+    name) and `entry` (what `score` needs, as text, which keeps tuples, sets and integer keys).
 
     Args:
-        mixture: A data set's name, a suite's, several names or parts, or a weight for each of several data sets. Rows
-            follow its weights as closely as can be, at every length.
-        size: Rows.
+        mixture: A dataset's name, a suite's, several names or parts, or a weight for each of several datasets. Rows
+            follow its weights as closely as possible, at every length.
+        size: Number of rows.
         seed: Reasoning Gym's; the splits of one seed and of different ones are disjoint.
         split: "train", or "test" for one question in eight.
-        config: Settings of the data set, if it is a single one.
+        config: Settings of the dataset, if it is a single one.
 
     Raises:
-        ValueError: A data set does not exist, refuses its settings, or has too few questions for the split.
+        ValueError: A dataset does not exist, refuses its settings, or has too few questions for the split.
         TimeoutError: An item takes more than a minute.
         ImportError: reasoning-gym is not installed.
     """
@@ -73,19 +74,19 @@ def load(mixture: Mixture, *, size: int = 500, seed: int = 42, split: Split = "t
 
 
 def stream(
-    mixture: Mixture, *, seed: int = 42, split: Split = "train", level: Level | None = None, **config: Any
+    mixture: TaskMixture, *, seed: int = 42, split: Split = "train", level: Level | None = None, **config: Any
 ) -> IterableDataset:
-    """Rows as `load` gives them, without end, each made when it is asked for: set `max_steps`.
+    """An endless stream of the rows of `load`, each made when it is asked for: set `max_steps`.
 
-    Can be resumed: the rows after a checkpoint are those that would have come without the interruption (the trainer
-    passes over those before; `datasets`' own `state_dict` works, too).
+    Can be resumed: after a checkpoint come the rows that would have come without the interruption (the trainer skips
+    those before; `datasets`' own `state_dict` works, too).
 
     Args:
         mixture: See `load`.
         seed: See `load`.
         split: See `load`.
-        level: For a data set's name and a row's number, the level of the data set's own curriculum, or None for
-            `config`: a `Curriculum`. Rows then have a column `level`, which `score` logs.
+        level: A `Curriculum`: the level for a dataset's name and a row's number, or None for `config`. Rows then have
+            a column `level`, which `score` logs.
         config: See `load`.
     """
     import datasets
@@ -95,7 +96,7 @@ def stream(
 
 
 def split_of(question: str) -> Split:
-    """The split that a question belongs to: letter case and white space do not count."""
+    """The split of a question, ignoring letter case and white space."""
     digest = hashlib.sha256(" ".join(question.split()).casefold().encode()).digest()
     return "test" if int.from_bytes(digest[:8], "big") % TEST_SHARE == 0 else "train"
 
@@ -107,13 +108,14 @@ def _checked(split: str) -> Split:
 
 
 def _rows(chosen: tuple[Part, ...], seed: int, split: Split, level: Level | None = None) -> Iterator[dict[str, Any]]:
-    """Rows of the parts by turns: the part that is furthest behind its share comes next."""
+    """Rows of the parts by turns: the part that is furthest behind its weight comes next."""
     sources = [_Source(part, seed, split) for part in chosen]
     behind = [0.0] * len(chosen)
     total = sum(part.weight for part in chosen)
     position = 0
     while True:
         behind = [lag + part.weight / total for lag, part in zip(behind, chosen, strict=True)]
+        # Rounded, as sums of floats would break ties differently at different lengths.
         turn = max(range(len(chosen)), key=lambda number: round(behind[number], 9))
         behind[turn] -= 1
         task = chosen[turn].task
@@ -126,7 +128,7 @@ def _rows(chosen: tuple[Part, ...], seed: int, split: Split, level: Level | None
 
 
 class _Source:
-    """The items of one data set that belong to one split, in order."""
+    """The items of one dataset that belong to one split, in order."""
 
     def __init__(self, part: Part, seed: int, split: Split) -> None:
         self._part, self._seed, self._split = part, seed, split
@@ -136,7 +138,8 @@ class _Source:
         self._batch = 1
 
     def next(self, level: int | None = None) -> Item:
-        """The next item. Which one it is depends on the levels so far, not on when they were asked for."""
+        """The next item. Which one depends on the levels so far, not on when they were asked for."""
+        # Items made in advance at the old level are made again at the new one, from the first not yet handed out.
         if level != self._level:
             self._start -= len(self._ready)
             self._ready, self._level, self._batch = [], level, 1
@@ -146,7 +149,7 @@ class _Source:
                 return item
         raise ValueError(
             f"{_MAX_MISSES} items of {self._part.task} held no question of the {self._split} split: with "
-            f"{self._part.settings}, the data set has too few different questions."
+            f"{self._part.settings}, the dataset has too few different questions."
         )
 
     def _following(self) -> Item:
@@ -155,12 +158,13 @@ class _Source:
             part = self._part
             made = GENERATOR.items(part.task, part.settings, seed=self._seed, indices=indices, level=self._level)
             self._ready, self._start = made[::-1], indices.stop
+            # Few at first, for a stream that is read for a few rows; then more, to save on messages.
             self._batch = min(2 * self._batch, _MAX_BATCH)
         return self._ready.pop()
 
 
 def row(task: str, item: Item) -> dict[str, Any]:
-    """A data set's item as `load` gives it."""
+    """An item as a row of `load`."""
     question, answer = item.entry["question"], item.entry["answer"]
     kept = {name: value for name, value in item.entry.items() if name != "question"}
     return {

@@ -1,4 +1,4 @@
-"""Reasoning Gym's items, made in a process of their own: the same wherever and however often they are asked for."""
+"""Make Reasoning Gym's items in a separate process, where they are always the same and can be timed out."""
 
 import json
 import os
@@ -18,11 +18,11 @@ _READ_BYTES = 1 << 16
 
 
 class RefusedError(ValueError):
-    """A data set does not exist, or does not take its settings."""
+    """A dataset does not exist, or does not take its settings."""
 
 
 class Item(NamedTuple):
-    """What a data set makes: `entry` has `question`, `answer` and `metadata`, as in Reasoning Gym."""
+    """An item with the settings it was made with; `entry` has Reasoning Gym's `question`, `answer` and `metadata`."""
 
     entry: dict[str, Any]
     config: dict[str, Any]
@@ -44,27 +44,27 @@ class Generator:
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
-        """The names of all data sets."""
+        """The names of all datasets."""
         return self._ask({"do": "names"}, 1)[0]
 
     def levels(self, task: str) -> int:
-        """The number of levels of a data set's own curriculum; 0 where it has none."""
+        """The number of levels of a dataset's own curriculum; 0 if it has none."""
         return self._ask({"do": "levels", "task": task}, 1)[0]
 
     def items(
         self, task: str, config: Mapping[str, Any], *, seed: int, indices: Sequence[int], level: int | None = None
     ) -> list[Item]:
-        """Items of a data set, in Reasoning Gym's own numbering.
+        """Items of a dataset, in Reasoning Gym's own numbering.
 
         Args:
-            task: The data set's name.
+            task: The dataset's name.
             config: Its settings, without `seed` and `size`.
-            seed: Reasoning Gym's seed. Item `i` of seed `s` is, in nearly all data sets, item 0 of seed `s + i`.
-            indices: Which items.
-            level: Of the data set's own curriculum, whose settings then replace those of `config`.
+            seed: Reasoning Gym's seed. Item `i` of seed `s` is, in nearly all datasets, item 0 of seed `s + i`.
+            indices: The items' numbers.
+            level: Of the dataset's own curriculum, whose settings then replace those of `config`.
 
         Raises:
-            ValueError: The data set refuses its settings.
+            ValueError: The dataset refuses its settings.
             TimeoutError: An item took more than `timeout` seconds.
             ImportError: reasoning-gym is not installed.
         """
@@ -86,9 +86,9 @@ class Generator:
                 process.stdin.write(json.dumps(request).encode() + b"\n")
                 process.stdin.flush()
                 return [self._read(process, request) for _ in range(count)]
-            except RefusedError:  # said in the answer's place, so the next one is whole
+            except RefusedError:  # a complete answer, so the next one can be read
                 raise
-            except BaseException:  # half an answer must not be taken for the next one's
+            except BaseException:  # a half-read answer must not be taken for the next request's
                 self.close()
                 raise
 
@@ -99,13 +99,15 @@ class Generator:
         return codec.decode(answer["answer"])
 
     def _started(self) -> Any:
+        # After a fork the process belongs to the parent: two readers of one pipe would mix up their answers.
         if self._process is not None and self._owner == os.getpid() and self._process.poll() is None:
             return self._process
         self._buffer.clear()
         self._owner = os.getpid()
         path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
         self._process = subprocess.Popen(
-            # Without -P, the folder of this file would hide the package `reasoning_gym`.
+            # -P, so that a `reasoning_gym` in the working directory does not hide the package; not -I, which would
+            # ignore PYTHONHASHSEED.
             [sys.executable, "-P", "-m", "mot_trl.tasks.reasoning_gym.generator_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

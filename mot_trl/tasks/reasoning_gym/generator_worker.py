@@ -1,8 +1,8 @@
 """The process that makes Reasoning Gym's items: `python -P -m mot_trl.tasks.reasoning_gym.generator_worker`.
 
-A process of its own, since items of five data sets follow the order of Python's sets of strings, and so differ from
-process to process unless its `PYTHONHASHSEED` is fixed; and since a configuration can make a generator run for ever,
-which only a process can be stopped from. Reads one request a line, answers one item a line.
+Items of five datasets follow the order of Python's sets of strings, so they differ between processes unless
+`PYTHONHASHSEED` is fixed; and a configuration can make a generator loop endlessly, which only ending a process stops.
+Reads one request a line, answers one item a line.
 """
 
 import contextlib
@@ -18,14 +18,14 @@ from typing import Any
 from mot_trl.sandbox import codec
 
 CHUNK = 1_000
-"""Items in one data set object: beyond them comes another, whose seed is further by as many."""
+"""Items in one dataset object; the next ones come from another object, whose seed is higher by this number."""
 
 _MAX_TERM = 10**9
 
 
 def main() -> None:
     """Serve requests until stdin closes."""
-    # Whatever a generator prints must not land among the answers.
+    # What a generator prints must not get among the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="ascii")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
@@ -45,19 +45,19 @@ def _answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     try:
         for answer in serve(**request):
             yield {"answer": codec.encode(answer)}
-    except Exception as error:  # a configuration that its data set refuses, above all
+    except Exception as error:  # mostly a configuration that the dataset refuses
         yield {"error": f"{type(error).__name__}: {error}"}
 
 
 def _names() -> Iterator[list[str]]:
-    """The names of all data sets, but the one that is made of others."""
+    """The names of all datasets but `composite`, which is made of others."""
     from reasoning_gym.factory import DATASETS
 
     yield sorted(set(DATASETS) - {"composite"})
 
 
 def _levels(task: str) -> Iterator[int]:
-    """The number of levels of a data set's curriculum; 0 where it has none."""
+    """The number of levels of a dataset's curriculum; 0 if it has none."""
     from reasoning_gym.factory import create_curriculum, has_curriculum
 
     attributes = create_curriculum(task).attributes.values() if has_curriculum(task) else ()
@@ -65,7 +65,7 @@ def _levels(task: str) -> Iterator[int]:
 
 
 def _items(task: str, config: Any, seed: int, indices: list[int], level: int | None) -> Iterator[dict[str, Any]]:
-    """Items with the configuration they come from, in Reasoning Gym's numbering."""
+    """Items with their configuration, in Reasoning Gym's numbering."""
     settings = codec.decode(config) if level is None else _configuration(task, codec.decode(config), level)
     key = json.dumps(codec.encode(settings), sort_keys=True)
     for index in indices:
@@ -83,7 +83,7 @@ def _dataset(task: str, key: str, seed: int) -> Any:
 
 
 def _configuration(task: str, config: dict[str, Any], level: int) -> dict[str, Any]:
-    """The settings that the data set's own curriculum has at `level`, over those of `config`."""
+    """The settings of the dataset's own curriculum at `level`, over those of `config`."""
     from reasoning_gym.factory import create_curriculum
 
     curriculum = create_curriculum(task)
@@ -95,7 +95,7 @@ def _configuration(task: str, config: dict[str, Any], level: int) -> dict[str, A
 def _bound_number_sequences() -> None:
     """Stop number_sequence from squaring numbers of millions of digits (seed 42, item 121: 20 s).
 
-    Items do not change: a sequence that reaches 1,000 is thrown away later anyway, and nothing is drawn in between.
+    Items do not change: a sequence that reaches 1,000 is discarded later anyway, and nothing random is drawn between.
     """
     from reasoning_gym.cognition.number_sequences import PatternRule
 
@@ -104,7 +104,7 @@ def _bound_number_sequences() -> None:
     def bounded(self: Any, sequence: list[int], position: int) -> int:
         result = apply(self, sequence, position)
         if abs(result) > _MAX_TERM:
-            raise OverflowError("The sequence grows too fast.")  # which the generator catches, and tries another rule
+            raise OverflowError("The sequence grows too fast.")  # the generator catches it and tries another rule
         return result
 
     PatternRule.apply = bounded

@@ -1,7 +1,4 @@
-"""Reasoning Gym's scorers as the sandbox calls them: imported once, before any answer is there.
-
-Only the sandbox imports this file: what it does is done by the process that holds an untrusted answer.
-"""
+"""Score answers with Reasoning Gym's scorers. Only the sandbox imports this file, before it sees any answer."""
 
 import cmath
 import copy
@@ -14,7 +11,7 @@ from typing import Any
 import sympy
 from reasoning_gym.factory import DATASETS, create_dataset
 
-# Five data sets take 0.1 to 0.4 s to set up, so all are there before the processes are forked.
+# Five datasets take 0.1 to 0.4 s to set up, so all are ready before processes are forked.
 _SCORERS = {task: create_dataset(task, seed=0, size=1) for task in DATASETS if task != "composite"}
 
 PARTIAL = frozenset(
@@ -27,16 +24,16 @@ PARTIAL = frozenset(
         "word_sorting",
     )
 )
-"""Where less than full marks count. Elsewhere answers earn them that merely have the gold in them, or come near it."""
+"""Datasets whose partial credit counts. Others give it to answers that merely contain the gold, or come near it."""
 
-# What a scorer gives for trying.
+# What scorers give to any answer at all.
 _ATTEMPT = 0.05
 
 
 def score_all(rows: list[tuple[str, dict[str, Any], dict[str, Any], str]]) -> list[float]:
-    """The scores of several answers, each with its data set, the data set's settings and the entry.
+    """The scores in [0, 1] of several answers, each with its dataset, the dataset's settings and the entry.
 
-    In [0, 1]; an exception in a scorer is a 0, and so is what is no number.
+    An exception in a scorer is a 0, and so is a NaN.
     """
     return [_score(*row) for row in rows]
 
@@ -44,7 +41,7 @@ def score_all(rows: list[tuple[str, dict[str, Any], dict[str, Any], str]]) -> li
 def _score(task: str, config: dict[str, Any], entry: dict[str, Any], answer: str) -> float:
     try:
         scored = float(_OWN.get(task, _original)(task, config, entry, answer))
-    except Exception:  # by an answer that is not of the form its scorer expects
+    except Exception:  # the answer is not of the form that its scorer expects
         return 0.0
     if math.isnan(scored) or scored <= _ATTEMPT:
         return 0.0
@@ -60,12 +57,12 @@ def _original(task: str, config: dict[str, Any], entry: dict[str, Any], answer: 
 
 
 def _same_text(_task: str, _config: dict[str, Any], entry: dict[str, Any], answer: str) -> float:
-    """In place of game_of_life_halting's own, which is content with any text at all."""
+    """Replaces game_of_life_halting's scorer, which accepts any text at all."""
     return float(answer.casefold() == entry["answer"].casefold())
 
 
 def _same_probability(_task: str, _config: dict[str, Any], entry: dict[str, Any], answer: str) -> float:
-    """In place of coin_flip's own, which gives full marks to `0`, the first character of every gold."""
+    """Replaces coin_flip's scorer, which gives full marks to `0`, the first character of every gold."""
     return float(abs(_fraction(answer) - _fraction(entry["answer"])) <= 1e-4)
 
 
@@ -74,7 +71,7 @@ def _fraction(text: str) -> float:
 
 
 def _antiderivative(_task: str, _config: dict[str, Any], entry: dict[str, Any], answer: str) -> float:
-    """In place of the integrations' own, which simplify for seconds what a look at a few values decides."""
+    """Replaces the integrations' scorers, which simplify for seconds what values at a few points decide."""
     variable = entry["metadata"]["variable"]
     x = sympy.Symbol(variable)
     derivative = sympy.diff(sympy.parse_expr(answer, local_dict={variable: x, "C": sympy.Symbol("C")}), x)
@@ -85,7 +82,7 @@ def _antiderivative(_task: str, _config: dict[str, Any], entry: dict[str, Any], 
     return float(all(cmath.isclose(value, wanted, rel_tol=1e-9, abs_tol=1e-9) for value, wanted in values))
 
 
-# Above 0, where logarithms and roots are real; nobody's answer has been made for them.
+# Above 0, where logarithms and roots are real, and so odd that no wrong answer agrees by chance.
 _POINTS = tuple(sympy.Float(point, 30) for point in ("0.3719", "0.8347", "1.2963", "1.9158"))
 
 _OWN: dict[str, Callable[..., float]] = {
@@ -96,5 +93,5 @@ _OWN: dict[str, Callable[..., float]] = {
 }
 
 for _name in ("countdown", "polynomial_multiplication", "puzzle24", "simple_integration", "intermediate_integration"):
-    # So that sympy's caches are warm before the first fork.
+    # Fills SymPy's caches before the first fork; every fork would have to fill them again.
     _score(_name, {}, _SCORERS[_name][0], "x + 1")

@@ -1,4 +1,4 @@
-"""Which data sets of Reasoning Gym belong together, and settings with which each makes items in reasonable time."""
+"""Mixtures of Reasoning Gym's datasets, and settings with which each makes items in reasonable time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,12 +7,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Part:
-    """One data set of a mixture.
+    """One dataset of a mixture.
 
     Args:
         task: Reasoning Gym's name of it.
         weight: Its share of the rows, relative to the other parts.
         config: Its settings, over those of `TAMED`.
+
+    Raises:
+        ValueError: The weight is not above 0, or the settings hold `seed` or `size`.
     """
 
     task: str
@@ -36,14 +39,14 @@ TAMED: dict[str, dict[str, Any]] = {
     # With boards of 3 to 5, the generator never ends; with 4 boxes and more, it takes up to seconds.
     "sokoban": {"min_w": 6, "max_w": 6, "min_h": 6, "max_h": 6, "min_boxes": 1, "max_boxes": 2},
     "futoshiki": {"max_board_size": 5},
-    # With two pieces of a colour, 1.8 s an item, and up to 11 s.
+    # With two pieces of a color, 1.8 s an item, and up to 11 s.
     "knight_swap": {"min_pieces": 1, "max_pieces": 1},
 }
-"""Settings for data sets that would else take up to seconds an item (futoshiki, knight_swap, sokoban)."""
+"""Settings for datasets that would otherwise take up to seconds an item."""
 
 FIVE = ("shortest_path", "family_relationships", "number_sequence", "maze", "sokoban")
 
-# Those of MoT-G (arXiv 2509.21482), appendix: seed 42, 10,000 items, of maze 5,000.
+# Those of MoT-G (arXiv:2509.21482), appendix: seed 42, 10,000 items, of maze 5,000.
 TEN: dict[str, dict[str, Any]] = {
     "maze": {},
     "emoji_mystery": {},
@@ -61,32 +64,32 @@ SUITES: dict[str, tuple[Part, ...]] = {
     "five": tuple(Part(task, config=TEN.get(task, {})) for task in FIVE),
     "ten": tuple(Part(task, weight=0.5 if task == "maze" else 1.0, config=TEN[task]) for task in TEN),
 }
-"""`five`: paths, kinship, sequences, mazes, sokoban. `ten`: the data sets and settings of MoT-G (arXiv 2509.21482)."""
+"""`five`: paths, kinship, sequences, mazes, sokoban. `ten`: the datasets and settings of MoT-G (arXiv:2509.21482)."""
 
-Mixture = str | Sequence[str | Part] | Mapping[str, float]
+TaskMixture = str | Sequence[str | Part] | Mapping[str, float]
 
 
-def parts(mixture: Mixture, config: Mapping[str, Any]) -> tuple[Part, ...]:
-    """The parts of a mixture: a suite's or data set's name, several names or parts, or a weight for each name.
+def parts(mixture: TaskMixture, config: Mapping[str, Any]) -> tuple[Part, ...]:
+    """The parts of a mixture.
 
     Args:
-        mixture: See above.
-        config: Settings for a single data set.
+        mixture: A suite's or dataset's name, several names or parts, or a weight for each name.
+        config: Settings, for a single dataset.
 
     Raises:
-        ValueError: `config` is given for several data sets, or one of them comes twice, or there is none.
+        ValueError: `config` is given for several datasets, or one of them comes twice, or there is none.
     """
     if isinstance(mixture, str) and mixture not in SUITES:
         return (Part(mixture, config=config),)
     if config:
-        raise ValueError(f"{sorted(config)} can be settings of one data set only; give each `Part` its own.")
+        raise ValueError(f"{sorted(config)} can be settings of one dataset only; give each `Part` its own.")
     if isinstance(mixture, str):
         return SUITES[mixture]
-    weighted = mixture.items() if isinstance(mixture, Mapping) else ()
-    named = [Part(task, weight) for task, weight in weighted] or [
-        part if isinstance(part, Part) else Part(part) for part in mixture
-    ]
+    if isinstance(mixture, Mapping):
+        named = [Part(task, weight) for task, weight in mixture.items()]
+    else:
+        named = [part if isinstance(part, Part) else Part(part) for part in mixture]
     tasks = [part.task for part in named]
     if not tasks or len(set(tasks)) < len(tasks):
-        raise ValueError(f"A mixture needs data sets, each once; this one has {tasks}.")
+        raise ValueError(f"A mixture needs datasets, each once; this one has {tasks}.")
     return tuple(named)
