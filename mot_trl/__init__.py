@@ -82,6 +82,7 @@ _RENAMED = {
     "carry_decoder": "write_custom_generate",
     "measure": "evaluate_accuracy",
     "show": "format_generation",
+    "table": "accuracy_table",
     "train_to_end": "train_resumable",
 }
 
@@ -90,14 +91,17 @@ class _Moved(MetaPathFinder, InspectLoader):
     """Serve a module by its old path, with a `DeprecationWarning`."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:
-        """Find old paths alone; the folder `grading`, which is no more, as an empty package."""
+        """Find old paths only: moved modules, the former folder `grading` as an empty package, and `generate`."""
         package, _, name = fullname.partition(".")
-        if package == __name__ and (name in _MOVED or name == "grading"):
+        if package == __name__ and (name in _MOVED or name in ("grading", "generate")):
             return ModuleSpec(fullname, self, is_package=name == "grading")
         return None
 
     def exec_module(self, module: ModuleType) -> None:
         """Look every name up in the module's new place."""
+        if module.__name__ == f"{__name__}.generate":
+            # An import binds the package's attribute to what stands here, and that must stay the function.
+            sys.modules[module.__name__] = __getattr__("generate")
         new = _MOVED.get(module.__name__.partition(".")[2])
         if new is not None:
             warnings.warn(f"{module.__name__} is now {__name__}.{new}.", DeprecationWarning, stacklevel=2)
@@ -106,6 +110,8 @@ class _Moved(MetaPathFinder, InspectLoader):
 
     def get_source(self, fullname: str) -> str:
         """Run the module in its new place, for `python -m` with the old path."""
+        if fullname == f"{__name__}.generate":
+            return f"import sys\nfrom {__name__}.cli import main\nsys.exit(main(['generate', *sys.argv[1:]]))"
         new = _MOVED[fullname.partition(".")[2]]
         return f"import runpy\nrunpy.run_module('{__name__}.{new}', run_name='__main__')"
 

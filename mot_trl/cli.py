@@ -3,24 +3,28 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-
-import torch
-
-from mot_trl.generation.config import TRAINED, decoder_for
-from mot_trl.generation.formatting import format_generation
-from mot_trl.generation.generate import generate
-from mot_trl.modeling.loading import load_checkpoint
-from mot_trl.traces import __main__ as traces_page
-from mot_trl.traces import learning_curves
+from importlib import import_module, metadata
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that the first argument names; its exit status."""
+    """Run the command that the first argument names, and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(prog="mot-trl", description="Ask a model, or look at a run.")
-    parser.add_argument("command", choices=sorted(COMMANDS), help="`mot-trl COMMAND --help` describes each")
-    chosen = parser.parse_args(words[:1])
-    return COMMANDS[chosen.command](words[1:])
+    parser = argparse.ArgumentParser(
+        prog="mot-trl",
+        description="Generate with mixtures, and look at training runs.",
+        epilog="`mot-trl COMMAND --help` describes a command.",
+    )
+    parser.add_argument("--version", action="version", version=metadata.version("mot-trl"))
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
+    for name, (text, _) in COMMANDS.items():
+        commands.add_parser(name, help=text, add_help=False)
+    # Only the first word: each command parses the rest with a parser of its own.
+    command = parser.parse_args(words[:1]).command
+    if command is None:
+        parser.print_help()
+        return 2
+    run = COMMANDS[command][1]
+    return run(words[1:])
 
 
 def ask(arguments: list[str]) -> int:
@@ -29,40 +33,56 @@ def ask(arguments: list[str]) -> int:
     parser.add_argument("model", help="folder or hub name of a model or adapter")
     parser.add_argument("question")
     parser.add_argument("--strategy", help="such as dirichlet, top_k:k=5 or preset:soft_thinking; default: its own")
-    parser.add_argument("--base", help="base of an adapter, if not where it says")
-    parser.add_argument("--max_new_tokens", type=int, default=512)
+    parser.add_argument("--base", help="base model of an adapter, if not where the adapter says")
+    parser.add_argument("--max_new_tokens", type=int, default=512, help="longest completion (default 512)")
     parser.add_argument("--temperature", type=float, help="default: the model's own")
-    parser.add_argument("--seed", type=int, help="for the same completion again")
-    parser.add_argument("--stream", action="store_true", help="print the visible text as it comes, first")
-    asked = parser.parse_args(arguments)
+    parser.add_argument("--seed", type=int, help="makes the completion reproducible")
+    parser.add_argument("--stream", action="store_true", help="print the visible text first, as it is generated")
+    options = parser.parse_args(arguments)
+
+    # Importing torch and transformers takes seconds, which `--help` and a mistyped flag need not wait for.
+    import torch
+
+    from mot_trl.generation.config import TRAINED, decoder_for
+    from mot_trl.generation.formatting import format_generation
+    from mot_trl.generation.generate import generate
+    from mot_trl.modeling.loading import load_checkpoint
+
     try:
-        loaded = load_checkpoint(asked.model, base=asked.base, device="cuda" if torch.cuda.is_available() else "cpu")
-        word = asked.strategy or ("top_k" if loaded.mixture is None else TRAINED)
-        decoder = decoder_for(word, loaded.mixture, path=asked.model).build(loaded.tokenizer)
+        loaded = load_checkpoint(
+            options.model, base=options.base, device="cuda" if torch.cuda.is_available() else "cpu"
+        )
+        word = options.strategy or ("top_k" if loaded.mixture is None else TRAINED)
+        decoder = decoder_for(word, loaded.mixture, path=options.model).build(loaded.tokenizer)
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
-    if asked.seed is not None:
-        torch.manual_seed(asked.seed)
-    chat = [{"role": "user", "content": asked.question}]
-    options = {} if asked.temperature is None else {"temperature": asked.temperature}
+    if options.seed is not None:
+        torch.manual_seed(options.seed)
+    chat = [{"role": "user", "content": options.question}]
     generation = generate(
         loaded.model,
         loaded.tokenizer,
-        [asked.question if loaded.tokenizer.chat_template is None else chat],
+        # A base model has no chat template and completes the question as text.
+        [options.question if loaded.tokenizer.chat_template is None else chat],
         strategy=decoder.strategy,
         phases=decoder.phases,
-        on_text=(lambda _, text: print(text, end="", flush=True)) if asked.stream else None,
-        max_new_tokens=asked.max_new_tokens,
-        **options,
+        on_text=(lambda _, text: print(text, end="", flush=True)) if options.stream else None,
+        max_new_tokens=options.max_new_tokens,
+        **({} if options.temperature is None else {"temperature": options.temperature}),
     )
-    print(("\n\n" if asked.stream else "") + format_generation(generation, loaded.tokenizer))
+    print(("\n\n" if options.stream else "") + format_generation(generation, loaded.tokenizer))
     return 0
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "generate": ask,
-    "plots": learning_curves.main,
-    "traces": traces_page.main,
+def _lazily(module: str) -> Callable[[list[str]], int]:
+    """The `main` of a module that is imported when it is called."""
+    return lambda arguments: import_module(module).main(arguments)
+
+
+COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
+    "generate": ("ask a model a question, and print its thinking with the mixtures", ask),
+    "traces": ("write an HTML page of what a run's model mixed", _lazily("mot_trl.traces.__main__")),
+    "plots": ("plot the learning curves of one or several runs", _lazily("mot_trl.traces.learning_curves")),
 }
 
 

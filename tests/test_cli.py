@@ -1,4 +1,4 @@
-"""One command line for asking a model and for looking at runs."""
+"""One command line for generation, traces and plots."""
 
 import subprocess
 import sys
@@ -33,7 +33,8 @@ def test_the_command_prints_thinking_and_answer_with_the_checkpoints_own_decoder
 
 
 @pytest.mark.parametrize(
-    ("words", "message"), [(["/nowhere", "Why?"], "neither a folder"), (["{}", "Why?", "--strategy", "x"], "Unknown")]
+    ("words", "message"),
+    [(["/nowhere", "Why?"], "neither a local folder"), (["{}", "Why?", "--strategy", "x"], "Unknown")],
 )
 def test_the_command_says_what_is_wrong(
     tmp_path: Path,
@@ -50,14 +51,44 @@ def test_the_command_says_what_is_wrong(
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_the_command_runs_as_a_module() -> None:
-    run = subprocess.run(
-        [sys.executable, "-W", "error::RuntimeWarning", "-m", "mot_trl.cli", "generate", "--help"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    shown = capsys.readouterr().out
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--help"])
 
+    assert shown == capsys.readouterr().out
+    assert all(f"    {name} " in shown for name in ("generate", "traces", "plots"))
+
+
+@pytest.mark.parametrize("name", ["traces", "plots"])
+def test_every_command_parses_its_own_arguments(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([name, "--help"])
+
+    assert f"usage: mot-trl {name}" in capsys.readouterr().out
+
+
+def python(*arguments: str) -> str:
+    command = [sys.executable, "-W", "error::RuntimeWarning", *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    assert "question" in run.stdout
+    return run.stdout
+
+
+@pytest.mark.parametrize("arguments", ["[]", "['generate', '--help']"])
+def test_help_does_not_wait_for_torch(arguments: str) -> None:
+    run = f"try: cli.main({arguments})\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+
+    assert "usage: mot-trl" in python("-c", f"import sys\nfrom mot_trl import cli\n{run}")
+
+
+@pytest.mark.parametrize("module", [["mot_trl.cli", "generate"], ["mot_trl.generate"]])
+def test_the_command_runs_as_a_module(module: list[str]) -> None:
+    assert "question" in python("-m", *module, "--help")
+
+
+def test_importing_the_old_module_leaves_the_function() -> None:
+    program = "import mot_trl.generate; from mot_trl import generate; print(mot_trl.generate is generate, generate)"
+
+    assert python("-c", program).startswith("True <function generate")
