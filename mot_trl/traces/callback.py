@@ -17,13 +17,16 @@ from mot_trl.generation.phases import BudgetRule, ColdStopRule, Phases, Rule
 from mot_trl.generation.stop_text import TextRule
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.strategies import Strategy
+from mot_trl.traces.row import completion_columns
+from mot_trl.traces.schema import SCHEMA, VERSION
 from mot_trl.traces.storage import FOLDER, set_aside, write_trace
-from mot_trl.traces.table import TracedCompletions, to_table
 
 logger = logging.get_logger(__name__)
 
+# Batch column: the row's number within the trace, -1 if it is not traced.
 TRACE_ROW = "trace_row"
 
+# What `closed_by` says for each rule; a rule of the user's own goes by its class name.
 CAUSES: Mapping[type[Rule], str] = {TextRule: "stop_text", BudgetRule: "budget", ColdStopRule: "cold_stop"}
 
 
@@ -32,29 +35,28 @@ class _OpenTrace:
     """A trace that is not written yet.
 
     Attributes:
-        completions: This process's completions, one entry per generation.
-        entropies: Entropies (nats) per token, by a completion's number; filled as the loss computes them.
+        rows: This process's rows of the file, by number within the trace.
+        unscored: Numbers of the rows that wait for the loss to compute their entropies.
         num_completions: Completions in the trace so far, over all processes.
     """
 
-    completions: list[TracedCompletions] = field(default_factory=list)
-    entropies: dict[int, Float[Tensor, " C"]] = field(default_factory=dict)
+    rows: dict[int, dict[str, Any]] = field(default_factory=dict)
+    unscored: set[int] = field(default_factory=set)
     num_completions: int = 0
 
 
 class TraceCallback(TrainerCallback):
     """Trace some completions of every `trace_steps`-th step and of each evaluation.
 
-    A trace is built in three moves, and costs the decoder nothing: `add_completions` copies a sample of the batch
-    that TRL has generated and scored, `add_entropies` keeps the entropies that the loss computes anyway, and the file
-    is written when the last traced row of this process has passed the loss. Each process writes its share to a file
-    of its own, so none waits for another.
+    Nothing happens while decoding. `add_completions` copies a sample of the batch that TRL has generated and scored,
+    `add_entropies` keeps the entropies that the loss computes anyway, and the file is written when the last traced
+    row of this process has passed the loss. Each process writes a file of its own, so none waits for another.
 
     Args:
         args: The run's `MoTGRPOConfig`.
         tokenizer: Decodes the tokens.
         phases: The rules that end thinking; `closed_by` names the one that did.
-        strategy: Named in the file's metadata, which holds what is needed to score the draws again.
+        strategy: Named in the file's metadata.
         reward_weights: Weight of each reward function, in order.
     """
 
@@ -69,6 +71,7 @@ class TraceCallback(TrainerCallback):
         self.args, self.tokenizer, self.reward_weights = args, tokenizer, reward_weights
         self.folder = Path(args.output_dir) / FOLDER
         self.causes = [CAUSES.get(type(rule), type(rule).__name__) for rule in phases.rules]
+        # What one needs to score the draws again, next to the model of that step.
         names = ("mixture_score", "temperature", "max_completion_length")
         self.metadata = {"strategy": repr(strategy), **{name: getattr(args, name) for name in names}}
         self.next_step = 0
@@ -111,53 +114,48 @@ class TraceCallback(TrainerCallback):
         first, wanted = self.args.process_index * size, self.args.trace_samples - trace.num_completions
         # Every process makes the same choice over the rows of all and keeps its own, without any communication.
         chosen = traced_rows(wanted, rows=size, processes=self.args.world_size, group_size=group_size)
-        numbers = {
-            row - first: trace.num_completions + order
-            for order, row in enumerate(chosen)
-            if first <= row < first + size
-        }
-        trace.num_completions += len(chosen)
-        if not numbers:
-            return {}
-        own_rewards = {
-            name: [None if math.isnan(values[first + row]) else values[first + row] for row in numbers]
-            for name, values in rewards.items()
-        }
-        trace.completions.append(
-            TracedCompletions(
-                step=step + (split == "train"),
-                split=split,
-                **_to_cpu(batch, list(numbers)),
-                rewards=own_rewards,
-                reward=[weighted_sum(row, self.reward_weights) for row in zip(*own_rewards.values(), strict=True)],
-                group_size=group_size,
-                numbers=list(numbers.values()),
-            )
-        )
-        # TRL shuffles and splits the batch before the loss: the column leads the entropies back to their completions.
         column = torch.full((size,), -1)
-        column[list(numbers)] = torch.tensor(list(numbers.values()))
-        return {TRACE_ROW: column.to(batch["completion_ids"].device)}
+        for number, row in enumerate(chosen, start=trace.num_completions):
+            if first <= row < first + size:
+                trace.rows[number] = {
+                    "version": VERSION,
+                    "step": step + (split == "train"),
+                    "split": split,
+                    "group": number // group_size,
+                    "sample": number,
+                    **self._describe(batch, row - first),
+                    **self._describe_rewards({name: values[row] for name, values in rewards.items()}),
+                }
+                trace.unscored.add(number)
+                column[row - first] = number
+        trace.num_completions += len(chosen)
+        # TRL shuffles and splits the batch before the loss: the column leads the entropies back to their rows.
+        return {TRACE_ROW: column.to(batch["completion_ids"].device)} if column.max() >= 0 else {}
 
     def add_entropies(
         self, inputs: Mapping[str, Tensor], entropies: Float[Tensor, "B C"] | None, *, split: str
     ) -> None:
         """Keep the entropies (nats) that the loss computed for a part of the batch."""
         trace = self._open[split]
-        if not trace.completions or entropies is None or TRACE_ROW not in inputs:
+        if not trace.unscored or entropies is None or TRACE_ROW not in inputs:
             return
         for row, number in enumerate(inputs[TRACE_ROW].tolist()):
             # With `num_iterations` above 1 a row passes the loss again, through a policy that did not generate it.
-            if number >= 0 and number not in trace.entropies:
-                trace.entropies[number] = entropies[row].detach().float().cpu()
-        numbers = {number for part in trace.completions for number in part.numbers}
+            if number in trace.unscored:
+                length = len(trace.rows[number]["tokens"])
+                values = entropies[row, :length].detach().float().tolist()
+                # NaN where the model's logits were.
+                trace.rows[number]["entropies"] = [None if math.isnan(value) else value for value in values]
+                trace.unscored.remove(number)
         # An evaluation's trace is open until its end: later batches may add to it.
-        if split == "train" and numbers <= trace.entropies.keys():
+        if split == "train" and not trace.unscored:
             self._write("train")
 
     def on_train_begin(self, args: Any, state: TrainerState, *rest: Any, **kwargs: Any) -> None:
         """Trace the same steps when a run is resumed, and move away later traces that another run left behind."""
+        # After a checkpoint at step 2 with `trace_steps=3`, the uninterrupted run would have traced from step 3 on.
         self.next_step = math.ceil(state.global_step / self.args.trace_steps) * self.args.trace_steps
+        # One process moves the files of all.
         if self.args.process_index:
             return
         try:
@@ -176,11 +174,28 @@ class TraceCallback(TrainerCallback):
         """Write the trace that is still open, if any."""
         self._write("train")
 
+    def _describe(self, batch: Mapping[str, Tensor], row: int) -> dict[str, Any]:
+        columns = completion_columns(
+            Rollout.from_batch(batch).rows(row, row + 1),
+            self.tokenizer,
+            prompt_ids=_unpadded(batch, "prompt", row),
+            completion_ids=_unpadded(batch, "completion", row),
+            causes=self.causes,
+        )
+        return {**columns, "advantage": batch["advantages"][row].item()}
+
+    def _describe_rewards(self, rewards: Mapping[str, float]) -> dict[str, Any]:
+        judged = {name: None if math.isnan(value) else value for name, value in rewards.items()}
+        return {
+            "rewards": [{"name": name, "value": value} for name, value in judged.items()],
+            "reward": weighted_sum(list(judged.values()), self.reward_weights),
+        }
+
     def _write(self, split: str) -> None:
         trace, self._open[split] = self._open[split], _OpenTrace()
-        if not trace.completions:
+        if not trace.rows:
             return
-        step = trace.completions[0].step
+        step = next(iter(trace.rows.values()))["step"]
         name = f"{split}_{step:06d}"
         if split == "eval":
             # With several evaluation datasets, one step is evaluated several times.
@@ -188,37 +203,18 @@ class TraceCallback(TrainerCallback):
             self._written_evals = {step: seen + 1}
             name += f"_{seen}" if seen else ""
         name += f"_process{self.args.process_index}" if self.args.process_index else ""
-        # Models such as Qwen2.5 also stop at the padding token.
-        end_ids = frozenset((self.tokenizer.eos_token_id, self.tokenizer.pad_token_id))
-        tables = [
-            to_table(part, self.tokenizer, entropies=trace.entropies, causes=self.causes, end_ids=end_ids)
-            for part in trace.completions
-        ]
+        table = pa.Table.from_pylist(list(trace.rows.values()), schema=SCHEMA)
         try:
-            write_trace(pa.concat_tables(tables), self.folder / f"{name}.parquet", self.metadata)
+            write_trace(table, self.folder / f"{name}.parquet", self.metadata)
         except OSError as error:
             # A full disk must not end a run over a diagnostic.
             logger.warning(f"The trace {name} could not be written, and training goes on without it: {error}")
 
 
-def _to_cpu(batch: Mapping[str, Tensor], rows: list[int]) -> dict[str, Any]:
-    """Copies of some rows of a batch, as fields of `TracedCompletions`; ids without their padding."""
-
-    def cpu(tensor: Tensor) -> Tensor:
-        return tensor.detach()[torch.tensor(rows, device=tensor.device)].cpu()
-
-    prompt_mask, completion_mask = (cpu(batch[name]).bool() for name in ("prompt_mask", "completion_mask"))
-    # With `mask_truncated_completions` TRL masks a completion that was cut short; it fills all columns.
-    completion_mask |= ~completion_mask.any(dim=1, keepdim=True)
-    record = Rollout.from_batch(batch)
-    return {
-        "prompt_ids": [ids[mask].tolist() for ids, mask in zip(cpu(batch["prompt_ids"]), prompt_mask, strict=True)],
-        "completion_ids": [
-            ids[mask].tolist() for ids, mask in zip(cpu(batch["completion_ids"]), completion_mask, strict=True)
-        ],
-        "rollout": Rollout(**{name: cpu(values) for name, values in vars(record).items()}),
-        "advantages": cpu(batch["advantages"]).tolist(),
-    }
+def _unpadded(batch: Mapping[str, Tensor], name: str, row: int) -> list[int]:
+    ids, mask = batch[f"{name}_ids"][row], batch[f"{name}_mask"][row].bool()
+    # With `mask_truncated_completions` TRL masks all of a completion that was cut short; it fills the row.
+    return ids[mask].tolist() if mask.any() else ids.tolist()
 
 
 def traced_rows(count: int, *, rows: int, processes: int, group_size: int) -> list[int]:
@@ -226,6 +222,7 @@ def traced_rows(count: int, *, rows: int, processes: int, group_size: int) -> li
 
     The rows of process `p` are numbered from `p * rows` on. A group belongs to the process where it begins.
     """
+    # By position within the process first: the first groups of all processes come before any second one.
     starts = sorted(range(0, rows * processes, group_size), key=lambda start: (start % rows, start))
     return [row for start in starts for row in range(start, min(start + group_size, rows * processes))][:count]
 

@@ -14,6 +14,7 @@ import pandas as pd
 Z = 1.96
 """Standard errors in a 95 % interval of a mean."""
 
+# How TRL's log marks the metrics of each split.
 PREFIXES = {"train": "", "eval": "eval_"}
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT
+from mot_trl.traces.row import token_phases
 from mot_trl.traces.storage import load_traces, read_metadata, trace_files
-from mot_trl.traces.table import token_phases
 
 MAX_BYTES = 10_000_000
 MAX_CANDIDATES = 16
@@ -83,6 +83,7 @@ def render(rows: Sequence[Mapping[str, Any]], *, run: str, metadata: Mapping[str
         "script_hash": _csp_hash(script),
         "payload": base64.b64encode(packed).decode(),
     }
+    # The payload last: base64 has no braces, so no placeholder is ever replaced inside of untrusted data.
     for name, part in parts.items():
         page = page.replace("{{" + name + "}}", part)
     return page

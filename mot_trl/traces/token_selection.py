@@ -30,6 +30,7 @@ def positions(traces: pa.Table) -> pd.DataFrame:
         # Zero if the visible token has no weight, a sum if it was drawn more than once.
         "visible_weight": weight.where(is_visible, 0.0),
     }
+    # `at` numbers the tokens of all completions, so one key identifies a position.
     sums = pd.DataFrame(terms, index=candidates.index).groupby(at).sum()
     heaviest = candidates.loc[candidates.groupby("at")["weight"].idxmax()].set_index("at")
     heaviest.columns = ["heaviest_id", "heaviest", "heaviest_weight"]
@@ -58,6 +59,7 @@ def _tokens(traces: pa.Table) -> pd.DataFrame:
 def _candidates(traces: pa.Table) -> pd.DataFrame:
     """One row per candidate that the model was fed: `at` (row in `_tokens`), `token_id`, `token`, `weight`."""
     names = {"token_id": "candidate_ids", "token": "candidate_tokens", "weight": "log_weights"}
+    # Two levels: a list of positions per completion, a list of candidates per position.
     per_position = _explode(traces, **names)
     table = _explode(per_position, **{name: name for name in names}).to_pandas().rename(columns={"parent": "at"})
     # Candidates of weight 0 count in the log-probability only; the model was not fed them.

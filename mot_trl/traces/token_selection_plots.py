@@ -18,6 +18,7 @@ def selection_figure(traces: pa.Table) -> Any:
         ImportError: matplotlib is missing.
     """
     figure, axes = new_figure(3, 2, size=(12, 11))
+    # First row: from the beginning of the thinking to its end, over all steps.
     along = along_thinking(traces)
     axes[0][0].fill_between(along["share"], along["low"], along["high"], alpha=0.2, lw=0, label="middle half")
     axes[0][0].plot(along["share"], along["effective"], label="mean")
@@ -25,6 +26,7 @@ def selection_figure(traces: pa.Table) -> Any:
     axes[0][1].plot(along["share"], along["entropy"], label="next token")
     axes[0][1].plot(along["share"], along["mixture_entropy"], label="mixture's weights")
     axes[0][1].set(title="Entropy along the thinking", xlabel="share of the thinking", ylabel="nats", ylim=(0, None))
+    # Second row: from the first traced step to the last, training and evaluation apart.
     for index, (split, table) in enumerate(over_training(traces).sort_values("step").groupby("split", sort=False)):
         style: Any = {"color": f"C{index}", "marker": "o", "ms": 4, "label": split}
         axes[1][0].plot(table["step"], table["effective"], **style)
@@ -39,6 +41,7 @@ def selection_figure(traces: pa.Table) -> Any:
         one.legend(frameon=False, ncols=2)
     for one in axes[1]:
         one.xaxis.get_major_locator().set_params(integer=True)
+    # Third row: single tokens.
     _bars(axes[2][0], pairs(traces, top=15), ("token", "other"), "+")
     axes[2][0].set(title="Tokens mixed most often", xlabel="% of mixed positions")
     _bars(axes[2][1], disagreements(traces, top=15), ("visible", "heaviest"), "over")

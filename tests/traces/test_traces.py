@@ -20,9 +20,9 @@ from mot_trl.modeling.candidate_head import add_candidate_head
 from mot_trl.strategies.surrogate import score
 from mot_trl.traces import load_traces, to_replay
 from mot_trl.traces.callback import traced_rows, weighted_sum
+from mot_trl.traces.row import phase_changes
 from mot_trl.traces.schema import METADATA_KEY, SCHEMA
 from mot_trl.traces.storage import read_metadata, trace_files, write_trace
-from mot_trl.traces.table import Phase, phase_changes
 from mot_trl.traces.token_text import visible_texts
 
 TEMPERATURE = 0.9
@@ -293,20 +293,20 @@ def test_token_texts_add_up_to_the_text_of_characters_cut_into_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("thinking", "forced", "cause", "told"),
+    ("thinking", "forced", "cause", "changes"),
     [
-        ("1100", "0000", "stop_text", [Phase(0, "thinking", "start"), Phase(2, "answering", "stop_text")]),
-        ("0110", "0001", "budget", [
-            Phase(0, "waiting", "start"), Phase(1, "thinking", "start_text"), Phase(3, "forced", "budget"),
-        ]),
-        ("111", "000", None, [Phase(0, "thinking", "start")]),
+        ("1100", "0000", "stop_text", [(0, "thinking", "start"), (2, "answering", "stop_text")]),
+        ("0110", "0001", "budget", [(0, "waiting", "start"), (1, "thinking", "start_text"), (3, "forced", "budget")]),
+        ("111", "000", None, [(0, "thinking", "start")]),
         ("", "", None, []),
     ],
-)  # fmt: skip
-def test_phases_are_told_with_their_cause(thinking: str, forced: str, cause: str | None, told: list[Phase]) -> None:
+)
+def test_phase_changes_have_a_cause(thinking: str, forced: str, cause: str | None, changes: list[Any]) -> None:
     flags = ([flag == "1" for flag in text] for text in (thinking, forced))
 
-    assert phase_changes(*flags, cause=cause) == told
+    found = phase_changes(*flags, cause=cause)
+
+    assert [(change["position"], change["phase"], change["cause"]) for change in found] == changes
 
 
 def test_a_trace_takes_whole_groups_from_each_process_in_turn() -> None:
