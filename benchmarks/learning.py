@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mot_trl.strategies import build_strategy
-from mot_trl.strategies.surrogate import LogProbType, score
+from mot_trl.strategies.surrogate import LogProbType, surrogate
 
 PROMPTS, GROUP, POSITIONS, REWARDED, FEATURES, VOCABULARY = 16, 8, 24, 4, 24, 32
 STEPS = 200
@@ -79,7 +79,7 @@ def learn(arm: dict[str, Any], *, steps: int, learning_rate: float, seed: int) -
         rewards = (earned * values.unsqueeze(1)).sum(dim=-1).mean(dim=-1)
         advantages = rewards - rewards.mean(dim=1, keepdim=True)
         advantages = advantages / (rewards.std(dim=1, keepdim=True) + 1e-4)
-        log_probs = score(strategy, logps.gather(-1, mixture.candidate_ids), mixture, how=how)
+        log_probs = surrogate(strategy, logps.gather(-1, mixture.candidate_ids), mixture, log_prob_type=how)
         loss = -(advantages.unsqueeze(-1) * log_probs.view(PROMPTS, GROUP, POSITIONS)).mean()
         optimizer.zero_grad()
         loss.backward()

@@ -20,7 +20,7 @@ from mot_trl.modeling.rollout import Rollout
 from mot_trl.strategies import Strategy
 from mot_trl.strategies.mixture import Mixture, MixtureInputs, is_mixed
 from mot_trl.strategies.one_token import OneToken
-from mot_trl.strategies.surrogate import LogProbType, score
+from mot_trl.strategies.surrogate import LogProbType, surrogate
 
 logger = logging.get_logger(__name__)
 
@@ -250,7 +250,8 @@ class DecodingLoop:
         visible_logps = logps.gather(-1, visible_ids.unsqueeze(-1)).squeeze(-1)
         if mixture.candidate_ids.size(-1) == 1:
             return visible_logps
-        scores = score(self.strategy, logps.gather(-1, mixture.candidate_ids), mixture, how=self.mixture_score)
+        candidate_logps = logps.gather(-1, mixture.candidate_ids)
+        scores = surrogate(self.strategy, candidate_logps, mixture, log_prob_type=self.mixture_score)
         return torch.where(thinking_mask, scores, visible_logps)
 
     def _record(self, step: Step) -> None:

@@ -1,4 +1,4 @@
-"""The ways of drawing a mixture, by name."""
+"""Strategies by name: the ways to draw a mixture and to score the draw."""
 
 import inspect
 from collections.abc import Callable
@@ -31,29 +31,26 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "mixture_of_inputs": MixtureOfInputs,
 }
 
-
-# Options of earlier checkpoints and command lines, and how they are called and written now.
+# Old spellings in saved checkpoints and command lines, and the current ones.
 _RENAMED_OPTIONS = {"min_share": "min_prob"}
 _RENAMED_VALUES = {"renormalised": "renormalized"}
 
 
 def build_strategy(name: str, **options: Any) -> Strategy:
-    """Make the strategy called `name` with its options.
+    """Make the strategy called `name` with its options; options of earlier versions are accepted.
 
     Raises:
         ValueError: `name` is not one of `STRATEGIES`, or an option is not one of the strategy's or out of its range.
     """
     if name not in STRATEGIES:
         raise ValueError(f"Unknown strategy {name!r}; choose one of {sorted(STRATEGIES)}.")
-    options = {_RENAMED_OPTIONS.get(key, key): _renamed_value(value) for key, value in options.items()}
+    options = {_RENAMED_OPTIONS.get(key, key): value for key, value in options.items()}
+    options = {key: _RENAMED_VALUES.get(str(value), value) for key, value in options.items()}
+    # Checked here because the constructor's TypeError would name neither the strategy nor what it takes.
     known = list(inspect.signature(STRATEGIES[name]).parameters)
     if unknown := sorted(set(options) - set(known)):
         raise ValueError(f"Strategy {name!r} has no option {', '.join(unknown)}; it takes {known or 'none'}.")
     return STRATEGIES[name](**options)
-
-
-def _renamed_value(value: Any) -> Any:
-    return _RENAMED_VALUES.get(value, value) if isinstance(value, str) else value
 
 
 __all__ = ["STRATEGIES", "BlendingStrategy", "Strategy", "build_strategy"]

@@ -1,4 +1,4 @@
-"""What a strategy is, and the few steps that strategies share."""
+"""The strategy interface, and the sampling steps that strategies share."""
 
 from typing import Protocol, runtime_checkable
 
@@ -13,8 +13,8 @@ from mot_trl.strategies.mixture import Mixture
 class Strategy(Protocol):
     """One decision seen twice: `draw` a mixture while generating, give its `log_prob` while training.
 
-    Both are pure functions of log-probabilities: a strategy never sees a model. All that `log_prob` may use are the
-    log-probabilities of the recorded candidates under the model being trained, and the record itself.
+    Both are pure functions of log-probabilities: a strategy never sees a model. `log_prob` may use the record, and the
+    log-probabilities of the recorded candidates under the model being trained; nothing else.
     """
 
     @property
@@ -26,7 +26,7 @@ class Strategy(Protocol):
         ...
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
-        """Draw one mixture a row from `logps`, a float32 log-softmax (nats); global generator, no host sync."""
+        """Draw one mixture per row from `logps`, a float32 log-softmax (nats); global generator, no host sync."""
         ...
 
     def log_prob(self, candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
@@ -36,25 +36,24 @@ class Strategy(Protocol):
 
 @runtime_checkable
 class BlendingStrategy(Protocol):
-    """A strategy that blends its candidates' embeddings in a way of its own, instead of by their weighted sum."""
+    """A strategy that blends its candidates' embeddings other than by their weighted sum."""
 
     def blend(self, embeddings: Float[Tensor, "N K H"], log_weights: Float[Tensor, "N K"]) -> Float[Tensor, "N H"]:
-        """Turn `K` embeddings a row into the one that the model is fed."""
+        """Turn the `K` embeddings of each row into the one that the model is fed."""
         ...
 
 
 def exponential_like(values: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
     """Standard exponential noise, float32 and above 0; minus its logarithm is Gumbel noise."""
     noise = torch.empty_like(values, dtype=torch.float32).exponential_()
-    # A zero would make 0 / 0 of a token that has no probability.
+    # Callers divide probabilities by the noise: a zero would turn a token of probability 0 into 0 / 0, which wins.
     return noise.clamp_min_(torch.finfo(torch.float32).tiny)
 
 
 def sample_visible(candidate_ids: Int[Tensor, "N K"], log_weights: Float[Tensor, "N K"]) -> Int[Tensor, " N"]:
-    """Draw one candidate a row with the probability of its weight."""
-    # The largest of Gumbel-perturbed weights: `torch.multinomial` reads its input back to check it.
-    slots = (log_weights - exponential_like(log_weights).log()).argmax(dim=-1, keepdim=True)
-    return candidate_ids.gather(-1, slots).squeeze(-1)
+    """Sample one candidate per row with the probability of its weight."""
+    # Gumbel-max rather than `torch.multinomial`, which reads its input back to the host to check it.
+    return argmax_weight(candidate_ids, log_weights - exponential_like(log_weights).log())
 
 
 def argmax_weight(candidate_ids: Int[Tensor, "N K"], log_weights: Float[Tensor, "N K"]) -> Int[Tensor, " N"]:
@@ -62,7 +61,16 @@ def argmax_weight(candidate_ids: Int[Tensor, "N K"], log_weights: Float[Tensor, 
     return candidate_ids.gather(-1, log_weights.argmax(dim=-1, keepdim=True)).squeeze(-1)
 
 
+def sample_mixture(candidate_ids: Int[Tensor, "N K"], log_weights: Float[Tensor, "N K"]) -> Mixture:
+    """Mixture with these weights, whose visible token is sampled with the probability of its weight."""
+    return Mixture(candidate_ids, log_weights, sample_visible(candidate_ids, log_weights))
+
+
 def visible_logp(candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
-    """Log-probability of the visible token, wherever it stands among the candidates, float32."""
+    """Log-probability of the visible token, whichever candidate it is, float32.
+
+    Strategies whose weights follow from p without randomness have this as their `log_prob`.
+    """
+    # A token may fill several slots (`multiplex`); they all hold its log-probability, so the first will do.
     slots = (mixture.candidate_ids == mixture.visible_ids.unsqueeze(-1)).int().argmax(dim=-1, keepdim=True)
     return candidate_logps.gather(-1, slots).squeeze(-1).float()

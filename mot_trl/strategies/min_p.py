@@ -1,4 +1,4 @@
-"""The tokens not much less likely than the likeliest, weighted by their probabilities."""
+"""The tokens not much less likely than the most likely one, weighted by their probabilities."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,14 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.strategies.base import sample_visible, visible_logp
+from mot_trl.strategies.base import sample_mixture, visible_logp
 from mot_trl.strategies.mixture import Mixture
-from mot_trl.strategies.support import check_support, top_candidates
+from mot_trl.strategies.support import check_options, top_candidates
 
 
 @dataclass(frozen=True)
 class MinP:
-    """Mixture of the tokens with `min_p` times the likeliest one's probability, at most `k` (MoT-G's taxonomy).
+    """Mixture of the tokens with `min_p` times the largest probability, at most `k` (MoT-G's taxonomy).
 
     The blend is deterministic, as `top_k`'s is. The rule is min-p sampling's (arXiv 2407.01082).
     """
@@ -24,22 +24,19 @@ class MinP:
     min_prob: float = 0.0
 
     exact: ClassVar[bool] = False
+    log_prob = staticmethod(visible_logp)
 
     def __post_init__(self) -> None:
-        """Refuse what no support allows."""
-        check_support(k=self.k, min_prob=self.min_prob)
+        """Check the options."""
+        check_options(k=self.k, min_prob=self.min_prob)
         if not 0 <= self.min_p <= 1:
             raise ValueError(
                 f"`min_p` is a ratio to the largest probability: give 0 (all `k`) to 1, not {self.min_p}."
             )
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
-        """Take the tokens likely enough; the visible one is drawn with the probability of its weight."""
+        """Take the tokens likely enough and sample the visible one by weight."""
         candidate_ids, log_q = top_candidates(logps, k=self.k, min_prob=self.min_prob)
+        # Ratios of q are ratios of p, and candidates come sorted, so the first is the largest.
         ratios = (log_q - log_q[..., :1]).exp()
-        log_weights = log_q.masked_fill(ratios < self.min_p, -torch.inf).log_softmax(dim=-1)
-        return Mixture(candidate_ids, log_weights, sample_visible(candidate_ids, log_weights))
-
-    def log_prob(self, candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
-        """Log-probability of the visible token."""
-        return visible_logp(candidate_logps, mixture)
+        return sample_mixture(candidate_ids, log_q.masked_fill(ratios < self.min_p, -torch.inf).log_softmax(dim=-1))

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT, Mixture
-from mot_trl.strategies.support import check_support, in_support
+from mot_trl.strategies.support import check_choice, check_options, in_support
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,10 @@ class Multiplex:
     aggregate: Literal["joint", "mean"] = "joint"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
-        check_support(k=self.k)
-        if self.weights not in ("renormalized", "uniform"):
-            raise ValueError(f'`weights` must be "renormalized" or "uniform", not {self.weights!r}.')
-        if self.aggregate not in ("joint", "mean"):
-            raise ValueError(f'`aggregate` must be "joint" or "mean", not {self.aggregate!r}.')
+        """Check the options."""
+        check_options(k=self.k)
+        check_choice("weights", self.weights, ("renormalized", "uniform"))
+        check_choice("aggregate", self.aggregate, ("joint", "mean"))
 
     @property
     def exact(self) -> bool:
@@ -43,16 +41,19 @@ class Multiplex:
         return self.weights == "uniform" and self.aggregate == "joint"
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
-        """Draw tokens a row with replacement."""
+        """Draw `k` tokens per row with replacement."""
         probs = logps.float().exp()
         candidate_ids = torch.multinomial(probs, self.k, replacement=True)
         same, repeats = _repeats(candidate_ids)
         shares = same.sum(dim=-1) / self.k if self.weights == "uniform" else probs.gather(-1, candidate_ids)
         log_weights = shares.log().masked_fill(repeats, -torch.inf).log_softmax(dim=-1)
+        # A repeat must not add to the blend a second time, and must stay in the support: its probability is scored.
         return Mixture(candidate_ids, log_weights.masked_fill(repeats, LOG_ZERO_WEIGHT), candidate_ids[..., 0])
 
     def log_prob(self, candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
         """Log-probability of the draws, or the mean of each one's."""
+        # The ordered draws are scored; the embedding shows only their counts, whose probability is larger by the
+        # multinomial coefficient: a constant, without gradient.
         used = in_support(mixture)
         total = candidate_logps.float().masked_fill(~used, 0.0).sum(dim=-1)
         return total if self.aggregate == "joint" else total / used.sum(dim=-1)

@@ -6,9 +6,9 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.strategies.base import sample_visible, visible_logp
+from mot_trl.strategies.base import sample_mixture, visible_logp
 from mot_trl.strategies.mixture import Mixture
-from mot_trl.strategies.support import check_support, top_candidates
+from mot_trl.strategies.support import check_options, top_candidates
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,12 @@ class Nucleus:
     min_prob: float = 0.0
 
     exact: ClassVar[bool] = False
+    log_prob = staticmethod(visible_logp)
 
     def __post_init__(self) -> None:
-        """Refuse what no support allows."""
-        check_support(k=self.k, min_prob=self.min_prob, nucleus=self.nucleus)
+        """Check the options."""
+        check_options(k=self.k, min_prob=self.min_prob, nucleus=self.nucleus)
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
-        """Take the nucleus; the visible token is drawn with the probability of its weight."""
-        candidate_ids, log_weights = top_candidates(logps, k=self.k, min_prob=self.min_prob, nucleus=self.nucleus)
-        return Mixture(candidate_ids, log_weights, sample_visible(candidate_ids, log_weights))
-
-    def log_prob(self, candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
-        """Log-probability of the visible token."""
-        return visible_logp(candidate_logps, mixture)
+        """Take the nucleus and sample the visible token by weight."""
+        return sample_mixture(*top_candidates(logps, k=self.k, min_prob=self.min_prob, nucleus=self.nucleus))

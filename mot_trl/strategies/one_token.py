@@ -1,4 +1,4 @@
-"""One token a step: ordinary sampling, the control of every comparison."""
+"""One token per step: ordinary sampling, the control of every comparison."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mot_trl.strategies.base import sample_visible, visible_logp
 from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT, Mixture
-from mot_trl.strategies.support import check_support, in_support, renormalize, top_candidates
+from mot_trl.strategies.support import check_options, in_support, renormalize, top_candidates
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class OneToken:
 
     Without options the draw is from p. With `k` it is from q, p renormalized on the support that the mixtures with the
     same `k`, `min_prob` and `nucleus` have, and is scored by log q: much of what looks like a gain of mixing is this
-    truncation, so it is the fair control of every mixture.
+    truncation, so it is the matched control of every mixture.
     """
 
     k: int | None = None
@@ -28,16 +28,16 @@ class OneToken:
     exact: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        """Refuse a limit without candidates, and what no support allows."""
+        """Check the options; limits need a `k` to limit."""
         if self.k is None and self.min_prob != 0:
             raise ValueError("`min_prob` is a share of `k` candidates: give one_token a `k` too, or leave it out.")
         if self.k is None and self.nucleus != 1:
             raise ValueError("`nucleus` picks among `k` candidates: give one_token a `k` too, or leave it out.")
         if self.k is not None:
-            check_support(k=self.k, min_prob=self.min_prob, nucleus=self.nucleus)
+            check_options(k=self.k, min_prob=self.min_prob, nucleus=self.nucleus)
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
-        """Draw one token a row; without `k`, as transformers' `generate` does and with its random numbers."""
+        """Draw one token per row; without `k`, as transformers' `generate` does and with its random numbers."""
         if self.k is None:
             token_ids = torch.multinomial(logps.float().exp(), 1)
             return Mixture(token_ids, torch.zeros_like(token_ids, dtype=torch.float32), token_ids.squeeze(-1))
@@ -52,4 +52,6 @@ class OneToken:
         """Log-probability of the token, under p or, with `k`, under q."""
         if self.k is None:
             return visible_logp(candidate_logps, mixture)
+        # The support is the record's, not today's top `k`: the model has moved since, and q must stay a density of the
+        # same draw.
         return visible_logp(renormalize(candidate_logps, in_support(mixture)), mixture)

@@ -1,6 +1,7 @@
-"""What was published, by name: the strategy, the score and the phases of each paper's method, at its defaults."""
+"""Published methods by name: strategy, type of log-probability and phases, at each paper's values."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from mot_trl.strategies.surrogate import LogProbType
@@ -13,10 +14,10 @@ class Preset:
     Attributes:
         strategy: Name in `STRATEGIES`.
         mixture_k: Number of candidates.
-        mixture_score: What a mixture counts as in the loss, see `mot_trl.strategies.surrogate`.
         source: Title and arXiv id.
         differs: Where this library differs, and why.
-        strategy_kwargs: Further options of the strategy; a `k` here goes before `mixture_k`.
+        mixture_score: Log-probability used in the loss, see `mot_trl.strategies.surrogate`.
+        strategy_kwargs: Further options of the strategy; a `k` here overrides `mixture_k`.
         phase: Fields of the config that say when thinking in mixtures begins and ends, where the paper says so.
         published_temperature: Sampling temperature of the paper, where known. For information: presets leave all that
             is TRL's to the user.
@@ -24,9 +25,9 @@ class Preset:
 
     strategy: str
     mixture_k: int
-    mixture_score: LogProbType
     source: str
     differs: str
+    mixture_score: LogProbType = "density"
     strategy_kwargs: dict[str, Any] = field(default_factory=dict)
     phase: dict[str, Any] = field(default_factory=dict)
     published_temperature: float | None = None
@@ -45,7 +46,6 @@ class Preset:
         }
 
 
-MOT_G = "Learning to Reason with Mixture of Tokens (arXiv 2509.21482)"
 SOFT_THINKING = (
     "Soft Thinking: Unlocking the Reasoning Potential of LLMs in Continuous Concept Space (arXiv 2505.15778)"
 )
@@ -54,11 +54,20 @@ STOCHASTIC = (
 )
 COT2 = "Continuous Chain of Thought Enables Parallel Exploration and Reasoning (arXiv 2505.23648)"
 
+_mot_g = partial(
+    Preset,
+    source="Learning to Reason with Mixture of Tokens (arXiv 2509.21482)",
+    mixture_score="visible",
+    published_temperature=0.9,
+)
+
+# The strategies' own defaults (`min_prob`, `min_ratio`) lower the score's variance and are this library's; a paper's
+# preset sets them to the paper's scheme, mostly 0.
 PRESETS: dict[str, Preset] = {
     "vanilla": Preset(
         strategy="one_token",
         mixture_k=1,
-        mixture_score="density",
+        # `mixture_k` would truncate p to one token; ordinary sampling is from all of it.
         strategy_kwargs={"k": None},
         source="DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models (arXiv 2402.03300)",
         differs="Nothing: ordinary tokens, TRL's GRPO.",
@@ -66,53 +75,38 @@ PRESETS: dict[str, Preset] = {
     "vanilla_truncated": Preset(
         strategy="one_token",
         mixture_k=3,
-        mixture_score="density",
         strategy_kwargs={"min_prob": 0.15},
         source="This library",
-        differs="Ordinary tokens drawn from the support that mixtures have: the fair control of each of them.",
+        differs="Ordinary tokens drawn from the support that mixtures have: the matched control of each of them.",
     ),
-    "top_k": Preset(
+    "top_k": _mot_g(
         strategy="top_k",
         mixture_k=2,
-        mixture_score="visible",
-        source=MOT_G,
         differs="The token that is scored is the one that was shown, drawn from the weights.",
-        published_temperature=0.9,
     ),
-    "nucleus": Preset(
+    "nucleus": _mot_g(
         strategy="nucleus",
         mixture_k=8,
-        mixture_score="visible",
         strategy_kwargs={"nucleus": 0.9},
-        source=MOT_G,
         differs="Keeps the nucleus: the authors' code inverts a mask and keeps the tail. At most 8 candidates.",
-        published_temperature=0.9,
     ),
-    "dirichlet": Preset(
+    "dirichlet": _mot_g(
         strategy="dirichlet",
         mixture_k=2,
-        mixture_score="visible",
         strategy_kwargs={"concentration": 1.0, "min_prob": 0.0},
-        source=MOT_G,
         differs="Weights are drawn in float32 and sum to 1; the authors' are drawn in bfloat16 and do not.",
-        published_temperature=0.9,
     ),
-    "different_tokens": Preset(
+    "different_tokens": _mot_g(
         strategy="without_replacement",
         mixture_k=2,
         mixture_score="expected",
         strategy_kwargs={"weights": "renormalized"},
-        source=MOT_G,
         differs="No second token where less than 1e-4 of probability is left to draw it from.",
-        published_temperature=0.9,
     ),
-    "elementwise_max": Preset(
+    "elementwise_max": _mot_g(
         strategy="elementwise_max",
         mixture_k=2,
-        mixture_score="visible",
-        source=MOT_G,
         differs="The token that is scored is the one that was shown, drawn from p renormalized on the candidates.",
-        published_temperature=0.9,
     ),
     "soft_thinking": Preset(
         strategy="top_k",
@@ -121,13 +115,12 @@ PRESETS: dict[str, Preset] = {
         phase={"cold_stop_threshold": 0.01, "cold_stop_patience": 256},
         source=SOFT_THINKING,
         differs="A training score is ours, the paper does not train. The closing tag is matched on tokens that were "
-        "drawn, not on the likeliest ones.",
+        "drawn, not on the most likely ones.",
         published_temperature=0.6,
     ),
     "stochastic_soft_thinking": Preset(
         strategy="gumbel_softmax",
         mixture_k=5,
-        mixture_score="density",
         strategy_kwargs={"temperature": 0.5, "min_prob": 0.0, "min_ratio": 0.0},
         source=STOCHASTIC,
         differs="A training score is ours, the paper does not train. The visible token is the heaviest, so that it is "
@@ -136,7 +129,6 @@ PRESETS: dict[str, Preset] = {
     "stochastic_soft_thinking_dirichlet": Preset(
         strategy="dirichlet",
         mixture_k=5,
-        mixture_score="density",
         strategy_kwargs={"concentration": 4.0, "min_prob": 0.0, "visible": "heaviest"},
         source=STOCHASTIC,
         differs="A training score is ours, the paper does not train.",
@@ -153,7 +145,6 @@ PRESETS: dict[str, Preset] = {
     "multiplex": Preset(
         strategy="multiplex",
         mixture_k=3,
-        mixture_score="density",
         strategy_kwargs={"weights": "renormalized", "aggregate": "joint"},
         source="Multiplex Thinking: Reasoning via Token-wise Branch-and-Merge (arXiv 2601.08808)",
         differs="One ratio of the joint probability, clipped once; the authors' code sums K clipped ratios, so that "
@@ -162,7 +153,6 @@ PRESETS: dict[str, Preset] = {
     "soft_grpo": Preset(
         strategy="gumbel_softmax",
         mixture_k=5,
-        mixture_score="density",
         strategy_kwargs={"temperature": 0.1, "nucleus": 0.95, "min_prob": 0.0, "min_ratio": 0.0},
         source="SofT-GRPO: Surpassing Discrete-Token LLM Reinforcement Learning via Gumbel-Reparameterized "
         "Soft-Thinking Policy Optimization (arXiv 2511.06411)",
@@ -172,7 +162,6 @@ PRESETS: dict[str, Preset] = {
     "cot2": Preset(
         strategy="multiplex",
         mixture_k=3,
-        mixture_score="density",
         strategy_kwargs={"weights": "uniform", "aggregate": "mean"},
         source=COT2,
         differs="Thinking ends with its closing tag; the paper's has a fixed length.",
@@ -180,22 +169,19 @@ PRESETS: dict[str, Preset] = {
     "cot2_dirichlet": Preset(
         strategy="dirichlet",
         mixture_k=8,
-        mixture_score="density",
         strategy_kwargs={"concentration": 1.0, "min_prob": 0.0},
         source=COT2,
-        differs="A Dirichlet on the likeliest tokens, where the paper's spans its small vocabulary.",
+        differs="A Dirichlet on the most likely tokens, where the paper's spans its small vocabulary.",
     ),
     "dirichlet_exact": Preset(
         strategy="polya_urn",
         mixture_k=3,
-        mixture_score="density",
         source="This library, after MoT-G's Dirichlet (arXiv 2509.21482)",
         differs="Weights are multiples of 1/8: the mixture is nearly the same, its exact score far less noisy.",
     ),
     "gumbel_exact": Preset(
         strategy="gumbel_softmax",
         mixture_k=5,
-        mixture_score="density",
         source="This library, after Stochastic Soft Thinking (arXiv 2508.03440) and SofT-GRPO (arXiv 2511.06411)",
         differs="Weights that the embedding hardly feels are censored: an exact score with far less noise.",
     ),

@@ -1,4 +1,4 @@
-"""Which tokens a mixture may hold: the likeliest ones, and p renormalized on them."""
+"""Which tokens a mixture may hold: the most likely ones, and p renormalized on them."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ class Support(NamedTuple):
     """Tokens that a draw may use.
 
     Attributes:
-        candidate_ids: The likeliest tokens, likeliest first.
+        candidate_ids: The most likely tokens, in descending order of probability.
         log_q: Logarithm of p renormalized on the support (q), float32; `-inf` outside of it.
     """
 
@@ -22,22 +22,25 @@ class Support(NamedTuple):
 
 
 def top_candidates(logps: Float[Tensor, "N V"], *, k: int, min_prob: float = 0.0, nucleus: float = 1.0) -> Support:
-    """Take the `k` likeliest tokens of each row (all, if there are fewer), less those that a floor leaves out.
+    """Take the `k` most likely tokens of each row (all, if there are fewer), less those that a floor leaves out.
 
     Args:
         logps: Log-probabilities; `-inf` marks a token that must not be drawn.
-        k: Most candidates a row.
-        min_prob: Leaves out candidates whose share of the candidates' mass is smaller. The likeliest always stays.
+        k: Most candidates per row.
+        min_prob: Leaves out candidates whose share of the candidates' mass is smaller. The most likely always stays.
         nucleus: Leaves out candidates that are not needed to reach this mass of the whole distribution.
     """
     candidate_logps, candidate_ids = logps.topk(min(k, logps.shape[-1]), dim=-1)
+    # Renormalizing in bfloat16 would round the weights to two or three digits, and the density of the draw with them.
     candidate_logps = candidate_logps.float()
     if nucleus < 1:
         probs = candidate_logps.exp()
+        # A token belongs to the nucleus if the tokens before it do not reach the mass yet; so the first always does.
         candidate_logps = candidate_logps.masked_fill(probs.cumsum(dim=-1) - probs >= nucleus, -torch.inf)
     log_q = candidate_logps.log_softmax(dim=-1)
     if min_prob > 0:
         small = log_q.exp() < min_prob
+        # Above 1/k the floor could leave out every candidate.
         small[..., 0] = False
         log_q = log_q.masked_fill(small, -torch.inf).log_softmax(dim=-1)
     return Support(candidate_ids, log_q)
@@ -51,20 +54,35 @@ def in_support(mixture: Mixture) -> Bool[Tensor, "N K"]:
 def renormalize(candidate_logps: Float[Tensor, "N K"], used: Bool[Tensor, "N K"]) -> Float[Tensor, "N K"]:
     """Logarithm of p renormalized on the `used` slots, float32; 0, without gradient, in the others."""
     log_q = candidate_logps.float().masked_fill(~used, -torch.inf).log_softmax(dim=-1)
+    # Left at -inf, unused slots would multiply a zero gradient to NaN in whatever is computed from them.
     return log_q.masked_fill(~used, 0.0)
 
 
-def check_support(*, k: int, min_prob: float = 0.0, nucleus: float = 1.0) -> None:
-    """Refuse options of a support that leave nothing or mean nothing.
+def check_options(*, k: int, min_prob: float = 0.0, nucleus: float = 1.0, concentration: float = 1.0) -> None:
+    """Check options that several strategies have.
 
     Raises:
         ValueError: An option is out of its range.
     """
     if k < 1:
         raise ValueError(f"`k` is how many candidates a mixture has, so it must be at least 1, not {k}.")
+    # Written so that NaN fails them too.
     if not 0 <= min_prob < 1:
         raise ValueError(
             f"`min_prob` is a share of the candidates' mass: give 0 (no floor) to below 1, not {min_prob}."
         )
     if not 0 < nucleus <= 1:
         raise ValueError(f"`nucleus` is a probability mass: give above 0 to 1 (no limit), not {nucleus}.")
+    if not 0 < concentration < float("inf"):
+        raise ValueError(f"`concentration` must be a number above 0 (published: 1 or 4), not {concentration}.")
+
+
+def check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuse a value that an option does not have.
+
+    Raises:
+        ValueError: `value` is not one of `choices`.
+    """
+    if value not in choices:
+        listed = " or ".join(f'"{choice}"' for choice in choices)
+        raise ValueError(f"`{option}` must be {listed}, not {value!r}.")

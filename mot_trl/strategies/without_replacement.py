@@ -1,4 +1,4 @@
-"""Different tokens, drawn one after the other without replacement."""
+"""Distinct tokens, drawn one after the other without replacement."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from mot_trl.strategies.base import exponential_like
 from mot_trl.strategies.mixture import Mixture
-from mot_trl.strategies.support import check_support, in_support
+from mot_trl.strategies.support import check_choice, check_options, in_support
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,9 @@ class WithoutReplacement:
     min_rest: float = 1e-4
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
-        check_support(k=self.k)
-        if self.weights not in ("renormalized", "uniform"):
-            raise ValueError(f'`weights` must be "renormalized" or "uniform", not {self.weights!r}.')
+        """Check the options."""
+        check_options(k=self.k)
+        check_choice("weights", self.weights, ("renormalized", "uniform"))
         if not 1e-5 <= self.min_rest < 1:
             raise ValueError(
                 f"`min_rest` is a probability from 1e-5, float32's resolution, to 1, not {self.min_rest}."
@@ -43,15 +42,17 @@ class WithoutReplacement:
 
     @property
     def exact(self) -> bool:
-        """With uniform weights the embedding depends on nothing but the draw."""
+        """With uniform weights the embedding depends on the draw alone; renormalized ones also depend on p."""
         return self.weights == "uniform"
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
-        """Draw tokens a row in order, the winners of an exponential race (the Gumbel top-k trick)."""
+        """Draw tokens per row in order, the winners of an exponential race (the Gumbel top-k trick)."""
         probs = logps.float().exp()
         rates, candidate_ids = (probs / exponential_like(probs)).topk(min(self.k, probs.shape[-1]), dim=-1)
         candidate_probs = probs.gather(-1, candidate_ids)
+        # A rate of 0 is a token without probability. Past `min_rest` a token may well win, and could not be scored.
         unused = (rates == 0) | (1 - sum_before(candidate_probs) < self.min_rest)
+        # The first draw needs no rest; and every row must have a candidate.
         unused[..., 0] = False
         log_weights = torch.zeros_like(rates) if self.weights == "uniform" else candidate_probs.log()
         log_weights = log_weights.masked_fill(unused, -torch.inf).log_softmax(dim=-1)
@@ -62,7 +63,8 @@ class WithoutReplacement:
         used = in_support(mixture)
         logps = candidate_logps.float().masked_fill(~used, 0.0)
         probs = logps.exp() * used
-        # What was still there to be drawn is at least what was drawn from it, whatever 1 - p has lost to rounding.
+        # What was still there to be drawn is at least what was drawn from it, whatever 1 - p has lost to rounding: the
+        # model may have moved since the draw, to where `min_rest` no longer holds.
         drawn_later = probs.flip(-1).cumsum(dim=-1).flip(-1)
         rest = torch.maximum(1 - sum_before(probs), drawn_later).clamp_min(torch.finfo(torch.float32).tiny)
         return (logps - rest.log() * used).sum(dim=-1)

@@ -11,7 +11,7 @@ from torch import Tensor
 from mot_trl.generation.decoder import MixtureDecoder
 from mot_trl.modeling.rollout import Rollout, UncastRollout
 from mot_trl.strategies import Strategy
-from mot_trl.strategies.surrogate import LogProbType, score
+from mot_trl.strategies.surrogate import LogProbType, surrogate
 
 
 @dataclass
@@ -66,7 +66,7 @@ class ReplayModel:
         if outputs.candidate_logps is None:
             return outputs
         mixtures = rollout.mixtures(inputs["input_ids"][:, -length:])
-        scores = score(self.strategy, outputs.candidate_logps, mixtures, how=self.mixture_score)
+        scores = surrogate(self.strategy, outputs.candidate_logps, mixtures, log_prob_type=self.mixture_score)
         before, logps = outputs.log_probs.split([outputs.log_probs.size(1) - length, length], dim=1)
         logps = logps.masked_scatter(rollout.thinking_mask, scores.to(logps.dtype))
         outputs.log_probs = torch.cat([before, logps], dim=1)

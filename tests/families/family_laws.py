@@ -20,7 +20,7 @@ from mot_trl.modeling.candidate_head import add_candidate_head
 from mot_trl.modeling.embedding import override_embeddings
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.strategies import build_strategy
-from mot_trl.strategies.surrogate import score
+from mot_trl.strategies.surrogate import surrogate
 
 TOLERANCE = 1e-5
 TEMPERATURE = 0.7
@@ -113,7 +113,7 @@ def replay(model: PreTrainedModel, batch: Batch, **extra: Any) -> tuple[Tensor, 
     """Log-probabilities of a batch's draws, and of the candidates at its thinking positions."""
     outputs = model(**batch.inputs, **extra, labels=batch.labels, rollout=batch.rollout, fused_lm_head=True)
     mixtures = batch.rollout.mixtures(batch.completion_ids)
-    scores = score(STRATEGY, outputs.candidate_logps, mixtures, how="density")
+    scores = surrogate(STRATEGY, outputs.candidate_logps, mixtures)
     logps = outputs.log_probs[:, -batch.completion_ids.size(1) :]
     return logps.masked_scatter(batch.rollout.thinking_mask, scores), outputs.candidate_logps
 

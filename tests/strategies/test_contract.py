@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from strategy_laws import (
+from strategy_properties import (
     LOGITS,
     atom_frequencies,
     gradient_bias,
@@ -15,7 +15,7 @@ from strategy_laws import (
 from mot_trl.strategies import Strategy
 from mot_trl.strategies.mixture import is_mixed
 from mot_trl.strategies.support import in_support
-from mot_trl.strategies.surrogate import score
+from mot_trl.strategies.surrogate import surrogate
 
 VARIANTS = variants()
 EXACT = {name: strategy for name, strategy in VARIANTS.items() if strategy.exact}
@@ -68,9 +68,9 @@ def test_log_prob_and_its_gradient_are_finite_at_the_edges(strategy: Strategy):
     logps = edge_logits().repeat(1000, 1).log_softmax(dim=-1)
     mixture = strategy.draw(logps)
 
-    for how in ("density", "expected", "visible"):
+    for log_prob_type in ("density", "expected", "visible"):
         candidate_logps = logps.gather(-1, mixture.candidate_ids).requires_grad_()
-        log_probs = score(strategy, candidate_logps, mixture, how=how)
+        log_probs = surrogate(strategy, candidate_logps, mixture, log_prob_type=log_prob_type)
         (gradients,) = torch.autograd.grad(log_probs.sum(), candidate_logps)
 
         assert log_probs.shape == (len(logps),)

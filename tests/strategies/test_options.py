@@ -1,5 +1,7 @@
 """Options out of range are refused by name, at once."""
 
+from typing import Any
+
 import pytest
 
 from mot_trl.strategies import STRATEGIES, BlendingStrategy, build_strategy
@@ -50,6 +52,19 @@ def test_a_value_that_is_no_choice_is_refused_by_name(name: str, option: str, va
 def test_an_unknown_option_is_refused_with_those_that_exist():
     with pytest.raises(ValueError, match=r"'top_k' has no option tau; it takes \['k', 'min_prob'\]"):
         build_strategy("top_k", tau=1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("top_k", {"min_share": 0.25}, {"min_prob": 0.25}),
+        ("gumbel_softmax", {"k": 3, "min_share": 0.1}, {"k": 3, "min_prob": 0.1}),
+        ("multiplex", {"weights": "renormalised"}, {"weights": "renormalized"}),
+        ("without_replacement", {"weights": "renormalised"}, {"weights": "renormalized"}),
+    ],
+)
+def test_options_of_earlier_versions_build_the_same_strategy(name: str, old: dict[str, Any], new: dict[str, Any]):
+    assert build_strategy(name, **old) == build_strategy(name, **new) != build_strategy(name)
 
 
 def test_an_unknown_strategy_is_refused_with_those_that_exist():

@@ -7,7 +7,7 @@ import torch
 
 from mot_trl.strategies import STRATEGIES, build_strategy
 from mot_trl.strategies.presets import PRESETS, Preset
-from mot_trl.strategies.surrogate import score
+from mot_trl.strategies.surrogate import surrogate
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "strategies.md"
 PHASE_FIELDS = {"stop_text", "max_mixture_tokens", "cold_stop_threshold", "cold_stop_patience", "start_text"}
@@ -63,8 +63,9 @@ def test_a_preset_builds_a_strategy_that_draws_and_scores(preset: Preset):
 
     mixture = strategy.draw(logps)
 
+    candidate_logps = logps.gather(-1, mixture.candidate_ids)
     assert mixture.candidate_ids.shape[-1] == preset.mixture_k
-    assert score(strategy, logps.gather(-1, mixture.candidate_ids), mixture, how=preset.mixture_score).shape == (8,)
+    assert surrogate(strategy, candidate_logps, mixture, log_prob_type=preset.mixture_score).shape == (8,)
 
 
 @every_preset

@@ -1,4 +1,4 @@
-"""The laws must be able to fail: densities that are wrong in the ways published code is wrong break them."""
+"""The property checks must be able to fail: densities that are wrong as published code is wrong violate them."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from strategy_laws import atom_frequencies, gradient_bias, marginal_excess, score_mean, total_mass
+from strategy_properties import atom_frequencies, gradient_bias, marginal_excess, score_mean, total_mass
 from torch import Tensor
 
 from mot_trl.strategies import Strategy, build_strategy
 from mot_trl.strategies.mixture import Mixture
 from mot_trl.strategies.support import in_support, renormalize
-from mot_trl.strategies.surrogate import score
+from mot_trl.strategies.surrogate import surrogate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ def scored(wrong: Callable[[Strategy, Tensor, Mixture], Tensor], name: str, **op
 
 def expected(strategy: Strategy, candidate_logps: Tensor, mixture: Mixture) -> Tensor:
     """MoT-G's score of different tokens."""
-    return score(strategy, candidate_logps, mixture, how="expected")
+    return surrogate(strategy, candidate_logps, mixture, log_prob_type="expected")
 
 
 def sum_of_logps(strategy: Strategy, candidate_logps: Tensor, mixture: Mixture) -> Tensor:
@@ -51,7 +51,7 @@ def mean_of_logps(strategy: Strategy, candidate_logps: Tensor, mixture: Mixture)
 
 def untruncated(strategy: Strategy, candidate_logps: Tensor, mixture: Mixture) -> Tensor:
     """A truncated token, scored by its probability in the whole vocabulary."""
-    return score(strategy, candidate_logps, mixture, how="visible")
+    return surrogate(strategy, candidate_logps, mixture, log_prob_type="visible")
 
 
 def uncensored(strategy: Strategy, candidate_logps: Tensor, mixture: Mixture) -> Tensor:
@@ -61,7 +61,7 @@ def uncensored(strategy: Strategy, candidate_logps: Tensor, mixture: Mixture) ->
     return strategy.log_prob(candidate_logps, record)
 
 
-def unnormalised(strategy: Strategy, candidate_logps: Tensor, mixture: Mixture) -> Tensor:
+def unnormalized(strategy: Strategy, candidate_logps: Tensor, mixture: Mixture) -> Tensor:
     """A Dirichlet density without the gamma functions of each concentration."""
     used = in_support(mixture)
     each = (renormalize(candidate_logps, used).exp() * used).clamp_min(1e-3)
@@ -69,7 +69,7 @@ def unnormalised(strategy: Strategy, candidate_logps: Tensor, mixture: Mixture) 
 
 
 def flipped(strategy: Strategy, candidate_logps: Tensor, mixture: Mixture) -> Tensor:
-    """A density of the right law with the candidates' probabilities in the wrong slots."""
+    """A density of the right distribution with the candidates' probabilities in the wrong slots."""
     return strategy.log_prob(candidate_logps.flip(-1), mixture)
 
 
@@ -82,7 +82,7 @@ WRONG = {
     "different tokens by sum q log p": scored(expected, "without_replacement", k=2),
     "different tokens as independent": scored(sum_of_logps, "without_replacement", k=3),
     "truncated token by log p": scored(untruncated, "one_token", k=3),
-    "dirichlet without normaliser": scored(unnormalised, "dirichlet", k=3),
+    "dirichlet without normalizer": scored(unnormalized, "dirichlet", k=3),
     "dirichlet by its visible token": scored(untruncated, "dirichlet", k=2),
     "gumbel without its censored part": scored(uncensored, "gumbel_softmax", k=3),
     "gumbel in the wrong slots": scored(flipped, "gumbel_softmax", k=2, min_ratio=0.0),

@@ -17,7 +17,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from mot_trl import MoTGRPOConfig, MoTGRPOTrainer, build_strategy
 from mot_trl.modeling.candidate_head import add_candidate_head
-from mot_trl.strategies.surrogate import score
+from mot_trl.strategies.surrogate import surrogate
 from mot_trl.traces import load_traces, to_replay
 from mot_trl.traces.callback import traced_rows, weighted_sum
 from mot_trl.traces.row import phase_changes
@@ -144,7 +144,7 @@ def test_a_trace_replays_to_its_log_probs_and_entropies(tmp_path: Path, prompts:
     length = batch.completion_ids.size(1)
     logps = outputs.log_probs[:, -length:]
     mixtures = batch.rollout.mixtures(batch.completion_ids)
-    logps[batch.rollout.thinking_mask] = score(strategy, outputs.candidate_logps, mixtures)
+    logps[batch.rollout.thinking_mask] = surrogate(strategy, outputs.candidate_logps, mixtures)
 
     own = batch.completion_mask.bool() & ~batch.rollout.forced_mask
     assert batch.rollout.mixture_mask.sum() > 20

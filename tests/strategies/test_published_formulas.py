@@ -5,12 +5,12 @@ import math
 
 import pytest
 import torch
-from strategy_laws import LOGITS
+from strategy_properties import LOGITS
 from torch.distributions import Dirichlet, RelaxedOneHotCategorical
 
 from mot_trl.strategies import BlendingStrategy, build_strategy
 from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT, Mixture, is_mixed
-from mot_trl.strategies.surrogate import score
+from mot_trl.strategies.surrogate import surrogate
 
 LOGPS = LOGITS.log_softmax(dim=-1).expand(500, -1)
 
@@ -23,7 +23,7 @@ def draw(name: str, **options) -> tuple[Mixture, torch.Tensor]:
     return mixture, strategy.log_prob(LOGPS.gather(-1, mixture.candidate_ids), mixture)
 
 
-def test_top_k_weights_are_p_renormalized_on_the_likeliest():
+def test_top_k_weights_are_p_renormalized_on_the_most_likely_tokens():
     mixture, log_probs = draw("top_k", k=3)
 
     assert (mixture.candidate_ids == torch.tensor([0, 1, 2])).all()
@@ -68,8 +68,8 @@ def test_dirichlet_density_is_torch_s():
 def test_uncensored_gumbel_density_is_torch_s():
     mixture, log_probs = draw("gumbel_softmax", k=3, temperature=0.5, min_ratio=0.0)
 
-    law = RelaxedOneHotCategorical(torch.tensor(0.5), logits=LOGITS[:3], validate_args=False)
-    expected = law.log_prob(mixture.log_weights.exp())
+    concrete = RelaxedOneHotCategorical(torch.tensor(0.5), logits=LOGITS[:3], validate_args=False)
+    expected = concrete.log_prob(mixture.log_weights.exp())
     torch.testing.assert_close(log_probs, expected, rtol=1e-4, atol=1e-3)
 
 
@@ -195,7 +195,7 @@ def test_expected_is_the_mean_log_probability_of_the_candidates_with_weight():
     mixture = strategy.draw(LOGPS)
     candidate_logps = LOGPS.gather(-1, mixture.candidate_ids).requires_grad_()
 
-    value = score(strategy, candidate_logps, mixture, how="expected")
+    value = surrogate(strategy, candidate_logps, mixture, log_prob_type="expected")
     (gradients,) = torch.autograd.grad(value.sum(), candidate_logps)
 
     q = LOGITS[:3].softmax(dim=-1)
@@ -209,4 +209,4 @@ def test_an_unknown_score_is_refused():
     mixture = strategy.draw(LOGPS)
 
     with pytest.raises(ValueError, match="mixture_score 'mean'"):
-        score(strategy, LOGPS.gather(-1, mixture.candidate_ids), mixture, how="mean")  # ty: ignore
+        surrogate(strategy, LOGPS.gather(-1, mixture.candidate_ids), mixture, log_prob_type="mean")  # ty: ignore

@@ -1,4 +1,4 @@
-"""The laws that a strategy's draw and density must keep, each as a function that measures how far they are broken."""
+"""Properties of a strategy's draw and density, each as a function that measures how far they are violated."""
 
 import inspect
 import itertools
@@ -58,7 +58,7 @@ def scores(strategy: Strategy, draws: int) -> tuple[Mixture, Tensor]:
 
 
 def score_mean(strategy: Strategy) -> float:
-    """Law 2: largest mean of the score in any logit, in standard errors; a score's mean is 0."""
+    """Largest mean of the score in any logit, in standard errors; a score's mean is 0."""
     torch.manual_seed(0)
     _, gradients = scores(strategy, DRAWS)
     errors = gradients.std(dim=0) / DRAWS**0.5
@@ -67,7 +67,7 @@ def score_mean(strategy: Strategy) -> float:
 
 
 def gradient_bias(strategy: Strategy) -> float:
-    """Law 3: the policy gradient of the mean reward against finite differences, in standard errors."""
+    """The policy gradient of the mean reward against finite differences, in standard errors."""
     torch.manual_seed(0)
     step, directions = 0.1, torch.nn.functional.normalize(torch.randn(2, len(LOGITS)), dim=-1)
     mixture, gradients = scores(strategy, EVALUATIONS)
@@ -89,7 +89,7 @@ def rewards_at(strategy: Strategy, logits: Tensor) -> Tensor:
 
 
 def total_mass(strategy: Strategy) -> float:
-    """Law 3: what the density of one or two candidates sums and integrates to; 1 for a density.
+    """What the density of one or two candidates sums and integrates to; 1 for a density.
 
     Draws show where it lives: few distinct weights of a set of candidates are atoms, many are an interval.
     """
@@ -119,7 +119,7 @@ def total_mass(strategy: Strategy) -> float:
 
 
 def atom_frequencies(strategy: Strategy) -> float:
-    """Law 3 for any `k`: frequencies of the commonest records against their probabilities, in standard errors."""
+    """Frequencies of the commonest records, for any `k`, against their probabilities, in standard errors."""
     torch.manual_seed(0)
     logps = LOGITS.log_softmax(dim=-1)
     mixture = strategy.draw(logps.expand(DRAWS, -1))
@@ -135,7 +135,7 @@ def atom_frequencies(strategy: Strategy) -> float:
 
 
 def marginal_excess(strategy: Strategy) -> float:
-    """Law 6: chi-square of the visible tokens against p on the tokens that can be drawn, in standard deviations."""
+    """Chi-square of the visible tokens against p on the tokens that can be drawn, in standard deviations."""
     torch.manual_seed(0)
     mixture = strategy.draw(LOGITS.log_softmax(dim=-1).expand(DRAWS, -1))
     drawable = mixture.candidate_ids[in_support(mixture)].unique()
