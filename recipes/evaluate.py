@@ -1,10 +1,10 @@
-"""Accuracy, pass@k, votes and lengths of models or adapters on a task, under any strategies at inference.
+"""Evaluate models or adapters on a task under several strategies: accuracy, pass@k, majority vote, lengths.
 
     python recipes/evaluate.py --models Qwen/Qwen2.5-1.5B-Instruct --strategies one_token preset:soft_thinking
     accelerate launch recipes/evaluate.py --models outputs/dirichlet outputs/top_k --strategies trained top_k
 
-The second is the cross table of strategies in training and at inference. A run that was killed goes on where it
-stopped when it is started again. `docs/evaluation.md` says what the figures mean.
+The second prints the cross table of strategies in training and at inference. A killed run resumes when it is started
+again. `docs/evaluation.md` explains the figures.
 """
 
 from mot_trl import evaluation

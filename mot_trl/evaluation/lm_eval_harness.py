@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
 
-from mot_trl.generation.config import TRAINED, DecoderConfig, decoder_for
+from mot_trl.generation.config import TRAINED, DecoderConfig, decoder_for, parse_settings
 from mot_trl.modeling.loading import embedded_decoder
 
 try:
@@ -84,6 +84,8 @@ class MoTLM(HFLM):
     ) -> None:
         # The harness refuses arguments that it does not know, so the decoder's must be gone before it sees them.
         given = {field.name: kwargs.pop(field.name, None) for field in fields(DecoderConfig)}
+        if strategy is not None:
+            parse_settings(strategy)  # a typo must not wait for the model to load
         super().__init__(pretrained, *args, **kwargs)
         config: Any = self.model.generation_config
         # transformers reads the generation config of an adapter's base, not the adapter's own.

@@ -41,6 +41,7 @@ def evaluate_accuracy(
 
     Torch's random state and the model's training mode are restored.
     """
+    # Evaluation mode turns dropout off, and lets generation cache keys and values under gradient checkpointing.
     was_training = model.training
     model.eval()
     # A training run must go on with the random numbers it would have drawn without this evaluation.

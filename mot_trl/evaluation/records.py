@@ -42,6 +42,7 @@ class JsonLines:
 
     def replace(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Rewrite the whole file atomically."""
+        # Locked, since a line appended while the draft is written would be lost with the old file.
         with self.lock:
             write_atomically(self.path, _lines(rows))
 
@@ -64,6 +65,7 @@ def check_settings(before: Mapping[str, Any], now: Mapping[str, Any], *, path: P
 
 def write_atomically(file: Path, text: str) -> None:
     """Write all or nothing: readers see the old file or the new one."""
+    # Several processes may write the same file at once, so each has a draft of its own.
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     draft.write_text(text, encoding="utf-8")
     draft.replace(file)

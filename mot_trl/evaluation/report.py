@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from math import isnan
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from mot_trl.evaluation.records import Sample
@@ -57,10 +58,7 @@ def summarize(arm: Arm) -> dict[str, Any]:
         **passes,
         "majority": estimate(votes),
         "reward": _mean(judged, lambda sample: sample.reward or 0.0),
-        "thinking_tokens": _mean(items.values(), lambda sample: sample.thinking_tokens),
-        "tokens": _mean(items.values(), lambda sample: sample.tokens),
-        "closed": _mean(items.values(), lambda sample: sample.closed),
-        "ended": _mean(items.values(), lambda sample: sample.ended),
+        **{name: _mean(items.values(), attrgetter(name)) for name in ("thinking_tokens", "tokens", "closed", "ended")},
         "answered": _mean(items.values(), lambda sample: sample.answer is not None),
     }
 

@@ -54,6 +54,7 @@ class EvaluationConfig:
         """
         if not self.models or not self.strategies:
             raise ValueError("Name at least one of `models` and one of `strategies`.")
+        # A typo in the last strategy should not show after hours of sampling under the first.
         for word in self.strategies:
             if word != TRAINED:
                 parse_settings(word)
@@ -96,6 +97,7 @@ def run(config: EvaluationConfig) -> dict[str, Any]:
     for path, name in zip(config.models, labels(config.models), strict=True):
         loaded = load_checkpoint(path, base=config.base, dtype=config.dtype, device=accelerator.device)
         weights = fingerprint(loaded.model)
+        # The decoder that a checkpoint carries is the only record of how it was trained.
         trained = None if loaded.mixture is None else str(loaded.mixture.get("strategy"))
         for word in config.strategies:
             decoder = decoder_for(word, loaded.mixture, path=path)

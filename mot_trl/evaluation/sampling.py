@@ -98,6 +98,7 @@ def sample_arm(
         samples = _grade(generation, batch, rows, reward, eos_ids=_eos_ids(loaded))
         # A batch that was cut off by a kill is sampled as a whole, and gives the stored samples once more.
         records.append(each for each in samples if each[:2] not in done)
+    # Sort once every process has appended its last batch, and read only what has been sorted.
     state.wait_for_everyone()
     if state.is_main_process:
         records.finish()
@@ -125,6 +126,7 @@ def _seeded(seed: int, number: int, device: torch.device) -> Generator[None]:
     """Seed one batch, and restore the caller's random state afterwards."""
     # Hashed: seeds that differ by one would give batch 1 of seed 0 and batch 0 of seed 1 the same numbers.
     digest = hashlib.sha256(f"{seed}/{number}".encode()).digest()
+    # Saving the state of all devices, which is the default, would start CUDA on every GPU of the machine.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int.from_bytes(digest[:7], "big"))
         yield
@@ -170,6 +172,7 @@ def call_reward(
 
 
 async def _await(scores: Awaitable[Any]) -> Any:
+    # `asyncio.run` takes coroutines only, and a reward may return any awaitable.
     return await scores
 
 

@@ -83,6 +83,7 @@ def estimate(values: Sequence[float], *, seed: int = 0) -> Estimate:
     """The mean of one value per item, with a percentile bootstrap interval over items (95 %, 2,000 resamples)."""
     if not values:
         return Estimate(float("nan"), float("nan"), float("nan"))
+    # A generator of its own makes intervals reproducible, and leaves the global random state to the caller.
     sample = torch.tensor(values, dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
     # In parts, since all resamples of a large test set at once would take gigabytes.

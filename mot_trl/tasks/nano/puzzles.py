@@ -49,6 +49,7 @@ Family = Callable[[int], Iterator[Question]]
 def sums(seed: int) -> Iterator[Question]:
     """`sum +4 -1 +7 +7`: four or five terms of one digit; the sum is never negative."""
     for entry in _reasoning_gym("chain_sum", seed, min_terms=4, max_terms=5, min_digits=1, max_digits=1):
+        # Non-negative answers are a single token each in the model's vocabulary.
         if int(entry["answer"]) >= 0:
             terms = entry["metadata"]["expression"].replace("+ ", "+").replace("- ", "-")
             yield Question(f"sum +{terms}", entry["answer"])
@@ -57,6 +58,7 @@ def sums(seed: int) -> Iterator[Question]:
 def divisors(seed: int) -> Iterator[Question]:
     """`gcd 27 18`: the greatest common divisor of two numbers up to 40."""
     for entry in _reasoning_gym("gcd", seed, min_numbers=2, max_numbers=2, min_value=2, max_value=40):
+        # The question itself is a sentence, far longer than what it asks.
         first, second = entry["metadata"]["numbers"]
         yield Question(f"gcd {first} {second}", entry["answer"])
 
@@ -77,6 +79,7 @@ def sorting(seed: int) -> Iterator[Question]:
     """`sort 23 2 13 29`: sort four or five distinct numbers up to 30 in ascending order."""
     config = {"min_numbers": 4, "max_numbers": 5, "min_value": 1, "max_value": 30, "max_decimals": 0}
     for entry in _reasoning_gym("number_sorting", seed, **config):
+        # Reasoning Gym writes integers as "23.0".
         numbers = [int(float(number)) for number in entry["metadata"]["original_numbers"]]
         if len(set(numbers)) == len(numbers):
             yield Question(f"sort {_spaced(numbers)}", _spaced(sorted(numbers)))
