@@ -1,4 +1,4 @@
-"""The decoding loop: draw a mixture or token in each running row, decide which rows go on, and record it all."""
+"""The decoding loop: each step draws a mixture or token in each running row, ends rows, and records the step."""
 
 import math
 from dataclasses import dataclass
@@ -123,7 +123,8 @@ class DecodingLoop:
         self.pad_token_id = generation_config.pad_token_id or 0
         # What a row with broken logits ends with, as if it had drawn it.
         self.end_token_id = _first(generation_config.eos_token_id, default=self.pad_token_id)
-        self.in_step_with_peers = _world_size() > 1 and is_sharded(model)
+        is_parallel = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        self.in_step_with_peers = is_parallel and is_sharded(model)
         self.steps_between_checks = steps_between_checks(device)
 
         # All B rows, column by column. The number of candidates is known after the first draw.
@@ -311,7 +312,3 @@ def _first(token_ids: int | list[int] | None, *, default: int) -> int:
     if token_ids is None or token_ids == []:
         return default
     return token_ids[0] if isinstance(token_ids, list) else token_ids
-
-
-def _world_size() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
