@@ -11,7 +11,6 @@ from transformers.generation.streamers import BaseStreamer
 
 from mot_trl.generation.decoding_loop import DecodingLoop
 from mot_trl.generation.phases import Phases
-from mot_trl.modeling.cascade_attention import cascading
 from mot_trl.modeling.cpu_linear import onednn_linears
 from mot_trl.modeling.embedding import blend_of, override_embeddings
 from mot_trl.modeling.rollout import Rollout
@@ -94,7 +93,7 @@ class MixtureDecoder:
             model_kwargs=model_kwargs,
         )
         packed = onednn_linears(model, packed=loop.is_long)
-        with packed, cascading(), override_embeddings(model, blend_of(self.strategy)) as override:
+        with packed, override_embeddings(model, blend_of(self.strategy)) as override:
             while loop.is_running():
                 loop.advance(loop.forward(override))
                 # The copy makes the host wait for the device, so it is made for a streamer only.

@@ -111,6 +111,6 @@ class ForwardPass:
         return True
 
     def _uses_cascade(self) -> bool:
-        """Whether `cascading` can replace this model's attention, which must run in the cache's own precision."""
+        """Whether the model calls `scaled_dot_product_attention`, in the cache's own precision."""
         implementation = self.model.config.get_text_config(decoder=True)._attn_implementation
         return implementation == "sdpa" and not torch.is_autocast_enabled("cpu") and not is_compiled(self.model)

@@ -21,6 +21,7 @@ from family_laws import (
 from family_table import FAMILIES, NO_ROUTER_LOSS, PLAIN, QUICK, REFUSED, SIZES, build
 from transformers import PreTrainedModel
 
+from mot_trl.modeling import cascade_attention
 from mot_trl.modeling import shared_kv_cache as shared_cache
 
 VOCABULARY = SIZES["vocab_size"]
@@ -34,8 +35,8 @@ def marked(family: str) -> object:
 def _prompts_are_worth_sharing() -> Iterator[None]:
     """Attend to shared prompts in parts, small as they are; rows that are decoded alone do not."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("LEAST_SAVED", "LEAST_RECENT"):
-            patch.setattr(shared_cache, name, 1)
+        patch.setattr(shared_cache, "MIN_SAVED", 1)
+        patch.setattr(cascade_attention, "MIN_RECENT", 1)
         yield
 
 

@@ -1,6 +1,5 @@
-"""Attention in parts is the same attention."""
+"""Attention over shared prompts equals ordinary attention."""
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,26 +8,30 @@ import torch
 from conftest import make_model
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import DynamicCache, LogitsProcessor, PreTrainedModel
+from transformers.integrations import sdpa_attention
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from mot_trl import MixtureDecoder, Phases, build_strategy
 from mot_trl.generation.phases import BudgetRule
-from mot_trl.modeling import cascade_attention as cascade
 from mot_trl.modeling import cpu_linear as kernels
 from mot_trl.modeling import shared_kv_cache as shared_cache
-from mot_trl.modeling.cascade_attention import cascading
 from mot_trl.modeling.kv_cache import preallocate
-from mot_trl.modeling.shared_kv_cache import States, expand
+from mot_trl.modeling.shared_kv_cache import SharedPrefixTensor, expand
 from mot_trl.strategies.one_token import OneToken
 
 LENGTH, NEW = 40, 21
 
+# transformers below 5.23 copies the keys that heads share, so that grouped heads read full tensors there.
+needs_packed_heads = pytest.mark.skipif(
+    not hasattr(sdpa_attention, "pack_gqa"), reason="transformers copies shared heads' keys"
+)
+
 
 @pytest.fixture(autouse=True)
 def _rollouts_of_small_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(shared_cache, "LEAST_SAVED", 1)
+    monkeypatch.setattr(shared_cache, "MIN_SAVED", 1)
     with torch.no_grad():
         yield
 
@@ -70,73 +73,54 @@ def masks(rows: int, heads: int) -> dict[str, Tensor | None]:
 
 @pytest.mark.parametrize("mask", masks(1, 1))
 @pytest.mark.parametrize("prompts", [[0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 1, 2, 2], [0] * 9 + [1, 2], [0, 0]], ids=str)
-@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("groups", [1, pytest.param(3, marks=needs_packed_heads)])
 @pytest.mark.parametrize("scaling", [None, 0.3])
-def test_it_is_what_sdpa_makes_of_the_whole(mask: str, prompts: list[int], groups: int, scaling: float | None) -> None:
+def test_attention_to_parts_equals_attention_to_full_tensors(
+    mask: str, prompts: list[int], groups: int, scaling: float | None
+) -> None:
     torch.manual_seed(0)
     key, value = read(prompts, value_size=8 if groups == 1 else 5)
     query = torch.randn(len(prompts), 2 * groups, 1, 8)
     seen = masks(len(prompts), 2 * groups)[mask]
 
-    with cascading():
-        ours, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](module(groups=groups), query, key, value, seen, scaling=scaling)
+    ours, _ = sdpa_attention_forward(module(groups=groups), query, key, value, seen, scaling=scaling)
     assert not key.is_read
     assert not value.is_read
-    whole = key.parts.whole(), value.parts.whole()
-    theirs, _ = sdpa_attention_forward(module(groups=groups), query, *whole, seen, scaling=scaling)
+    theirs, _ = sdpa_attention_forward(
+        module(groups=groups), query, key.kv.full(), value.kv.full(), seen, scaling=scaling
+    )
 
     assert ours.shape == theirs.shape
     assert torch.allclose(ours, theirs, atol=1e-6)
 
 
+def full_mask(length: int) -> Tensor:
+    return torch.rand(4, 4, length, LENGTH + NEW) > 0.2
+
+
 @pytest.mark.parametrize(
-    "options",
-    [{"position_bias": torch.randn(1, 4, 1, LENGTH + NEW)}, {"dropout": 1.0}, {"query_length": 2}],
-    ids=["position bias", "dropout", "two tokens"],
+    ("options", "is_read"),
+    [
+        ({"attn_mask": torch.randn(1, 4, 1, LENGTH + NEW)}, False),
+        ({"attn_mask": full_mask(1), "enable_gqa": True}, False),
+        ({"attn_mask": full_mask(2), "length": 2}, False),
+        ({"attn_mask": full_mask(2), "length": 2, "groups": 2, "enable_gqa": True}, True),
+        ({"attn_mask": full_mask(1)[0, 0], "length": 1}, True),
+        ({"dropout_p": 1.0}, True),
+        ({"is_causal": True, "length": 2}, True),
+    ],
+    ids=["position bias", "heads", "two tokens", "two tokens of shared heads", "flat mask", "dropout", "causal"],
 )
-def test_what_it_does_not_know_is_left_to_sdpa(options: dict[str, Any]) -> None:
-    key, value = read([0, 0, 1, 1])
-    query = torch.randn(4, 4, options.pop("query_length", 1), 8)
-    whole = key.parts.whole(), value.parts.whole()
+def test_calls_that_the_parts_do_not_allow_get_full_tensors(options: dict[str, Any], is_read: bool) -> None:
+    options = dict(options)
+    key, value = read([0, 0, 1, 1], heads=4 // options.pop("groups", 1))
+    query = torch.randn(4, 4, options.pop("length", 1), 8)
 
-    with cascading():
-        ours, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](module(groups=2), query, key, value, None, **options)
-    theirs, _ = sdpa_attention_forward(module(groups=2), query, *whole, None, **options)
+    ours = F.scaled_dot_product_attention(query, key, value, **options)
+    theirs = F.scaled_dot_product_attention(query, key.kv.full(), value.kv.full(), **options)
 
-    assert key.is_read
-    assert torch.equal(ours, theirs)
-
-
-def test_soft_caps_are_refused_as_ever() -> None:
-    key, value = read([0, 0])
-    with cascading(), pytest.raises(ValueError, match="softcap"):
-        ALL_ATTENTION_FUNCTIONS["sdpa"](module(groups=1), torch.randn(2, 2, 1, 8), key, value, None, softcap=2.0)
-
-
-def test_sdpa_is_itself_again_afterwards_and_what_stands_in_for_it_already_stays() -> None:
-    def fail() -> None:
-        with cascading():
-            assert ALL_ATTENTION_FUNCTIONS["sdpa"] is cascade._attention_forward
-            # A generation inside another, say in a logits processor.
-            with cascading():
-                pass
-            assert ALL_ATTENTION_FUNCTIONS["sdpa"] is cascade._attention_forward
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    assert ALL_ATTENTION_FUNCTIONS["sdpa"] is sdpa_attention_forward
-
-    def own(*args: Any) -> None:
-        pass
-
-    ALL_ATTENTION_FUNCTIONS["sdpa"] = own
-    try:
-        with cascading():
-            assert ALL_ATTENTION_FUNCTIONS["sdpa"] is own
-        assert ALL_ATTENTION_FUNCTIONS["sdpa"] is own
-    finally:
-        del ALL_ATTENTION_FUNCTIONS["sdpa"]
+    assert key.is_read == is_read
+    assert torch.allclose(ours, theirs, atol=1e-6)
 
 
 class Rollouts:
@@ -145,10 +129,10 @@ class Rollouts:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.monkeypatch = monkeypatch
         self.rows: list[list[int]] = []
-        attend = cascade._attend
+        attend = shared_cache.cascade_attention
         monkeypatch.setattr(
-            cascade,
-            "_attend",
+            shared_cache,
+            "cascade_attention",
             lambda query, keys, *args: self.rows.append(keys.groups.rows) or attend(query, keys, *args),
         )
 
@@ -156,7 +140,7 @@ class Rollouts:
         with torch.no_grad():
             ours = decode()
             with self.monkeypatch.context() as patch:
-                patch.setattr(shared_cache, "LEAST_SAVED", 10**9)
+                patch.setattr(shared_cache, "MIN_SAVED", 10**9)
                 count = len(self.rows)
                 theirs = decode()
         assert len(self.rows) == count
@@ -181,10 +165,10 @@ def prompts() -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("family", "options"),
     [
-        ("llama", {}),
+        pytest.param("llama", {}, marks=needs_packed_heads),
         ("llama", {"num_key_value_heads": 4}),
-        ("qwen3", {}),
-        ("gemma3", {"layer_types": ["sliding_attention", "full_attention"]}),
+        pytest.param("qwen3", {}, marks=needs_packed_heads),
+        pytest.param("gemma3", {"layer_types": ["sliding_attention", "full_attention"]}, marks=needs_packed_heads),
     ],
     ids=["llama", "llama without groups", "qwen3", "gemma3"],
 )
@@ -242,14 +226,14 @@ def test_models_that_read_keys_for_themselves_read_them_whole(
     monkeypatch: pytest.MonkeyPatch, rollouts: Rollouts
 ) -> None:
     model = make_model()
-    update, shared = shared_cache.SharedLayer.update, []
+    update, shared = shared_cache.SharedPrefixLayer.update, []
 
     def doubled(layer: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         keys, values = update(layer, *args, **kwargs)
-        shared.append(isinstance(keys, States))
+        shared.append(isinstance(keys, SharedPrefixTensor))
         return keys * 1.0, values
 
-    monkeypatch.setattr(shared_cache.SharedLayer, "update", doubled)
+    monkeypatch.setattr(shared_cache.SharedPrefixLayer, "update", doubled)
     options = {**prompts(), "max_new_tokens": 9, "do_sample": False, "eos_token_id": [], "pad_token_id": 0}
     decoder = MixtureDecoder(OneToken(), Phases())
 
@@ -318,25 +302,6 @@ def test_under_autocast_attention_is_sdpas(values: torch.dtype, rollouts: Rollou
 
     assert torch.equal(ours, theirs)
     assert not rollouts.rows
-
-
-def test_two_threads_share_the_place_of_sdpa() -> None:
-    inside, leave = threading.Barrier(2), threading.Event()
-
-    def other() -> None:
-        with cascading():
-            inside.wait()
-            leave.wait()
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    with cascading():
-        inside.wait()
-    still = ALL_ATTENTION_FUNCTIONS["sdpa"]
-    leave.set()
-    thread.join()
-    assert still is cascade._attention_forward
-    assert ALL_ATTENTION_FUNCTIONS["sdpa"] is sdpa_attention_forward
 
 
 def test_processors_may_take_gradients() -> None:

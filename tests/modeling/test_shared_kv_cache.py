@@ -11,14 +11,14 @@ from transformers import DynamicCache
 
 from mot_trl.modeling import shared_kv_cache as shared_cache
 from mot_trl.modeling.kv_cache import PreallocatedLayer, preallocate
-from mot_trl.modeling.shared_kv_cache import SharedLayer, States, expand
+from mot_trl.modeling.shared_kv_cache import SharedPrefixLayer, SharedPrefixTensor, expand
 
 PROMPTS = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
 
 
 @pytest.fixture(autouse=True)
 def _rollouts_of_small_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(shared_cache, "LEAST_SAVED", 1)
+    monkeypatch.setattr(shared_cache, "MIN_SAVED", 1)
     with torch.no_grad():
         yield
 
@@ -43,7 +43,9 @@ def pair(*, length: int = 40, prompts: Tensor = PROMPTS) -> tuple[DynamicCache, 
 def whole(cache: DynamicCache) -> tuple[Tensor, Tensor]:
     """What a cache holds, without its noticing that it was read."""
     layer = cache.layers[0]
-    return tuple(each.parts.whole() if isinstance(each, States) else each for each in (layer.keys, layer.values))
+    return tuple(
+        each.kv.full() if isinstance(each, SharedPrefixTensor) else each for each in (layer.keys, layer.values)
+    )
 
 
 def assert_same(ours: DynamicCache, stock: DynamicCache) -> None:
@@ -55,7 +57,7 @@ def assert_same(ours: DynamicCache, stock: DynamicCache) -> None:
 
 
 def is_shared(cache: DynamicCache) -> bool:
-    return isinstance(cache.layers[0].keys, States)
+    return isinstance(cache.layers[0].keys, SharedPrefixTensor)
 
 
 def test_states_are_those_of_the_stock_layer_through_growth_and_selection() -> None:
@@ -84,7 +86,7 @@ def test_states_are_those_of_the_stock_layer_through_growth_and_selection() -> N
             cache.update(*new, 0)
         assert_same(ours, stock)
         shared.append(is_shared(ours))
-    assert type(ours.layers[0]) is SharedLayer
+    assert type(ours.layers[0]) is SharedPrefixLayer
     # Until each row has a prompt of its own.
     assert shared == [True] * 160 + [False] * 40
 
@@ -131,7 +133,7 @@ def test_only_the_parts_are_kept() -> None:
     ours, _ = pair(length=1000)
     for _ in range(40):
         ours.update(*states(8), 0)
-    parts = ours.layers[0].keys.parts
+    parts = ours.layers[0].keys.kv
 
     assert parts.prompts.shape == (3, 2, 1000, 4)
     assert parts.groups.rows == [3, 2, 3]
@@ -146,7 +148,7 @@ def test_writing_in_place_does_not_copy_at_every_step() -> None:
 
     for _ in range(300):
         ours.update(*states(8), 0)
-        places.add(ours.layers[0].keys.parts.recent.data_ptr())
+        places.add(ours.layers[0].keys.kv.recent.data_ptr())
 
     assert len(places) < 20
 
@@ -157,7 +159,7 @@ def test_states_pass_for_the_whole_and_whoever_reads_them_gets_it() -> None:
     keys, _ = ours.update(*new, 0)
     expected, _ = stock.update(*new, 0)
 
-    assert isinstance(keys, States)
+    assert isinstance(keys, SharedPrefixTensor)
     assert (keys.shape, keys.dtype, keys.device) == (expected.shape, expected.dtype, expected.device)
     assert not keys.is_read
     for read in (lambda each: each.transpose(1, 2), lambda each: each[:, :, 1:], lambda each: torch.cat([each, each])):
@@ -169,12 +171,12 @@ def test_states_pass_for_the_whole_and_whoever_reads_them_gets_it() -> None:
 def test_states_refuse_to_be_written_to() -> None:
     ours, _ = pair()
     keys, _ = ours.update(*states(8), 0)
-    before = keys.parts.whole()
+    before = keys.kv.full()
 
     for write in (lambda: keys.mul_(0), lambda: keys.copy_(before), lambda: torch.add(before, 1, out=keys)):
         with pytest.raises(RuntimeError, match="clone"):
             write()
-    assert torch.equal(keys.parts.whole(), before)
+    assert torch.equal(keys.kv.full(), before)
 
 
 @torch.enable_grad()
@@ -210,7 +212,7 @@ def test_a_layer_that_is_read_whole_is_an_ordinary_one_from_then_on() -> None:
         new = states(8)
         stock.update(*new, 0)
         keys, values = ours.update(*new, 0)
-        reads.append(isinstance(keys, States))
+        reads.append(isinstance(keys, SharedPrefixTensor))
         if step == 1:
             values.sum()
         assert_same(ours, stock)
@@ -231,7 +233,7 @@ def test_a_layer_that_is_read_whole_is_an_ordinary_one_from_then_on() -> None:
 def test_prompts_are_kept_in_each_row_where_sharing_does_not_pay(
     least: int, prompts: Tensor, dtype: torch.dtype, shared: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_cache, "LEAST_SAVED", least)
+    monkeypatch.setattr(shared_cache, "MIN_SAVED", least)
     length = 40
     cache = DynamicCache()
     preallocate(cache)
