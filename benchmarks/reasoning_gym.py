@@ -1,4 +1,4 @@
-"""Every dataset of Reasoning Gym: how fast items are made and answers scored, and what golds and junk are worth.
+"""Measure every dataset of Reasoning Gym: speed of items and scores, and what golds and junk answers earn.
 
     python -m benchmarks.reasoning_gym > docs/reasoning_gym.md
 
@@ -62,14 +62,14 @@ HOSTILE = {
     "many terms": "+".join(["x"] * 2_000),
     "nested functions": "sin(" * 25 + "x" + ")" * 25,
 }
-"""Answers that nobody gives who has solved a problem; some of them run code or never end in a bare scorer."""
+"""Answers that solve no problem; some of them run code or never end in a bare scorer."""
 
 _BATCH = 64
 _PATIENCE = 1  # seconds for bare scorers, some of which take as long for a single answer
 
 
 class Line(NamedTuple):
-    """What was seen of one dataset; times in ms."""
+    """Measurements of one dataset; times in ms."""
 
     task: str
     made: float
@@ -81,7 +81,7 @@ class Line(NamedTuple):
 
 
 def hostile_scores(task: str, row: dict) -> dict[str, float | None]:
-    """What each hostile answer earns on a row."""
+    """The scores of the hostile answers on a row."""
     completions = [f"<think>\n</think>\n<answer>{answer}</answer>" for answer in HOSTILE.values()]
     count = len(completions)
     scores = reasoning_gym.score(completions, task=[task] * count, entry=[row["entry"]] * count)
@@ -89,7 +89,7 @@ def hostile_scores(task: str, row: dict) -> dict[str, float | None]:
 
 
 def gold_scores(rows: list[dict]) -> list[float | None]:
-    """What the golds of rows earn from the scorers themselves; nothing where there is none."""
+    """The scorers' own scores of the rows' golds; rows without a gold are left out."""
     golds = [row for row in rows if row["answer"].strip()]
     return reasoning_gym.score.ask(
         [row["task"] for row in golds], [row["entry"] for row in golds], [row["answer"].strip() for row in golds]
@@ -174,27 +174,25 @@ trainer = GRPOTrainer(..., reward_funcs=[reasoning_gym.score], train_dataset=row
 
 `recipes/reasoning_gym.py` does this from the command line, with `--task`, `--suite` and `--curriculum`.
 
-**Splits.** A hash of the question, without letter case and white space, decides on its split: one in eight is for
-tests. So no seed, size or setting can bring a test question into training. Seeds cannot do that: item `i` of seed
-`s` is item 0 of seed `s + i`, and some datasets have few questions.
+**Splits.** A hash of the question, ignoring letter case and white space, decides on its split: one in eight goes to
+the test split. So no seed, size or setting can bring a test question into training. Seeds cannot ensure that: item `i`
+of seed `s` is item 0 of seed `s + i`, and some datasets have few questions.
 
-**The same rows everywhere.** Items are made in a process of their own, with a fixed `PYTHONHASHSEED`:
-isomorphic_strings, knight_swap, polynomial_multiplication, ransom_note and word_ladder else differ from process to
-process. A row carries all that its scorer needs as text, since a table would turn tuples into lists and whole-
-number keys into text.
+**The same rows everywhere.** Items are made in a separate process with a fixed `PYTHONHASHSEED`: without it,
+isomorphic_strings, knight_swap, polynomial_multiplication, ransom_note and word_ladder differ between processes. A row
+carries everything its scorer needs as text, since a table would turn tuples into lists and integer keys into text.
 
 **Scores.** Nine scorers run the answer as Python. An answer must first pass a grammar that has no names, calls or
 attributes but those of elementary mathematics; then the scorer sees it, in the sandbox. The final answer is
-stripped. Credit of 0.05 and less, which is for trying, is none; and partial credit counts only where it is for a
-part of a solution, not where the gold is merely contained in the answer or near it. Four scorers are replaced:
-game_of_life_halting (any text earns 1) by equality, coin_flip (`0` earns 1) by the distance of the numbers, and
-the two integrations (seconds for a wrong answer) by a comparison of the derivative at four points. A few golds of
-intermediate_integration are integrals that nobody has solved; only the same text earns 1 by itself, and a solution
-does.
+stripped. Credit of at most 0.05, which any answer gets, counts as 0; other partial credit counts only if it is for a
+part of a solution, not if the answer merely contains the gold or is near it. Four scorers are replaced:
+game_of_life_halting (any text earns 1) by equality, coin_flip (`0` earns 1) by the distance of the numbers, and the
+two integrations (seconds for a wrong answer) by a comparison of the derivative at four points. A few golds of
+intermediate_integration are unevaluated integrals, which earn 1 as the same text only; a solution earns 1, too.
 
 **Curriculum.** `training_data(..., curriculum=True)` gives a stream whose items become harder, by Reasoning Gym's
-own levels, as the logged `<task>_accuracy` rises, and easier as it falls; `<task>_level` is logged. Levels are a
-function of the log, so a resumed run has the same ones.
+own levels, as the logged `<task>_accuracy` rises, and easier as it falls; `<task>_level` is logged. Levels depend on
+the log alone, so a resumed run has the same ones.
 
 ## All datasets
 

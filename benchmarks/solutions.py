@@ -1,4 +1,4 @@
-"""How many of a dataset's own solutions the program rewards find right: whatever is missing, the grading got wrong.
+"""Count how many of a dataset's own solutions pass the program rewards: each one missing is a grading error.
 
     python benchmarks/solutions.py leetcode --split test
     python benchmarks/solutions.py mbpp --split test --path folder/with/jsonl
@@ -21,7 +21,7 @@ SETS = {
 
 
 def main() -> None:
-    """Print how many pass, what became of the others, and how long it took."""
+    """Print how many pass, why the others fail, and how long it took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", choices=SETS)
     parser.add_argument("--split", default="test")

@@ -4,7 +4,7 @@
     accelerate launch recipes/gsm8k.py --experiment_name dirichlet --use_peft --lora_target_modules all-linear
     accelerate launch recipes/gsm8k.py --judge MODEL --judge_base_url http://localhost:8000/v1
 
-The defaults are those of MoT-G (arXiv 2509.21482) for Qwen2.5-1.5B-Instruct, which wants one GPU of 80 GB. On two
+The defaults are those of MoT-G (arXiv:2509.21482) for Qwen2.5-1.5B-Instruct, which wants one GPU of 80 GB. On two
 CPU cores, SmolLM2-135M-Instruct with `--num_generations 8 --per_device_train_batch_size 8 --max_mixture_tokens 40
 --max_completion_length 100` took 8 to 33 s a step; thinking was closed in half the completions, then in all, for tags
 alone (0.25, then 0.5 of them; nothing solved in three steps). With LoRA and `dirichlet`, 64 tokens, two steps took
@@ -19,19 +19,9 @@ from mot_trl.trainer import script_utils
 from mot_trl.trainer.config import MoTGRPOConfig
 
 DEFAULTS = {
-    "model_name_or_path": "Qwen/Qwen2.5-1.5B-Instruct",
+    **script_utils.MOT_G_DEFAULTS,
     "output_dir": "outputs/gsm8k",
-    "experiment_name": "top_k",
-    "temperature": 0.9,
-    "num_generations": 10,
-    "per_device_train_batch_size": 10,
-    "gradient_accumulation_steps": 4,
-    "per_device_eval_batch_size": 10,
-    "max_completion_length": 1024,
-    "learning_rate": 5e-6,
     "reward_weights": [1.0, 0.2],
-    "logging_steps": 1,
-    "log_completions": True,
 }
 
 

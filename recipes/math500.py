@@ -4,8 +4,7 @@
     accelerate launch recipes/math500.py --data_path FOLDER
 
 FOLDER holds train.jsonl (`problem`, `solution`) and, to evaluate, test.jsonl (`problem`, `answer`). The rewards need
-the extra `math`. The defaults are those of `recipes/gsm8k.py`, which want one GPU of 80 GB, with room for longer
-thoughts.
+the extra `math`. The defaults are MoT-G's, which want one GPU of 80 GB, with room for longer thoughts.
 """
 
 from trl import ModelConfig
@@ -15,19 +14,10 @@ from mot_trl.trainer import script_utils
 from mot_trl.trainer.config import MoTGRPOConfig
 
 DEFAULTS = {
-    "model_name_or_path": "Qwen/Qwen2.5-1.5B-Instruct",
+    **script_utils.MOT_G_DEFAULTS,
     "output_dir": "outputs/math500",
-    "experiment_name": "top_k",
-    "temperature": 0.9,
-    "num_generations": 10,
-    "per_device_train_batch_size": 10,
-    "gradient_accumulation_steps": 4,
-    "per_device_eval_batch_size": 10,
     "max_completion_length": 2048,
-    "learning_rate": 5e-6,
     "reward_weights": [1.0, 0.2],
-    "logging_steps": 1,
-    "log_completions": True,
 }
 
 

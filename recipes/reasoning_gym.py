@@ -3,7 +3,7 @@
     accelerate launch recipes/reasoning_gym.py --suite ten
     accelerate launch recipes/reasoning_gym.py --task maze --experiment_name dirichlet --use_peft
 
-Defaults: MoT-G's (arXiv 2509.21482), for one GPU of 80 GB. Held-out items give `eval_<task>_accuracy` in the log.
+Defaults: MoT-G's (arXiv:2509.21482), for one GPU of 80 GB. Held-out items give `eval_<task>_accuracy` in the log.
 """
 
 from dataclasses import dataclass, field
@@ -16,19 +16,11 @@ from mot_trl.trainer import script_utils
 from mot_trl.trainer.config import MoTGRPOConfig
 
 DEFAULTS = {
-    "model_name_or_path": "Qwen/Qwen2.5-1.5B-Instruct",
+    **script_utils.MOT_G_DEFAULTS,
     "output_dir": "outputs/reasoning_gym",
-    "experiment_name": "top_k",
-    "temperature": 0.9,
-    "num_generations": 10,
-    "per_device_train_batch_size": 10,
-    "per_device_eval_batch_size": 10,
-    "gradient_accumulation_steps": 4,
-    "max_completion_length": 1024,
-    "learning_rate": 5e-6,
     "reward_weights": [1.0, *reasoning_gym.SHAPING_WEIGHTS],
     "eval_strategy": "steps",
-    "logging_steps": 1,
+    "log_completions": False,
 }
 
 
@@ -36,7 +28,7 @@ DEFAULTS = {
 class TaskConfig:
     """Which of Reasoning Gym's items."""
 
-    task: list[str] = field(default_factory=list, metadata={"help": "Data sets, in place of a suite's."})
+    task: list[str] = field(default_factory=list, metadata={"help": "Datasets, in place of a suite's."})
     suite: str = field(default="ten", metadata={"help": "`ten` (MoT-G's) or `five`."})
     train_size: int = field(default=10_000, metadata={"help": "Rows to train on; 0: without end."})
     eval_size: int = field(default=100, metadata={"help": "Held-out rows to evaluate on."})
@@ -45,7 +37,7 @@ class TaskConfig:
 
 
 def main(config: MoTGRPOConfig, model: ModelConfig, data: TaskConfig) -> None:
-    """Train on a suite or on the named data sets, and evaluate on items of the same that are held out."""
+    """Train on a suite or on the named datasets, and evaluate on items of the same that are held out."""
     mixture = data.task or data.suite
     script_utils.train(
         config,

@@ -21,6 +21,7 @@ def completion_text(completion: str | Sequence[Mapping[str, Any]]) -> str:
     if isinstance(completion, str):
         return completion
     contents = [m.get("content") for m in completion if m.get("role", "assistant") == "assistant"]
+    # After a tool call the last message may be the tool's, which the model did not write.
     content = contents[-1] if contents else None
     if content is None or isinstance(content, str):
         return content or ""
@@ -35,6 +36,7 @@ def answer_part(text: str, *, opened: bool = False) -> str | None:
     (as the templates of some reasoning models do): then the thinking never ended.
     """
     _, closed, rest = text.rpartition(THINK_CLOSE)
+    # A phase opened once more after the last close is not finished either.
     if THINK_OPEN in rest or (opened and not closed):
         return None
     return rest
@@ -49,6 +51,7 @@ def final_answer(text: str, *, opened: bool = False) -> str | None:
     part = answer_part(text, opened=opened)
     if part is None:
         return None
+    # From the most deliberate mark to the least: a model that boxes an answer may also write `####` in passing.
     for find in (_last_boxed, _last_tagged, _last_hashed):
         found = find(part)
         if found is not None:

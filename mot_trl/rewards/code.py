@@ -126,11 +126,13 @@ class ProgramReward:
         **columns: Any,
     ) -> list[float | None]:
         """One reward for each completion, in TRL's calling convention, with the columns of `load`."""
+        # The only one of the rewards that runs nothing.
         if self.earns == "has_code_block":
             return [float(code_block(completion_text(completion)) is not None) for completion in completions]
         results = run_completions(completions, columns)
         if self.earns == "tests_pass":
             _report(results, log_metric)
+        # No code block is the model's fault, so 0; None is for the sandbox's.
         return [0.0 if result is None else self._reward(result) for result in results]
 
     def _reward(self, result: Result) -> float | None:

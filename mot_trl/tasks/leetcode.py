@@ -41,7 +41,9 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "prompt": [{"role": "user", "content": row["query"]}],
         "task_id": row["task_id"],
+        # One by one, so that a program can earn a fraction of them.
         "tests": split_tests(row["test"]),
+        # The tests call the solution by the name that `check(candidate)` gives it.
         "entry_points": [["candidate", row["entry_point"]]],
         "prelude": row["prompt"],
         "setup": "",

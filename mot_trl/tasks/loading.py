@@ -28,6 +28,7 @@ def read_rows(
         ValueError: A line is not a JSON object (the message has its number), or a column is missing.
         ConnectionError: The hub is out of reach.
     """
+    # Takes seconds to import, which a process that only grades need not spend.
     import datasets
 
     if path is not None:
@@ -75,6 +76,7 @@ def _json_lines(file: Path) -> list[dict]:
             if not isinstance(row, dict):
                 raise ValueError(f"{file}, line {number} holds {row!r:.60}; each line must be a JSON object.")
             rows.append(row)
+    # An empty dataset has no columns, so it would be refused with a puzzling list of missing ones.
     if not rows:
         raise ValueError(f"{file} holds no rows.")
     return rows

@@ -61,6 +61,7 @@ def load(
         raise ValueError("Give `hub_id` (a dataset on the hub) or `path` (a .jsonl file or a folder of them).")
     questions = (question_column,) if isinstance(question_column, str) else question_column
     rows = read_rows(split, path, hub_id=hub_id or "a dataset", config=config)
+    # Not by `read_rows`: here the caller may have named the columns, so the message says how.
     missing = sorted({*questions, answer_column} - set(rows.column_names))
     if missing:
         raise ValueError(
@@ -69,10 +70,12 @@ def load(
         )
 
     def to_row(row: dict[str, Any]) -> dict[str, Any]:
+        # SVAMP's bodies end in spaces.
         question = " ".join(str(row[column]).strip() for column in questions)
         message = {"role": "user", "content": f"{question}\n\n{instruction}"}
         return {"prompt": [message], "question": question, "answer": gold_answer(row[answer_column])}
 
+    # The model is asked for one answer, so a row that has several could never be graded fairly.
     made = rows.map(to_row, remove_columns=rows.column_names).select_columns(COLUMNS)
     graded = made.filter(lambda row: row["answer"] is not None)
     if len(graded) == 0:
@@ -91,11 +94,13 @@ def gold_answer(gold: Any) -> str | None:
     """The one gold in a dataset's entry, as text; None if there is none or several."""
     if isinstance(gold, (list, tuple)):
         return gold_answer(gold[0]) if len(gold) == 1 else None
+    # True would become the text "True", which is a word and no mathematics.
     if gold is None or isinstance(gold, bool):
         return None
     # SVAMP and ASDiv hold 8.0 for 8.
     if isinstance(gold, float) and gold.is_integer():
         gold = int(gold)
     text = str(gold).strip()
+    # `final_answer` finds nothing in a bare answer such as `25`.
     marked = final_answer(text) if r"\boxed" in text or "####" in text else text
     return marked or None

@@ -35,5 +35,6 @@ def load(split: str = "test", path: str | Path | None = None) -> Dataset:
         ImportError: math-verify, which the reward needs, is not installed: better known before the training.
     """
     require_math_verify()
+    # Of an unknown split, the hub or the folder says itself which ones there are.
     hub_id, answer_column = _SOURCES.get(split, _SOURCES["test"])
     return any_math.load(split, path, hub_id=hub_id, question_column="problem", answer_column=answer_column)

@@ -53,6 +53,7 @@ def _row(row: dict[str, Any], shown: int) -> dict[str, Any]:
     imports = "\n".join(row.get("test_imports") or ())
     setup = (row.get("test_setup_code") or "").replace("\r\n", "\n")
     reference = ast.parse(row["code"].replace("\r\n", "\n"))
+    # A test may get at a function through the row's own setup, so its names count as well.
     used = _names_used("\n".join([setup, *tests]))
     # The full rows call them "text", the sanitized ones "prompt".
     task = (row.get("text") or row["prompt"]).strip()
@@ -65,6 +66,7 @@ def _row(row: dict[str, Any], shown: int) -> dict[str, Any]:
         # Only what the reference defines may come from the program: one that defines its own `set` changes no test.
         "entry_points": [[name, name] for name in sorted(_names_defined(reference) & used)],
         "prelude": "",
+        # The tests run apart from the program, so they need the imports that they share with the reference.
         "setup": "\n".join([imports, *_imports_of(reference, used), setup]),
     }
 
@@ -74,6 +76,7 @@ def _names_used(source: str) -> set[str]:
 
 
 def _names_defined(reference: ast.Module) -> set[str]:
+    # On the top level only: what is local to a function no test can call.
     defined = {node.name for node in reference.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
     assigned = [target for node in reference.body if isinstance(node, ast.Assign) for target in node.targets]
     return defined | {target.id for target in assigned if isinstance(target, ast.Name)}
@@ -81,6 +84,7 @@ def _names_defined(reference: ast.Module) -> set[str]:
 
 def _imports_of(reference: ast.Module, used: set[str]) -> list[str]:
     """The reference's imports that the tests use, such as `sys` for `sys.getsizeof`."""
+    # The reference's own names come from the program, and builtins from Python.
     missing = used - _names_defined(reference) - set(dir(builtins))
     imports = [node for node in reference.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     return [ast.unparse(node) for node in imports if any((a.asname or a.name) in missing for a in node.names)]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from PIL.Image import Image
 
+# Those of matplotlib's default cycle, which are easy to tell apart.
 COLORS = {
     "red": (214, 39, 40),
     "green": (44, 160, 44),
@@ -50,6 +51,7 @@ def load(split: str = "train", rows: int = 512, *, cells: int = 4, size: int = 1
         raise ValueError(f"`size={size}` pixels must give each of the `cells={cells}` in a row at least 8.")
     import datasets
 
+    # Seeded by a text, which `random` hashes alike in every process.
     generator = random.Random(f"{split} {seed}")
     examples = [_example(generator, cells, size) for _ in range(rows)]
     features = datasets.Features(
@@ -87,6 +89,7 @@ def draw(drawings: list[Drawing], *, cells: int, size: int) -> Image:
         raise ImportError('Pictures are drawn by Pillow: `pip install "mot-trl[vision]"`.') from error
     picture = Image.new("RGB", (size, size), "white")
     pen = ImageDraw.Draw(picture)
+    # An eighth of a cell stays free on each side, so that neighbors do not touch.
     side = size // cells
     for drawing in drawings:
         left, top = drawing.column * side + side // 8, drawing.row * side + side // 8
@@ -103,6 +106,7 @@ def draw(drawings: list[Drawing], *, cells: int, size: int) -> Image:
 
 def _example(generator: random.Random, cells: int, size: int) -> dict[str, Any]:
     shape, color = generator.choice(SHAPES), generator.choice(list(COLORS))
+    # Cells keep the shapes from overlapping, so that the count is never in doubt.
     places = [(row, column) for row in range(cells) for column in range(cells)]
     filled = generator.sample(places, generator.randint(1, max(1, len(places) // 2)))
     # Half of the shapes are of the kind asked for: at random, nearly every count would be 0 or 1.

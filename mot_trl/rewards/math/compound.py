@@ -9,6 +9,7 @@ _CLOSINGS = {*_OPENINGS.values(), "}"}
 _MATRIX = re.compile(r"\\begin\{([pbBvV]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end\{\1\}", re.DOTALL)
 _SCAN = re.compile(r"\\(?:\\|[a-zA-Z]+|.)|.", re.DOTALL)
 _AND = re.compile(r"\s*,?\s*(?:\\text\s*\{\s*,?\s*(?:and|or)\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]))\s*")
+# `x \in (1,2)`: the set alone is the answer.
 _MEMBER = re.compile(r"[a-zA-Z]\s*\\in(?![a-zA-Z])\s*")
 _ORDER = re.compile(r"(<=|>=|<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z]))")
 _GREATER = (">", ">=", r"\ge")
@@ -120,6 +121,7 @@ def _matrix(text: str) -> Compound | None:
         return None
     rows = [_split(row, "&") for row in _split(match.group(2), "\\\\") if row]
     shape = "x".join(str(len(row)) for row in rows)
+    # Bars make a number of the same entries.
     kind = "determinant" if match.group(1) in ("vmatrix", "Vmatrix") else ""
     return Compound("matrix", f"{kind}{shape}", tuple(cell for row in rows for cell in row))
 

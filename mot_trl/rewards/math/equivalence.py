@@ -50,6 +50,7 @@ def is_equivalent(gold: str, answer: str, *, timeout: float = 2.0, symbolic: boo
     """
     if not gold.strip():
         return None
+    # Before `strip` and the cache, which would keep a megabyte for every junk answer.
     if len(answer) > MAX_LENGTH + len(gold):
         return False
     return _is_equivalent(gold.strip(), answer.strip(), timeout if symbolic else None)
@@ -168,8 +169,10 @@ def _same_leaf(gold: str, answer: str, timeout: float | None) -> bool | None:
     ):
         return False
     (number, unit), (also_number, also_unit) = (split_unit(_MONEY.sub("", text)) for text in (gold, answer))
+    # The unit stays on: `5 apples` against `five apples` is compared as words on the whole.
     if has_words(number) or has_words(also_number):
         return same_words(gold, answer)
+    # Infinity is a symbol here, equal to its own spelling alone, and that has been compared.
     if r"\infty" in number + also_number or not same_unit(read_unit(unit), read_unit(also_unit)):
         return False
     if "=" in number or "=" in also_number:

@@ -7,6 +7,7 @@ import os
 from mot_trl.sandbox.runner import ProgramRunner
 
 _WORKER = "mot_trl.rewards.math.math_verify_worker"
+# Each holds SymPy in memory, and only several threads that grade at once need more than one.
 _MAX_WORKERS = 4
 _MEMORY_MB = 2048
 

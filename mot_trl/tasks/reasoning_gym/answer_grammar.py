@@ -15,6 +15,7 @@ MAX_CHARACTERS = 4096
 
 _PLAIN = re.compile(r"[0-9A-Za-z_ \n]*")
 _FORMULA = re.compile(r"[0-9A-Za-z+*/(). \n-]*")
+# Sizes beyond those of any gold, within which Python and SymPy take milliseconds.
 _MAX_NODES = 600
 _MAX_DIGITS = 12
 _MAX_DEPTH = 30
@@ -34,6 +35,7 @@ def is_admissible(task: str, answer: str, gold: str) -> bool:
     # Python's int() and float() read digits of any script, which honest answers do not have.
     if not answer.isascii() and any(c.isnumeric() and not c.isascii() and c not in gold for c in answer):
         return False
+    # The other scorers compare text, or parse it by code of their own.
     check = _CHECKS.get(task)
     return check is None or check(answer)
 
@@ -50,6 +52,7 @@ def _is_sequence(answer: str) -> bool:
 
 def _is_literal(answer: str) -> bool:
     """A list, perhaps nested, of numbers and strings; or words and numbers without an operator or bracket."""
+    # Words without operators can call nothing, even where a scorer evaluates them.
     if _PLAIN.fullmatch(answer):
         return "__" not in answer
     tree = _parsed(answer)
@@ -69,6 +72,7 @@ def _is_arithmetic(answer: str) -> bool:
 
 
 def _is_arithmetic_node(node: ast.AST) -> bool:
+    # `type`, as a bool is an int to `isinstance`.
     if isinstance(node, ast.Constant):
         return type(node.value) is int and _is_small(node)
     return isinstance(node, _OPERATIONS)
@@ -84,8 +88,10 @@ def _is_expression_node(node: ast.AST) -> bool:
     match node:
         case ast.Constant():
             return _is_small(node)
+        # One letter is a variable to SymPy; the names of Python that could do harm are longer.
         case ast.Name(id=name):
             return len(name) == 1 or name in _NAMES
+        # No keyword, no star, and the function by its name: not something that an expression returned.
         case ast.Call(func=ast.Name(id=name), args=[_], keywords=[]):
             return name in _FUNCTIONS
         case ast.BinOp(op=ast.Pow(), right=exponent):
@@ -94,6 +100,7 @@ def _is_expression_node(node: ast.AST) -> bool:
 
 
 def _is_exponent_node(node: ast.AST) -> bool:
+    # Powers may hold variables, but no power of a power: `9**9**9` would be computed to the last digit.
     if isinstance(node, ast.Constant):
         return _is_small(node) and abs(node.value) <= _MAX_EXPONENT  # ty: ignore[invalid-argument-type]
     return not isinstance(node, ast.Pow)

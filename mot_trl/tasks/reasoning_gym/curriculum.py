@@ -44,6 +44,7 @@ class Curriculum:
                 f"start={start} not below 0."
             )
         self._raise_at, self._lower_at, self._window, self._start = raise_at, lower_at, window, start
+        # No curriculum gives 0 levels, so a top of -1: that dataset is left out.
         tops = {task: GENERATOR.levels(task) - 1 for task in tasks}
         self._tops = {
             task: top if max_level is None else min(top, max_level) for task, top in tops.items() if top >= 0
@@ -83,10 +84,12 @@ class Curriculum:
             if len(recent) < self._window:
                 continue
             mean = sum(recent) / len(recent)
+            # Up, down or neither, as a sum of two truths.
             change = (mean >= self._raise_at) - (mean < self._lower_at)
             level = min(max(self._levels[task][-1] + change, 0), self._tops[task])
             if level != self._levels[task][-1]:
                 # From a row that is certainly not drawn yet, so that all processes change at the same one.
                 self._rows[task].append(rows_drawn(entry["step"]))
                 self._levels[task].append(level)
+                # Accuracies at the old level say nothing about the new one.
                 recent.clear()

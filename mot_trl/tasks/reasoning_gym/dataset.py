@@ -97,6 +97,7 @@ def stream(
 
 def split_of(question: str) -> Split:
     """The split of a question, ignoring letter case and white space."""
+    # Not `hash`, which differs from process to process.
     digest = hashlib.sha256(" ".join(question.split()).casefold().encode()).digest()
     return "test" if int.from_bytes(digest[:8], "big") % TEST_SHARE == 0 else "train"
 
@@ -123,6 +124,7 @@ def _rows(chosen: tuple[Part, ...], seed: int, split: Split, level: Level | None
             yield row(task, sources[turn].next())
         else:
             now = level(task, position)
+            # -1 for none, so that the reward gets integers throughout.
             yield {**row(task, sources[turn].next(now)), "level": -1 if now is None else now}
         position += 1
 
@@ -132,6 +134,7 @@ class _Source:
 
     def __init__(self, part: Part, seed: int, split: Split) -> None:
         self._part, self._seed, self._split = part, seed, split
+        # Made in advance, the next one last.
         self._ready: list[Item] = []
         self._level: int | None = None
         self._start = 0
@@ -170,6 +173,7 @@ def row(task: str, item: Item) -> dict[str, Any]:
     return {
         "prompt": [{"role": "user", "content": f"{question}\n\n{INSTRUCTION}"}],
         "question": question,
+        # Some golds are numbers or missing; a column has one type.
         "answer": "" if answer is None else str(answer),
         "task": task,
         "entry": json.dumps(codec.encode({"config": item.config, "entry": kept})),

@@ -41,6 +41,7 @@ class Generator:
         self._process: Any = None
         self._owner = 0
         self._buffer = bytearray()
+        # One request at a time: the answers have no sign of whose they are.
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
@@ -75,6 +76,7 @@ class Generator:
     def close(self) -> None:
         """End the process. The generator may be used again."""
         process, self._process = self._process, None
+        # A fork of the trainer only forgets the process, which is not its child.
         if process is not None and self._owner == os.getpid():
             process.kill()
             process.communicate()
@@ -113,7 +115,7 @@ class Generator:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"},
-            start_new_session=True,  # Ctrl-C is for the trainer
+            start_new_session=True,  # Ctrl-C must reach the trainer alone
         )
         hello = self._line(self._process, _START_SECONDS, {"do": "start"})
         if "missing" in hello:
@@ -126,6 +128,7 @@ class Generator:
             while (end := self._buffer.find(b"\n")) < 0:
                 if not selector.select(timeout):
                     raise TimeoutError(f"No item in {timeout:g} s; ask for easier ones than {_words(request)}.")
+                # Unbuffered: `select` does not see what a buffered reader has already taken in.
                 part = os.read(process.stdout.fileno(), _READ_BYTES)
                 if not part:
                     raise RuntimeError(f"Reasoning Gym's process ended making {_words(request)}.")

@@ -66,6 +66,7 @@ def _levels(task: str) -> Iterator[int]:
 
 def _items(task: str, config: Any, seed: int, indices: list[int], level: int | None) -> Iterator[dict[str, Any]]:
     """Items with their configuration, in Reasoning Gym's numbering."""
+    # JSON has neither tuples nor integer keys, which settings and items have: hence the codec.
     settings = codec.decode(config) if level is None else _configuration(task, codec.decode(config), level)
     key = json.dumps(codec.encode(settings), sort_keys=True)
     for index in indices:
@@ -75,6 +76,7 @@ def _items(task: str, config: Any, seed: int, indices: list[int], level: int | N
         yield {"item": item, "config": settings}
 
 
+# Settings come as text, so that they can be a key.
 @lru_cache(maxsize=256)
 def _dataset(task: str, key: str, seed: int) -> Any:
     from reasoning_gym.factory import create_dataset
@@ -89,6 +91,7 @@ def _configuration(task: str, config: dict[str, Any], level: int) -> dict[str, A
     curriculum = create_curriculum(task)
     curriculum.set_global_level(level)
     settings = dataclasses.asdict(curriculum.generate_configuration(config))
+    # They are given with each request instead.
     return {name: value for name, value in settings.items() if name not in ("seed", "size")}
 
 

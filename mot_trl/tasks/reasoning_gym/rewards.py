@@ -20,6 +20,7 @@ _logger = logging.getLogger(__name__)
 _SCORERS = "mot_trl.tasks.reasoning_gym.scorers"
 # Answers scored in one process, which costs more to fork than most answers to score.
 _CHUNK = 16
+# Rewards on one batch see the same answers, and models in later batches often repeat them.
 _CACHED = 16_384
 
 Row = tuple[str, str, str]  # task, entry, answer
@@ -71,6 +72,7 @@ class ReasoningGymReward:
         `<task>_level`, if the rows have one.
         """
         answers = [final_answer(completion_text(completion), opened=self.opened) for completion in completions]
+        # An empty answer, like none, is refused by the grammar and so is 0.
         scores = self._scorer().scores(list(zip(task, entry, (answer or "" for answer in answers), strict=True)))
         if log_metric is not None:
             for name, scored, number in zip(task, scores, level or [-1] * len(task), strict=True):
@@ -205,6 +207,7 @@ class ThinkingLength:
         thought, closed, _ = text.partition(THINK_CLOSE)
         if not closed:
             return 0.0
+        # Only what follows the last opening tag, should the model have opened the phase twice.
         length = len(thought.rpartition(THINK_OPEN)[2].strip())
         return max(0.0, min(1.0, length / self.shortest, 2 - length / self.longest))
 

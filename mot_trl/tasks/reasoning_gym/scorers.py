@@ -51,6 +51,7 @@ def _score(task: str, config: dict[str, Any], entry: dict[str, Any], answer: str
 def _original(task: str, config: dict[str, Any], entry: dict[str, Any], answer: str) -> float:
     scorer = _SCORERS[task]
     if config:  # tolerances and ranges come from there
+        # A copy, as the next answer in this process may come with other settings.
         scorer = copy.copy(scorer)
         scorer.config = dataclasses.replace(scorer.config, **config)
     return scorer.score_answer(answer, entry)
@@ -67,11 +68,13 @@ def _same_probability(_task: str, _config: dict[str, Any], entry: dict[str, Any]
 
 
 def _fraction(text: str) -> float:
+    # Golds are fractions or decimals; of exponents, `Fraction` would compute every digit.
     return float(Fraction(text)) if "e" not in text.lower() else float(text)
 
 
 def _antiderivative(_task: str, _config: dict[str, Any], entry: dict[str, Any], answer: str) -> float:
     """Replaces the integrations' scorers, which simplify for seconds what values at a few points decide."""
+    # The derivative is compared, so the constant of integration does not matter.
     variable = entry["metadata"]["variable"]
     x = sympy.Symbol(variable)
     derivative = sympy.diff(sympy.parse_expr(answer, local_dict={variable: x, "C": sympy.Symbol("C")}), x)

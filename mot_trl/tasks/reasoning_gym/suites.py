@@ -60,6 +60,7 @@ TEN: dict[str, dict[str, Any]] = {
     "prime_factorization": {},
 }
 
+# The paper's maze has half as many items as each of the others.
 SUITES: dict[str, tuple[Part, ...]] = {
     "five": tuple(Part(task, config=TEN.get(task, {})) for task in FIVE),
     "ten": tuple(Part(task, weight=0.5 if task == "maze" else 1.0, config=TEN[task]) for task in TEN),
