@@ -1,9 +1,9 @@
-"""What tracing costs: seconds in it, as a share of the step, at the defaults and when every step is traced.
+"""Measure the time that tracing takes, as a share of a training step: at the defaults, and tracing every step.
 
     python benchmarks/traces.py [--tokens 256] [--completions 16] [--steps 4]
 
-Needs no download: the model is made on the spot, small, so that a step is as short, and the share as large, as it
-gets. The first trace, which reads the tokenizer once, is counted with the rest.
+Needs no download. The model has random weights and is small, so a step is short and the share of tracing large. The
+first trace, which reads the tokenizer once, is included.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from mot_trl.traces.callback import TraceCallback
 
 
 def main() -> None:
-    """Train a few steps with each of them traced, and print what the default would cost."""
-    parser = argparse.ArgumentParser(description="What tracing costs.")
+    """Train for a few steps, tracing each, and print the share of the step that tracing takes."""
+    parser = argparse.ArgumentParser(description="Measure the cost of tracing.")
     for name, default in (("tokens", 256), ("completions", 16), ("steps", 4), ("hidden", 256), ("layers", 6)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def timed(method: Any, spent: list[float]) -> Any:
-    """The method, adding the seconds it takes to `spent`."""
+    """The method, appending its duration in seconds to `spent`."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
         start = time.perf_counter()
@@ -57,7 +57,7 @@ def timed(method: Any, spent: list[float]) -> Any:
 
 
 def make_trainer(options: argparse.Namespace, folder: str) -> MoTGRPOTrainer:
-    """A run that traces each step."""
+    """A trainer that traces each step."""
     config = AutoConfig.for_model(
         "llama",
         vocab_size=259,

@@ -150,7 +150,7 @@
 
   // ---- a completion as text ------------------------------------------------------------------------------------
   const CAUSES = {
-    stop_text: "thinking closed by its tag", budget: "thinking closed: budget spent", cold_stop: "thinking closed: gone cold",
+    stop_text: "thinking closed by its tag", budget: "thinking closed: budget spent", cold_stop: "thinking closed: low entropy",
     start_text: "thinking begins", end: "thinking ends", start: "",
   };
   const boundary = ([position, phase, cause]) => {
@@ -190,16 +190,16 @@
     const starts = new Map(completion.phases.filter(([position]) => position > 0).map((phase) => [phase[0], phase]));
     completion.tokens.forEach((token, i) => {
       if (starts.has(i)) text.append(boundary(starts.get(i)));
-      const piece = vocabulary[token], kind = completion.kinds[i];
-      const node = make("span", "t", show(piece));
+      const word = vocabulary[token], kind = completion.kinds[i];
+      const node = make("span", "t", show(word));
       if (kind === "m") {
         node.classList.add("m");
         node.style.setProperty("--spread", spread(completion.effective[i]).toFixed(3));
       }
       if (kind === "f" || kind === "w") node.classList.add(kind);
       if (completion.counts[i] && completion.visible[i] !== 0) node.classList.add("d");
-      if (piece.includes("\n")) node.classList.add("nl");
-      if (piece === "") node.classList.add("cut");
+      if (word.includes("\n")) node.classList.add("nl");
+      if (word === "") node.classList.add("cut");
       node.dataset.i = i;
       node.tabIndex = i === 0 ? 0 : -1;
       text.append(node);
@@ -268,8 +268,8 @@
     if (focused) { focused.classList.remove("on"); focused.removeAttribute("aria-describedby"); }
     focused = null;
   };
-  const KINDS = { w: "before the thinking", f: "forced to close the thinking: nobody drew it", a: "an ordinary token of the answer" };
-  const tell = (node) => {
+  const KINDS = { w: "before the thinking", f: "inserted to close the thinking, not drawn", a: "an ordinary token of the answer" };
+  const showCandidates = (node) => {
     hide();
     focused = node;
     node.classList.add("on");
@@ -285,8 +285,8 @@
       item.append(make("code", "", label), bar, make("span", "num", weight < 10 ? "<0.1%" : `${(weight / 100).toFixed(weight < 1000 ? 1 : 0)}%`));
       rows.append(item);
     };
-    for (let slot = 0; slot < count; slot++) {
-      row(quoted(vocabulary[completion.candidates[start + slot]]), completion.weights[start + slot], slot === completion.visible[i]);
+    for (let rank = 0; rank < count; rank++) {
+      row(quoted(vocabulary[completion.candidates[start + rank]]), completion.weights[start + rank], rank === completion.visible[i]);
     }
     if (!count) rows.append(Object.assign(make("li", "v"), {})), rows.lastChild.append(make("code", "", quoted(vocabulary[completion.tokens[i]])));
     if (completion.rest[i]) row(`${completion.rest[i][0]} more`, completion.rest[i][1], false);
@@ -309,7 +309,7 @@
     node.tabIndex = 0;
     node.focus({ preventScroll: true });
     node.scrollIntoView({ block: "nearest" });
-    tell(node);
+    showCandidates(node);
   };
 
   // ---- moving around -------------------------------------------------------------------------------------------
@@ -375,15 +375,15 @@
     if (place === pointer) return;
     pointer = place;
     const node = token(event);
-    if (node) tell(node);
+    if (node) showCandidates(node);
     else if (!(document.activeElement && document.activeElement.classList.contains("t"))) hide();
   });
   $("panes").addEventListener("pointermove", (event) => { pointer = `${event.clientX} ${event.clientY}`; });
   $("panes").addEventListener("pointerleave", hide);
-  $("panes").addEventListener("focusin", (event) => { const node = token(event); if (node && node !== focused) tell(node); });
+  $("panes").addEventListener("focusin", (event) => { const node = token(event); if (node && node !== focused) showCandidates(node); });
   $("panes").addEventListener("focusout", (event) => { if (token(event)) hide(); });
   $("panes").addEventListener("scroll", () => {
-    if (document.activeElement.classList.contains("t")) tell(document.activeElement);
+    if (document.activeElement.classList.contains("t")) showCandidates(document.activeElement);
     else hide();
   }, true);
   $("panes").addEventListener("click", (event) => {

@@ -1,4 +1,4 @@
-"""Plots read what runs log, and say how sure they are."""
+"""Learning curves read the logs of runs, and show their confidence intervals."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The page of traces in a real browser: it tells the right candidates, and hostile text does nothing."""
+"""The page of traces in a real browser: it shows the right candidates, and hostile text does nothing."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A trace holds what was drawn, replays, and costs nothing that matters."""
+"""Traces hold what was drawn, can be replayed, and survive interrupted and resumed runs."""
 
 import json
 import sqlite3
@@ -32,7 +32,7 @@ def letters(completions: list[list[dict[str, str]]], **_: object) -> list[float]
     return [float(sum(map(ord, completion[0]["content"])) % 7) for completion in completions]
 
 
-def sometimes(completions: list[list[dict[str, str]]], **_: object) -> list[float | None]:
+def every_other(completions: list[list[dict[str, str]]], **_: object) -> list[float | None]:
     return [None if index % 2 else 1.0 for index, _ in enumerate(completions)]
 
 
@@ -61,7 +61,7 @@ def make_run(folder: Path, prompts: Dataset, **overrides: Any) -> MoTGRPOTrainer
     }
     return MoTGRPOTrainer(
         make_model(),
-        [letters, sometimes],
+        [letters, every_other],
         MoTGRPOConfig(str(folder), **settings),
         train_dataset=prompts,
         eval_dataset=prompts.select(range(3)),
@@ -99,11 +99,11 @@ def test_a_trace_holds_what_the_log_says(run_dir: Path) -> None:
         rewards = {reward["name"]: reward["value"] for reward in row["rewards"]}
         shown = make_tokenizer().decode(row["completion_ids"], skip_special_tokens=True)
         assert rewards["letters"] == letters([[{"content": shown}]])[0]
-        assert row["reward"] == rewards["letters"] + (0.0 if rewards["sometimes"] is None else 0.5)
+        assert row["reward"] == rewards["letters"] + (0.0 if rewards["every_other"] is None else 0.5)
     assert {rewards[1]["value"] for rewards in frame["rewards"].map(list)} == {1.0, None}
 
 
-def test_every_position_is_told(run_dir: Path) -> None:
+def test_every_list_has_an_entry_per_token(run_dir: Path) -> None:
     for row in load_traces(run_dir).to_pylist():
         length = len(row["completion_ids"])
         for name in ("tokens", "candidate_ids", "log_weights", "thinking", "mixed", "forced", "logps", "entropies"):
@@ -244,7 +244,7 @@ def test_a_process_killed_while_writing_leaves_only_whole_files(tmp_path: Path) 
     assert writer.stdout is not None
     for _ in range(5):
         writer.stdout.readline()
-    # While a file is half there: its temporary name is what shows it.
+    # Kill it in the middle of a file, which has its temporary name until it is complete.
     while not list(tmp_path.glob(".*.part")):
         pass
     writer.kill()
@@ -253,7 +253,7 @@ def test_a_process_killed_while_writing_leaves_only_whole_files(tmp_path: Path) 
     assert load_traces(tmp_path).num_rows == 2000 * len(trace_files(tmp_path))
 
 
-def test_what_is_no_trace_or_too_new_is_refused(tmp_path: Path) -> None:
+def test_files_that_are_no_trace_or_too_new_are_refused(tmp_path: Path) -> None:
     table = pa.Table.from_pylist([], schema=SCHEMA)
     with pytest.raises(FileNotFoundError, match="trace_steps"):
         load_traces(tmp_path)
@@ -316,7 +316,7 @@ def test_a_trace_takes_whole_groups_from_each_process_in_turn() -> None:
     assert sorted(traced_rows(99, rows=3, processes=2, group_size=2)) == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_reward_is_summed_over_those_who_could_judge() -> None:
+def test_a_reward_is_summed_over_the_functions_that_could_judge() -> None:
     assert weighted_sum([1.0, None], [0.5, 1.0]) == 0.5
     assert weighted_sum([None], [1.0]) is None
 
@@ -332,13 +332,13 @@ def test_metrics_reach_tensorboard_and_mixtures_trls_table(
     trainer.train()
 
     events = EventAccumulator(str(next((tmp_path / "board").rglob("events.*")).parent)).Reload()
-    told = load_traces(tmp_path).to_pandas()
+    traced = load_traces(tmp_path).to_pandas()
     logged = pq.read_table(tmp_path / "completions" / "completions_00002.parquet").to_pandas()
     assert len(events.Scalars("train/mixture/effective_candidates")) == 2
     assert len(events.Scalars("train/reward")) == 2
     assert "mixtures" in capsys.readouterr().out
-    assert logged["advantage"].tolist() == pytest.approx(told[told["step"] == 2]["advantage"].tolist())
-    for cell, mixed in zip(logged["mixtures"], told[told["step"] == 2]["mixed"], strict=True):
+    assert logged["advantage"].tolist() == pytest.approx(traced[traced["step"] == 2]["advantage"].tolist())
+    for cell, mixed in zip(logged["mixtures"], traced[traced["step"] == 2]["mixed"], strict=True):
         assert (cell == "none") == (not any(mixed))
         assert all(mixed[int(line.split()[0][1:])] for line in cell.splitlines()[1:])
 

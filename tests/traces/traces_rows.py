@@ -1,4 +1,4 @@
-"""Rows of a trace that one can check by hand, and long ones."""
+"""Rows of a trace: short ones to check by hand, and long ones for size and speed."""
 
 import math
 import random
@@ -46,62 +46,15 @@ def make_row(
 
 
 def make_story(rows: int, length: int, *, num_candidates: int) -> list[dict[str, Any]]:
-    """Rows of ordinary words, for size, speed and looks."""
+    """Long rows of ordinary words."""
     draw = random.Random(0)
     words = [
-        "the",
-        "cat",
-        "adds",
-        "two",
-        "and",
-        "three",
-        "to",
-        "get",
-        "five",
-        "so",
-        "we",
-        "have",
-        "seven",
-        "apples",
-        "left",
-        "then",
-        "each",
-        "friend",
-        "takes",
-        "half",
-        "of",
-        "them",
-        "which",
-        "makes",
-        "twelve",
-        "in",
-        "total",
-        "because",
-        "every",
-        "box",
-        "holds",
-        "four",
-        "pencils",
-        "minus",
-        "one",
-        "that",
-        "was",
-        "lost",
-        "wait",
-        "let",
-        "me",
-        "check",
-        "again",
-        "first",
-        "multiply",
-        "by",
-        "ten",
-        "next",
-        "subtract",
-        "eight",
-        "finally",
-        "divide",
-    ]
+        "the", "cat", "adds", "two", "and", "three", "to", "get", "five", "so", "we", "have", "seven", "apples",
+        "left", "then", "each", "friend", "takes", "half", "of", "them", "which", "makes", "twelve", "in",
+        "total", "because", "every", "box", "holds", "four", "pencils", "minus", "one", "that", "was", "lost",
+        "wait", "let", "me", "check", "again", "first", "multiply", "by", "ten", "next", "subtract", "eight",
+        "finally", "divide",
+    ]  # fmt: skip
     words = [f" {word}{suffix}" for word in words for suffix in ("", "", "s", ",", ".", "ing", "ed")]
     made = []
     for index in range(rows):
