@@ -1,11 +1,13 @@
 """A cache of verdicts in memory and in a sqlite file that several training processes may share."""
 
+import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass
@@ -21,37 +23,32 @@ class VerdictCache:
     def get(self, keys: Iterable[str]) -> dict[str, float]:
         """The known verdicts among `keys`."""
         keys = set(keys)
-        found = {key: self._memory[key] for key in keys & self._memory.keys()}
-        missing = keys - found.keys()
-
-        def read(connection: sqlite3.Connection) -> None:
-            for key in missing:
-                for (value,) in connection.execute("SELECT value FROM verdicts WHERE key = ?", (key,)):
-                    # Anything may have written the file, and only a number in [0, 1] is a verdict.
-                    if isinstance(value, float) and 0 <= value <= 1:
-                        found[key] = self._memory[key] = value
-
-        if missing:
-            self._access(read)
-        return found
+        # As one JSON value, for the number of an SQL statement's parameters is limited.
+        missing = json.dumps([*(keys - self._memory.keys())])
+        select = "SELECT key, value FROM verdicts WHERE key IN (SELECT value FROM json_each(?))"
+        stored = self._access(lambda connection: connection.execute(select, [missing]))
+        # Anything may have written the file, and only a number in [0, 1] is a verdict.
+        self._memory |= {key: value for key, value in stored if isinstance(value, float) and 0 <= value <= 1}
+        return {key: self._memory[key] for key in keys & self._memory.keys()}
 
     def put(self, verdicts: Mapping[str, float]) -> None:
         """Store `verdicts`, in one transaction."""
-        self._memory.update(verdicts)
+        self._memory |= verdicts
+        insert = "INSERT OR IGNORE INTO verdicts VALUES (?, ?)"
+        self._access(lambda connection: connection.executemany(insert, verdicts.items()))
         while len(self._memory) > self.max_entries:
             del self._memory[next(iter(self._memory))]
-        if verdicts:
-            insert = "INSERT OR IGNORE INTO verdicts VALUES (?, ?)"
-            self._access(lambda connection: connection.executemany(insert, verdicts.items()))
 
-    def _access(self, use: Callable[[sqlite3.Connection], object]) -> None:
+    def _access(self, run: Callable[[sqlite3.Connection], sqlite3.Cursor]) -> list[Any]:
+        """The rows that `run` gives; none where there is no file, or none that can be used."""
         if self.path is None:
-            return
+            return []
         try:
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
             # Opened for each access (0.1 ms), as a connection works in one thread only and must not survive a fork.
             with closing(sqlite3.connect(self.path, timeout=self.lock_seconds)) as connection, connection:
                 connection.execute("CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, value REAL NOT NULL)")
-                use(connection)
+                return run(connection).fetchall()
         except (sqlite3.Error, OSError):
             self.errors += 1
+            return []

@@ -5,9 +5,9 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from mot_trl.rewards.judge.cache import VerdictCache
@@ -15,7 +15,6 @@ from mot_trl.rewards.judge.prompt import JudgeRequest, read_reply, read_verdict
 
 logger = logging.getLogger(__name__)
 
-Name = TypeVar("Name", bound=Hashable)
 _QUOTA_WORDS = ("insufficient_quota", "billing", "credit")
 _CHARACTERS_PER_TOKEN = 3
 
@@ -65,12 +64,9 @@ class Endpoint:
             )
         parts = urlsplit(self.base_url or "http://localhost")
         _ = parts.port  # raises ValueError unless it is one
-        # The URL is not quoted: it may hold a password, which is refused because clients log URLs.
+        # Clients log the URL, so it must hold no password; nor is it quoted here, where it may hold one.
         if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
-            raise ValueError(
-                "`base_url` must look like 'http://localhost:8000/v1' and hold no password; "
-                f"put the key into ${self.api_key_env}."
-            )
+            raise ValueError(f"`base_url` must be like 'http://localhost:8000/v1'; a key goes to ${self.api_key_env}.")
 
     def key(self) -> str:
         """The key, or "". Stripped: a line break at its end, as environment files leave, would spoil the header."""
@@ -107,7 +103,7 @@ class Batch:
         self.counts.update(amounts)
         self.totals.update(amounts)
 
-    async def ask(self, requests: Mapping[Name, JudgeRequest]) -> dict[Name, float]:
+    async def ask(self, requests: Mapping[Any, JudgeRequest]) -> dict[Any, float]:
         """The verdicts that are cached or come in time, by the requests' names. Equal requests cost one call."""
         keys = {name: request.key(self.endpoint.model) for name, request in requests.items()}
         errors = self.cache.errors
@@ -180,8 +176,7 @@ class Batch:
         batch = self
 
         class Http(httpx2.AsyncClient):
-            """Sends each of the openai client's tries under the batch's limits."""
-
+            # Called for each of the openai client's tries.
             async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
                 batch._start_try(is_retry=request.headers["x-stainless-retry-count"] != "0")
                 try:
@@ -190,7 +185,7 @@ class Batch:
                         response = await super().send(request, **options)
                 except TimeoutError:
                     raise httpx2.ReadTimeout("The judge took too long.", request=request) from None
-                if response.is_error and batch._is_hopeless(response.headers, response.text):
+                if response.is_error and batch._is_hopeless(response.status_code, response.text, response.headers):
                     response.headers["x-should-retry"] = "false"
                 return response
 
@@ -203,6 +198,7 @@ class Batch:
         )
 
     def _start_try(self, *, is_retry: bool) -> None:
+        # Checked before each try, as a retry must not pass a cap either.
         spent = self.totals["prompt_tokens"] + self.totals["completion_tokens"]
         caps = ((self.totals["calls"], self.limits.max_calls), (spent, self.limits.max_tokens))
         if any(cap is not None and used >= cap for used, cap in caps):
@@ -211,10 +207,10 @@ class Batch:
             raise _NoCallError("skipped")
         self.count(calls=1, retries=is_retry)
 
-    def _is_hopeless(self, headers: Mapping[str, str], text: str) -> bool:
-        """Whether the openai client's next try would be no use, or would be slept for past the deadline."""
+    def _is_hopeless(self, status: int, text: str, headers: Mapping[str, str]) -> bool:
+        """Whether a retry of the openai client's would be no use, or come after the deadline."""
         try:
-            pause = float(headers.get("retry-after", 0))
+            is_late = float(headers.get("retry-after", 0)) >= self.seconds_left
         except ValueError:  # an HTTP date, or nonsense: rare enough to give up
-            return True
-        return pause >= self.seconds_left or any(word in text for word in _QUOTA_WORDS)
+            is_late = True
+        return is_late or (status == 429 and any(word in text.lower() for word in _QUOTA_WORDS))

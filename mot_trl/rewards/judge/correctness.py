@@ -67,7 +67,7 @@ class Correctness:
 
     def _decide(self, batch: Batch, golds: Sequence[str], requests: dict[int, JudgeRequest]) -> list[float | None]:
         """The rewards that take no judge; the other rows' questions are added to `requests`."""
-        # Half of the time is kept for the judge.
+        # Hostile expressions may take all the time there is, so half of it is kept for the judge.
         rules_until = time.monotonic() + batch.seconds_left / 2
         rewards: list[float | None] = [None] * len(batch.completions)
         for row, (completion, gold, problem) in enumerate(zip(batch.completions, golds, batch.problems, strict=True)):
@@ -79,8 +79,11 @@ class Correctness:
                 limit = len(gold) + _EXTRA_CHARACTERS
                 # Cut before the work, too, as an answer may be a megabyte of spaces.
                 sent = tidy(answer[: 4 * limit])[:limit]
-                rewards[row] = _by_rules(gold, answer, sent, until=rules_until) if self.rules_first else None
-                if rewards[row] is not None:
+                seconds = min(2.0, rules_until - time.monotonic())
+                is_equal = self.rules_first and seconds > 0 and bool(is_equivalent(gold, answer, timeout=seconds))
+                # Only now does another number exclude it, as 36/2 names no 18 and is 18.
+                if is_equal or (self.rules_first and rules_out(gold, sent)):
+                    rewards[row] = float(is_equal)
                     batch.count(by_rules=1)
                 elif is_offense(sent, gold):
                     batch.count(rejected=1)
@@ -122,14 +125,6 @@ def rules_out(gold: str, answer: str) -> bool:
     spelled = (sum(_WORTH[word.lower()] for word in groups if word) for groups in _SPELLED.findall(text))
     numbers = [Fraction(found.replace(",", "")) for found in _NUMBER.findall(text)] or [Fraction(n) for n in spelled]
     return not numbers or any(all(number * scale != wanted for scale in scales) for number in numbers)
-
-
-def _by_rules(gold: str, answer: str, sent: str, *, until: float) -> float | None:
-    left = until - time.monotonic()
-    if left > 0 and is_equivalent(gold, answer, timeout=min(2.0, left)):
-        return 1.0
-    # Only now, as 36/2 names no 18 and is 18.
-    return 0.0 if rules_out(gold, sent) else None
 
 
 def _surely_differ(gold: str, other: str) -> bool:

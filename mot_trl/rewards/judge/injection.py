@@ -25,27 +25,23 @@ _BOOLEANS = {"true", "false", "yes", "no"}
 _GEOMETRY = {"triangle", "angle", "angled", "angles"}
 
 _STRUCTURE = re.compile(
-    r"<\|?/?[a-z_]+\|?>|\|>|<\||\[/?inst\]|<</?sys>>|```|={3,}|#{3,}|-{3,}"  # role tags, fences, marks
+    r"(?i)<\|?/?[a-z_]+\|?>|\|>|<\||\[/?inst\]|<</?sys>>|```|={3,}|#{3,}|-{3,}"  # role tags, fences, marks
     r"|[\"'](?:verdict|score|answer|role|content)[\"']|\{\s*[\"']"  # JSON
     r"|\b(?:system|assistant|user|human|ai|judge|verdict|grade|score)\s*[:=]"
-    r"|https?://|/\*|<!--|-->",
-    flags=re.IGNORECASE,
+    r"|https?://|/\*|<!--|-->"
 )
 _ENCODED = re.compile(r"(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{25,}")
 _OPENER = re.compile(r":\s*$")
 _ROLE_TAGS = re.compile(r"<\|[^|<>]{1,40}\|>|\[/?INST\]|<</?SYS>>|</?(?:system|assistant|user|human)>", re.IGNORECASE)
 _PLEAS = re.compile(
-    r"\b(?:ignore|disregard|forget|override)\s+(?:\w+\s+){0,3}(?:instruction|prompt|rubric|rule)"
+    r"(?i)\b(?:ignore|disregard|forget|override)\s+(?:\w+\s+){0,3}(?:instruction|prompt|rubric|rule)"
     r"|\b(?:dear|attention|hey|note to(?: the)?)[\s,:]+(?:judge|grader|evaluator|examiner|ai)\b"
     r"|\b(?:give|award|assign|deserve|return|output|rate)\w*\s+(?:\w+\s+){0,4}"
     r"(?:10|ten|full|highest|maximum|top|perfect)\s*(?:/\s*10|score|mark|point|grade|rating)"
     r"|\b(?:score|grade|mark|rating)s?\s*(?:of|is|:|=)\s*(?:10|ten|full|highest|maximum|top|perfect)\b"
-    r"|[\"'](?:verdict|score)[\"']\s*:",
-    re.IGNORECASE,
+    r"|[\"'](?:verdict|score)[\"']\s*:"
 )
-_PREFACE = re.compile(
-    r"^(?:so,? |thus,? |hence,? |therefore,? )?(?:the |my )?(?:final )?answer(?: is|:) ", re.IGNORECASE
-)
+_PREFACE = re.compile(r"(?i)^(?:so,? |thus,? |hence,? |therefore,? )?(?:the |my )?(?:final )?answer(?: is|:) ")
 _LATEX_COMMAND = re.compile(r"\\[a-zA-Z]+\*?")
 _WORD = re.compile(r"[^\W\d_]+")
 _LEET = str.maketrans("013457@$!|", "oieastasil")

@@ -20,7 +20,7 @@ VERDICTS = {"first": 1.0, "second": 0.0, "tie": 0.5}
 
 
 async def score_pairs(
-    batch: Batch, prompts: Sequence[Any], rubric: str, *, opponents: int, opened: bool
+    batch: Batch, prompts: Sequence[Any], rubric: str, opponents: int, *, opened: bool
 ) -> list[float | None]:
     """Each completion's mean result, 1 a win and 0.5 a tie; 0 for what the filter rejects, None without a match."""
     instructions = INSTRUCTIONS + rubric
@@ -50,8 +50,7 @@ async def score_pairs(
 
 def _ring(group: Sequence[int], opponents: int) -> list[tuple[int, int]]:
     """Each member against the next `opponents`; `2 * opponents + 1` or fewer play everyone against everyone."""
-    size = len(group)
-    steps = range(1, min(opponents, size // 2) + 1)
-    pairs = [(group[i], group[(i + step) % size]) for step in steps for i in range(size)]
+    steps = range(1, min(opponents, len(group) // 2) + 1)
+    pairs = [(row, group[(at + step) % len(group)]) for step in steps for at, row in enumerate(group)]
     # In a small group the same two meet from both sides.
     return sorted({(min(pair), max(pair)) for pair in pairs})

@@ -77,16 +77,11 @@ class JudgeReward:
         self._correctness = Correctness(self.rules_first, self.opened, self.canary_every)
 
     async def __call__(
-        self,
-        completions: Sequence[Any],
-        *,
-        prompts: Sequence[Any] = (),
-        log_metric: Callable[[str, float], None] | None = None,
-        **columns: Any,
+        self, completions: list[Any], *, log_metric: Callable[[str, float], None] | None = None, **columns: Any
     ) -> list[float | None]:
         """One reward for each completion, in TRL's calling convention, in `limits.deadline` seconds or little more."""
         started = time.monotonic()
-        columns["prompt"] = prompts
+        columns["prompt"] = columns.pop("prompts", [])
         gold_column = self.gold_column if self.rubric is None else None
         for setting, name in (("gold_column", gold_column), ("question_column", self.question_column)):
             if name is not None and name not in columns:
@@ -97,7 +92,12 @@ class JudgeReward:
         until = started + self.limits.deadline
         batch = Batch(completions, problems, self.endpoint, self.limits, self.cache, self.totals, until)
         try:
-            rewards = await self._score(batch, columns)
+            if self.rubric is None:
+                rewards = await self._correctness.score(batch, columns[self.gold_column])
+            elif self.pairwise:
+                rewards = await score_pairs(batch, columns["prompt"], self.rubric, self.opponents, opened=self.opened)
+            else:
+                rewards = await score_quality(batch, self.rubric, opened=self.opened)
         except Exception as error:
             # An exception would end a training of days. Its text stays out of the log, as it may quote the key.
             logger.error("The judge failed with %s; its rewards are None.", type(error).__name__)
@@ -110,14 +110,6 @@ class JudgeReward:
             for name in METRICS:
                 log_metric(f"{self.__name__}/{name}", float(batch.counts[name]))
         return rewards
-
-    async def _score(self, batch: Batch, columns: Mapping[str, Sequence[Any]]) -> list[float | None]:
-        if self.rubric is None:
-            return await self._correctness.score(batch, columns[self.gold_column])
-        if self.pairwise:
-            prompts = columns["prompt"]
-            return await score_pairs(batch, prompts, self.rubric, opponents=self.opponents, opened=self.opened)
-        return await score_quality(batch, self.rubric, opened=self.opened)
 
 
 def _last_message(problem: Any) -> str:
