@@ -1,4 +1,4 @@
-"""A judge's server may do anything: the rewards are None, a metric says so, and it ends in time."""
+"""Whatever the judge's server does, rewards are None, a metric counts it, and the batch ends in time."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections import defaultdict
+from email.utils import formatdate
 
 import pytest
 from mock_judge_server import Reply, error, honest, says, serving, told, verdict
@@ -65,11 +66,11 @@ HTML = b"<!doctype html><title>502</title><h1>Bad gateway</h1>"
 LONG_JSON = says(json.dumps({"verdict": "correct"})).body
 
 FAULTS = {
-    "slow for ever": Reply(delay=30),
+    "never answers": Reply(delay=30),
     "dripping body": Reply(body=LONG_JSON, drip=0.2),
     "retry after ten minutes": error(429, headers=(("retry-after", "600"),)),
     "retry after never": error(429, headers=(("retry-after", "inf"),)),
-    "retry after a date": error(429, headers=(("retry-after", "Fri, 31 Dec 2060 23:59:59 GMT"),)),
+    "retry after a date": error(429, headers=(("retry-after", formatdate(time.time() + 110, usegmt=True)),)),
     "retry after nonsense": error(429, headers=(("retry-after", "soon"),)),
     "quota gone": error(429, "You exceeded your current quota", code="insufficient_quota"),
     "key refused, and quoted": error(401, f"Incorrect API key provided: {KEY}"),
@@ -110,7 +111,7 @@ FAULTS = {
     "another field": says('{"grade": "correct"}'),
     "reset before the body": Reply(body=LONG_JSON, cut=0),
     "reset in mid-body": Reply(body=LONG_JSON, cut=40),
-    "redirected for ever": Reply(status=307, headers=(("location", "/v1/chat/completions"),)),
+    "endless redirects": Reply(status=307, headers=(("location", "/v1/chat/completions"),)),
     "no content": Reply(status=204),
 }
 
@@ -170,7 +171,7 @@ def test_a_slow_batch_keeps_the_verdicts_that_came_in_time():
     assert rewards == [1.0, None]
 
 
-@pytest.mark.parametrize("fault", ["slow for ever", "dripping body"])
+@pytest.mark.parametrize("fault", ["never answers", "dripping body"])
 def test_a_try_ends_at_its_own_limit_long_before_the_deadline(fault):
     with serving(lambda _request: FAULTS[fault]) as server:
         limits = Limits(deadline=20, try_seconds=0.4, retries=1)
@@ -406,7 +407,7 @@ def test_rules_spare_the_judge_what_they_can_decide():
     assert metrics["calls"] >= 1
 
 
-def test_the_maths_grader_has_the_first_word(monkeypatch):
+def test_the_math_grader_has_the_first_word(monkeypatch):
     monkeypatch.setattr(
         "mot_trl.rewards.judge.correctness.is_equivalent", lambda gold, answer, timeout: answer == "36/2"
     )

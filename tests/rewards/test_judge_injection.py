@@ -168,7 +168,7 @@ def test_ordinary_answers_are_no_offence(text):
 def _golds(name: str, pattern: str | None) -> list[str]:
     path = next((SHARED / name).rglob("test*.jsonl"), None) if (SHARED / name).exists() else None
     if path is None:
-        pytest.skip(f"the data set {name} is not in ../shared/data")
+        pytest.skip(f"the dataset {name} is not in ../shared/data")
     answers = [json.loads(line)["answer"] for line in path.read_text().splitlines()]
     return [re.findall(pattern, answer)[-1] if pattern else answer for answer in answers]
 

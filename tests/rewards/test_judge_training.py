@@ -1,4 +1,4 @@
-"""A training goes on while its judge does not; and the judge keeps its server as busy as it may."""
+"""Training continues while its judge fails, and the judge keeps its server as busy as the limits allow."""
 
 import asyncio
 import math
@@ -95,7 +95,7 @@ def test_every_reply_makes_room_for_the_next_request_and_a_repeated_batch_makes_
     held: deque[asyncio.Event] = deque()
 
     def behave(_request):
-        """Lets one reply go when all places are taken: a judge that leaves one empty waits for ever."""
+        """Release one reply once all places are taken: a judge that leaves one empty never finishes."""
         held.append(asyncio.Event())
         reply = verdict("correct", gate=held[-1])
         if len(held) == concurrency:

@@ -22,7 +22,7 @@ METRICS = (
     *("failures", "retries", "unreadable", "late", "capped", "skipped", "errors", "cache_errors"),
     *("by_rules", "rejected", "unjudged", "canary_asked", "canary_alarm", "position_bias"),
 )
-"""Each is logged for every batch as `<the reward's name>/<metric>`, so that all processes log the same."""
+"""Each is logged for every batch, as `<the reward's name>/<metric>`, so that all processes log the same."""
 
 
 def judge_or(reward: Callable[..., Any], *, model: str | None, **settings: Any) -> Callable[..., Any]:
