@@ -1,4 +1,4 @@
-"""Maths grading side by side with TRL's `accuracy_reward` and bare math-verify: pairs per second, and who is right.
+"""Compare math grading with TRL's `accuracy_reward` and bare math-verify: pairs per second, and verdicts.
 
     python benchmarks/grading.py --data ../shared/data
 
@@ -20,7 +20,7 @@ from math_verify import parse, verify
 from trl.rewards import accuracy_reward
 
 from mot_trl.rewards.answer import final_answer
-from mot_trl.rewards.math.equivalence import MathReward
+from mot_trl.rewards.math import MathReward
 
 LISTS = Path(__file__).parents[1] / "tests" / "rewards" / "tricky_pairs.py"
 Grader = Callable[[list[str], list[str]], list[float | None]]

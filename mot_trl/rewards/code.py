@@ -138,13 +138,9 @@ class ProgramReward:
     def _reward(self, result: Result) -> float | None:
         if not result.judged:
             return None
-        if self.earns == "compiles":
-            return float(result.compiled)
-        if self.earns == "runs":
-            return float(result.ran)
-        if self.scoring == "fraction":
+        if self.earns == "tests_pass" and self.scoring == "fraction":
             return sum(result.verdicts) / max(1, len(result.verdicts))
-        return float(result.passed)
+        return float({"compiles": result.compiled, "runs": result.ran, "tests_pass": result.passed}[self.earns])
 
 
 def _report(results: Sequence[Result | None], log_metric: Callable[[str, float], None] | None) -> None:

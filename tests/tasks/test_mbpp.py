@@ -178,7 +178,7 @@ def test_a_wrong_solution_never_passes_for_another_task():
         pytest.skip("no MBPP on this machine")
     rows = list(mbpp.load("all", path))[:60]
     codes = references(path)[:60]
-    # The neighbour's solution, under this task's name.
+    # The neighbor's solution, under this task's name.
     jobs = [
         Job(
             f"{codes[i - 1]}\n{row['entry_points'][0][0]} = {rows[i - 1]['entry_points'][0][0]}\n",
