@@ -20,10 +20,6 @@ class ClosedError(ConnectionError):
     """The other end is gone."""
 
 
-class AbandonedError(ConnectionError):
-    """The runner no longer waits for this job."""
-
-
 class DeadlineError(TimeoutError):
     """The other end took too long."""
 
@@ -43,7 +39,7 @@ class Channel:
     Args:
         end: The socket's file descriptor.
         limit: Bytes of the longest message to receive.
-        watch: Another socket's; when that one is hung up, waiting ends with AbandonedError.
+        watch: Another socket's; when that one is hung up, waiting ends with ConnectionError.
     """
 
     def __init__(self, end: int, *, limit: int = codec.MAX_BYTES, watch: int = -1) -> None:
@@ -121,4 +117,5 @@ class Channel:
             poller.register(self._watch, 0)
         ready = poller.poll(None if remaining is None else remaining * 1000 + 1)
         if any(file == self._watch for file, _ in ready):
-            raise AbandonedError
+            # Not a ClosedError, which would be the program's failure: this one has no one left to report to.
+            raise ConnectionError("The watched socket was hung up.")

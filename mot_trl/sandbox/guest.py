@@ -1,7 +1,7 @@
 """The guest: the untrusted process, which loads one program and answers calls with data only.
 
-It holds nothing worth stealing: no test, no expected value, no file but its channel. Nothing that it sends is believed
-except as an answer, so everything here may be overwritten by the program.
+It holds nothing worth stealing: no test, no expected value, no open file but its channel. The supervisor takes what it
+sends for an answer and nothing more, so the program may overwrite everything here.
 """
 
 import contextlib

@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Literal, Self
 
 from mot_trl.sandbox import codec
@@ -87,14 +88,10 @@ class ProgramRunner:
         self._checking = threading.Lock()
         self._checked = False
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What a copy needs to start processes of its own."""
-        return {name: self.__dict__[name] for name in ("workers", "_isolation", "_allow_weak", "_settings")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Make an idle runner with the same settings."""
-        self.__dict__.update(state)
-        self._set_up()
+    def __reduce__(self) -> tuple[partial["ProgramRunner"], tuple[()]]:
+        """Pickle the settings alone: a copy starts processes of its own."""
+        options = {"workers": self.workers, "isolation": self._isolation, "allow_weak_isolation": self._allow_weak}
+        return partial(ProgramRunner, **options, **self._settings), ()
 
     def __enter__(self) -> Self:
         """Return the runner."""

@@ -57,15 +57,11 @@ class Stopwatch:
         wall = self._wall()
         lap_wall = wall - self._lap_wall
         # While even the wall clock is within both limits, the program's own time is, too.
-        if wall < self._limit and lap_wall < self._lap_limit:
-            return min(self._limit - wall, self._lap_limit - lap_wall)
+        if (left := min(self._limit - wall, self._lap_limit - lap_wall)) > 0:
+            return left
         seconds = self.seconds()
-        return min(
-            self._limit - seconds,
-            self._lap_limit - (seconds - self._lap_seconds),
-            PATIENCE * self._limit - wall,
-            PATIENCE * self._lap_limit - lap_wall,
-        )
+        own = min(self._limit - seconds, self._lap_limit - (seconds - self._lap_seconds))
+        return min(own, PATIENCE * self._limit - wall, PATIENCE * self._lap_limit - lap_wall)
 
     def _wall(self) -> float:
         return self._waited + (0.0 if self._started is None else time.monotonic() - self._started)

@@ -40,7 +40,7 @@ def main() -> None:
     try:
         # Opened before the private root hides it.
         proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY) if sys.platform == "linux" else -1
-        # Behind the interpreter's own, so that they hide nothing; `probe` removes them before any program runs.
+        # Behind the interpreter's own, so that they hide nothing; `probe` removes those that guests may not read.
         sys.path += [entry for entry in settings["path"] if entry not in sys.path]
         # Imported before the fork, so that guests share them, and before the root that may hide their files.
         for name in [*_STANDARD.split(), *settings["preload"]]:

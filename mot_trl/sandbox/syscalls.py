@@ -1,5 +1,6 @@
 """Linux system calls that Python does not wrap, made by ctypes. Each raises OSError on failure, naming the call."""
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -83,8 +84,7 @@ def prepare_capset(mask: int) -> Callable[[], int]:
 
 def drop_bounding_set() -> None:
     """Remove every capability from the bounding set, as far as the process may."""
-    for capability in range(_LAST_CAPABILITY + 1):
-        try:
+    # It ends past the kernel's last capability, or if the process may not: then it has none to lose.
+    with contextlib.suppress(OSError):
+        for capability in range(_LAST_CAPABILITY + 1):
             prepare_prctl(PR_CAPBSET_DROP, capability)()
-        except OSError:  # past the kernel's last capability, or not allowed to: then it has none to lose
-            return
