@@ -208,7 +208,7 @@ class TraceCallback(TrainerCallback):
             write_trace(table, self.folder / f"{name}.parquet", self.metadata)
         except OSError as error:
             # A full disk must not end a run over a diagnostic.
-            logger.warning(f"The trace {name} could not be written, and training goes on without it: {error}")
+            logger.warning(f"The trace {name} could not be written, and training continues without it: {error}")
 
 
 def _unpadded(batch: Mapping[str, Tensor], name: str, row: int) -> list[int]:

@@ -190,13 +190,13 @@ def escape_label(text: str, *, max_length: int = 24) -> str:
     is_drawable = text.isprintable() and not any(east_asian_width(letter) in "WF" for letter in text)
     label = text if is_drawable else ascii(text)[1:-1]
     label = label if len(label) <= max_length else label[: max_length - 1] + "…"
-    # Blanks at either end tell tokens apart (" the", "the") but would be invisible.
+    # " the" and "the" are different tokens, but blanks at either end would be invisible.
     label = label if text == text.strip() else label.replace(" ", "␣")
     return label.replace("$", r"\$")
 
 
 def _legend_names(run_dirs: Sequence[Path | str]) -> list[str]:
-    """The folders' names, with the parent's or as whole paths where that is needed to tell them apart."""
+    """Names of the folders, with their parents' or as whole paths where the names alone are ambiguous."""
     paths = [Path(run_dir).resolve() for run_dir in run_dirs]
     for depth in (1, 2):
         names = ["/".join(path.parts[-depth:]) for path in paths]

@@ -84,7 +84,7 @@ def phase_changes(thinking: Sequence[bool], forced: Sequence[bool], *, cause: st
 def _drawn_candidates(rollout: Rollout, length: int) -> tuple[list[list[int]], list[list[float]]]:
     """Candidate ids and log-weights at each position of the only row; empty where the strategy drew nothing."""
     log_weights = rollout.log_weights[0, :length]
-    # Positions outside the thinking hold a one-hot filler, so the weights alone do not tell what was drawn.
+    # Positions outside the thinking hold a one-hot filler, so the weights alone do not show what was drawn.
     used = (log_weights > -torch.inf) & rollout.thinking_mask[0, :length].unsqueeze(-1)
     ids, weights = rollout.candidate_ids[0, :length][used].tolist(), log_weights[used].tolist()
     # Converted to lists in one go and cut afterwards, since a tensor operation per position would be slow.
