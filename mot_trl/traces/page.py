@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT
-from mot_trl.traces.row import token_phases
+from mot_trl.traces.phase_changes import token_phases
+from mot_trl.traces.schema import LOG_ZERO_WEIGHT
 from mot_trl.traces.storage import load_traces, read_metadata, trace_files
 
 MAX_BYTES = 10_000_000

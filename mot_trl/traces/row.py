@@ -1,7 +1,7 @@
 """One completion as a row of a trace file."""
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby, pairwise
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from mot_trl.generation.stop_text import token_texts
 from mot_trl.modeling.rollout import Rollout
+from mot_trl.traces.phase_changes import phase_changes
 from mot_trl.traces.token_text import token_text, visible_texts
 
 
@@ -58,27 +59,6 @@ def completion_columns(
         "closed_by": cause,
         "truncated": not completion_ids or completion_ids[-1] not in end_ids,
     }
-
-
-def token_phases(thinking: Sequence[bool], forced: Sequence[bool]) -> Iterator[str]:
-    """The phase of each token: `waiting`, `thinking`, `forced` or `answering`."""
-    has_thought = False
-    for is_thinking, is_forced in zip(thinking, forced, strict=True):
-        has_thought |= is_thinking
-        # An ordinary token is `waiting` for the opening tag if no thinking precedes it, and else part of the answer.
-        yield "thinking" if is_thinking else "forced" if is_forced else "answering" if has_thought else "waiting"
-
-
-def phase_changes(thinking: Sequence[bool], forced: Sequence[bool], *, cause: str | None) -> list[dict[str, Any]]:
-    """`position` and `cause` of each change of `phase` in a completion, given what ended its thinking."""
-    changes = []
-    for phase, tokens in groupby(enumerate(token_phases(thinking, forced)), key=lambda token: token[1]):
-        position = next(tokens)[0]
-        # Thinking that does not begin at once was opened by its tag.
-        opened_by = "start_text" if phase == "thinking" and position else "start"
-        closed = phase in ("forced", "answering")
-        changes.append({"position": position, "phase": phase, "cause": (cause or "end") if closed else opened_by})
-    return changes
 
 
 def _drawn_candidates(rollout: Rollout, length: int) -> tuple[list[list[int]], list[list[float]]]:

@@ -8,6 +8,9 @@ VERSION = 1
 METADATA_KEY = b"mot_trl.trace"
 """Key of the JSON object in the file's metadata: `version`, `strategy`, `mixture_score`, `temperature` ..."""
 
+LOG_ZERO_WEIGHT = -200.0
+"""Log-weight of a candidate that the model was not fed: `mot_trl.strategies.mixture`'s, without importing torch."""
+
 _PHASE = pa.struct([("position", pa.int32()), ("phase", pa.string()), ("cause", pa.string())])
 _REWARD = pa.struct([("name", pa.string()), ("value", pa.float64())])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT
+from mot_trl.traces.schema import LOG_ZERO_WEIGHT
 
 MIN_WEIGHT = 0.01
 """Below this weight a candidate does not count as mixed with another."""

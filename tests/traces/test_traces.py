@@ -17,10 +17,11 @@ from trl.trainer.utils import add_fused_lm_head
 
 from mot_trl import MoTGRPOConfig, MoTGRPOTrainer, build_strategy
 from mot_trl.modeling.candidate_head import add_candidate_head
+from mot_trl.strategies import mixture
 from mot_trl.strategies.surrogate import surrogate
-from mot_trl.traces import load_traces, to_replay
+from mot_trl.traces import load_traces, schema, to_replay
 from mot_trl.traces.callback import traced_rows, weighted_sum
-from mot_trl.traces.row import phase_changes
+from mot_trl.traces.phase_changes import phase_changes
 from mot_trl.traces.schema import METADATA_KEY, SCHEMA
 from mot_trl.traces.storage import read_metadata, trace_files, write_trace
 from mot_trl.traces.token_text import visible_texts
@@ -307,6 +308,14 @@ def test_phase_changes_have_a_cause(thinking: str, forced: str, cause: str | Non
     found = phase_changes(*flags, cause=cause)
 
     assert [(change["position"], change["phase"], change["cause"]) for change in found] == changes
+
+
+def test_pages_tables_and_plots_do_without_torch() -> None:
+    modules = "page, storage, token_selection, token_selection_plots, learning_curves, __main__"
+    code = f"import sys; from mot_trl.traces import {modules}; sys.exit('torch' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert schema.LOG_ZERO_WEIGHT == mixture.LOG_ZERO_WEIGHT
 
 
 def test_a_trace_takes_whole_groups_from_each_process_in_turn() -> None:
