@@ -14,6 +14,11 @@ from mot_trl.strategies.surrogate import LogProbType
 DEFAULT_K = 2
 
 
+def flag(help_text: str, default: Any = None) -> Any:
+    """Make a field that is a command-line flag."""
+    return field(default=default, metadata={"help": help_text})
+
+
 @dataclass
 class MoTGRPOConfig(GRPOConfig):
     """TRL's `GRPOConfig` with mixtures; TRL's fields keep their names and meanings.
@@ -30,67 +35,36 @@ class MoTGRPOConfig(GRPOConfig):
     _VALID_DICT_FIELDS = [*GRPOConfig._VALID_DICT_FIELDS, "strategy_kwargs"]  # noqa: RUF012
 
     # None stands for "not given", so that a preset can be told from an explicit value; `_resolve` fills it in.
-    experiment_name: str | None = field(
-        default=None, metadata={"help": f"Preset of the fields below. One of: {', '.join(sorted(PRESETS))}."}
+    experiment_name: str | None = flag(f"Preset of the fields below. One of: {', '.join(sorted(PRESETS))}.")
+    strategy: str | None = flag(
+        f"How mixtures are drawn (default {DecoderConfig.strategy}). One of: {', '.join(sorted(STRATEGIES))}."
     )
-    strategy: str | None = field(
-        default=None,
-        metadata={
-            "help": f"How mixtures are drawn (default {DecoderConfig.strategy}): {', '.join(sorted(STRATEGIES))}."
-        },
+    strategy_kwargs: dict | str | None = flag("Further options of the strategy.")
+    mixture_k: int | None = flag(f"Candidates in a mixture (default {DEFAULT_K}; for `one_token`, the vocabulary).")
+    mixture_score: LogProbType | None = flag(
+        "Log-probability in the loss: `density` of the draw, `expected` over the candidates, or that of the `visible` "
+        f"token (default {DecoderConfig.mixture_score})."
     )
-    strategy_kwargs: dict | str | None = field(default=None, metadata={"help": "Further options of the strategy."})
-    mixture_k: int | None = field(
-        default=None,
-        metadata={"help": f"Candidates in a mixture (default {DEFAULT_K}; for `one_token`, the whole vocabulary)."},
-    )
-    mixture_score: LogProbType | None = field(
-        default=None,
-        metadata={
-            "help": "Log-probability in the loss: `density` of the draw, `expected` over the candidates, or the "
-            f"`visible` token's (default {DecoderConfig.mixture_score})."
-        },
-    )
-    loss_on_all_tokens: bool = field(default=False, metadata={"help": "The same as `mixture_score=expected`."})
+    loss_on_all_tokens: bool = flag("The same as `mixture_score=expected`.", False)
     # The baseline within the same script: everything else about the run stays.
-    normal_generation: bool = field(
-        default=False, metadata={"help": "No mixtures at all: exactly TRL's generation and loss."}
-    )
+    normal_generation: bool = flag("No mixtures at all: exactly TRL's generation and loss.", False)
+
     # When thinking begins and ends; the first rule to fire ends it.
-    stop_text: str | None = field(
-        default=None, metadata={"help": f"Text that ends the thinking (default {DecoderConfig.stop_text})."}
-    )
-    start_text: str | None = field(
-        default=None, metadata={"help": "Text after which thinking begins; by default it begins at once."}
-    )
-    max_mixture_tokens: int | None = field(
-        default=None, metadata={"help": "Thinking budget in tokens; `stop_text` is forced once it is spent."}
-    )
-    cold_stop_threshold: float | None = field(
-        default=None, metadata={"help": "Entropy in nats below which thinking counts as cold; off by default."}
-    )
-    cold_stop_patience: int | None = field(
-        default=None,
-        metadata={
-            "help": "Cold steps in a row after which `stop_text` is forced "
-            f"(default {DecoderConfig.cold_stop_patience})."
-        },
-    )
-    # Off only to compare: the numbers are the same, and memory and time grow with the prompts.
-    share_prompts: bool = field(
-        default=True,
-        metadata={"help": "Read each distinct prompt of a micro-batch once in the training pass; same numbers."},
+    stop_text: str | None = flag(f"Text that ends the thinking (default {DecoderConfig.stop_text}).")
+    start_text: str | None = flag("Text after which thinking begins; by default it begins at once.")
+    max_mixture_tokens: int | None = flag("Thinking budget in tokens; `stop_text` is forced once it is spent.")
+    cold_stop_threshold: float | None = flag("Entropy in nats below which thinking counts as cold; off by default.")
+    cold_stop_patience: int | None = flag(
+        f"Cold steps in a row after which `stop_text` is forced (default {DecoderConfig.cold_stop_patience})."
     )
 
+    # Off only to compare: the numbers are the same, and memory and time grow with the prompts.
+    share_prompts: bool = flag("Read each distinct prompt of a micro-batch once in the training pass.", True)
     # `benchmarks/traces.py` measures what these defaults cost.
-    trace_steps: int = field(
-        default=50,
-        metadata={"help": "Steps between traces of the mixtures, in `output_dir`/traces; 0 for none."},
-    )
-    trace_samples: int = field(default=16, metadata={"help": "Completions in a trace."})
-    resume_with_changes: bool = field(
-        default=False,
-        metadata={"help": "Resume from a checkpoint although its strategy, k, score or phases differ from these."},
+    trace_steps: int = flag("Steps between traces of the mixtures, in `output_dir`/traces; 0 for none.", 50)
+    trace_samples: int = flag("Completions in a trace.", 16)
+    resume_with_changes: bool = flag(
+        "Resume from a checkpoint although its strategy, k, score or phases differ from these.", False
     )
 
     def __post_init__(self) -> None:
@@ -130,18 +104,14 @@ class MoTGRPOConfig(GRPOConfig):
     @property
     def strategy_options(self) -> dict[str, Any]:
         """Options of the strategy, `mixture_k` among them."""
-        # A flag of its own, since `k` is what every paper varies; it wins over a `k` among the options.
-        size = {} if self.mixture_k is None else {"k": self.mixture_k}
-        return {**self._given_options, **size}
-
-    @property
-    def _given_options(self) -> dict[str, Any]:
         # A command line that is no JSON arrives as text; transformers parses what begins with a brace.
         if isinstance(self.strategy_kwargs, str):
             raise TypeError(
                 f"`strategy_kwargs` must be a dict, or JSON on the command line: {self.strategy_kwargs!r}."
             )
-        return self.strategy_kwargs or {}
+        # A flag of its own, since `k` is what every paper varies; it wins over a `k` among the options.
+        size = {} if self.mixture_k is None else {"k": self.mixture_k}
+        return {**(self.strategy_kwargs or {}), **size}
 
     def _resolve(self) -> None:
         """Fill in what is not given: from the preset, then from the defaults."""
@@ -162,7 +132,7 @@ class MoTGRPOConfig(GRPOConfig):
         for name, value in {**defaults, **preset}.items():
             if getattr(self, name) is None:
                 setattr(self, name, value)
-        if self.mixture_k is None and self.strategy != "one_token" and "k" not in self._given_options:
+        if self.mixture_k is None and self.strategy != "one_token" and "k" not in self.strategy_options:
             self.mixture_k = DEFAULT_K
 
     def _refuse_other_engines(self) -> None:

@@ -37,29 +37,12 @@ def write(
 
     Args:
         file: The card, `README.md` of a checkpoint; made if it does not exist.
-        decoder: Config of the model's decoder.
         path: The model's name on the hub, or its folder's, for the usage example.
-        dataset: What it was trained on.
-        rewards: Names of the reward functions.
         log_history: The trainer's log; the last value of each metric is shown.
-        step: Steps trained.
     """
     metrics: dict[str, float] = {}
     for entry in log_history:
         metrics |= {name: value for name, value in entry.items() if METRICS.fullmatch(name)}
-    put(section(decoder, path=path, data=_data(dataset), rewards=rewards, metrics=metrics, step=step), file)
-
-
-def section(
-    decoder: DecoderConfig,
-    *,
-    path: str,
-    data: str,
-    rewards: Sequence[str],
-    metrics: Mapping[str, float],
-    step: int,
-) -> str:
-    """Format the section in Markdown."""
     options = ", ".join(f"{name}={value!r}" for name, value in decoder.strategy_kwargs.items())
     phases = {
         name: value
@@ -72,7 +55,7 @@ def section(
         "was trained to with GRPO by mot_trl, and brings the decoder along.",
         f"- Strategy: `{decoder.strategy}`" + (f" with {options}" if options else ""),
         f"- Phases: {', '.join(f'{name}={value!r}' for name, value in phases.items())}",
-        f"- Training data: {data}",
+        f"- Training data: {_describe(dataset)}",
         f"- Rewards: {', '.join(rewards) or 'none'}",
         f"- Steps: {step}",
         "### Use",
@@ -84,7 +67,7 @@ def section(
         table = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
         lines += ["### Metrics at the end of training", f"| metric | value |\n| --- | --- |\n{table}"]
     # Paragraphs are set apart by a blank line, the items of a list are not.
-    return "\n\n".join(lines).replace("\n\n- ", "\n- ").replace("\n- Strategy", "\n\n- Strategy")
+    put("\n\n".join(lines).replace("\n\n- ", "\n- ").replace("\n- Strategy", "\n\n- Strategy"), file)
 
 
 def put(text: str, file: Path) -> None:
@@ -97,10 +80,9 @@ def put(text: str, file: Path) -> None:
     file.write_text(before + space + marked + after, encoding="utf-8")
 
 
-def _data(dataset: Any) -> str:
+def _describe(dataset: Any) -> str:
     """Name a dataset, as far as it knows its name, and its size."""
-    info = getattr(dataset, "info", None)
-    name = (getattr(info, "dataset_name", None) or "unnamed") if info else "unnamed"
+    name = getattr(getattr(dataset, "info", None), "dataset_name", None) or "unnamed"
     # Datasets that stream have no length.
     try:
         return f"{name}, {len(dataset)} rows"

@@ -1,7 +1,7 @@
 """Shared parts of the recipes: read the command line, train, save."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from mot_trl.modeling.loading import choose_attention
 from mot_trl.trainer.callbacks import ProgressLines, SaveOnInterrupt
-from mot_trl.trainer.config import MoTGRPOConfig
+from mot_trl.trainer.config import MoTGRPOConfig, flag
 from mot_trl.trainer.grpo_trainer import MoTGRPOTrainer
 
 # MoT-G's settings for Qwen2.5-1.5B-Instruct (arXiv:2509.21482), which want one GPU of 80 GB; recipes add their own.
@@ -35,15 +35,9 @@ MOT_G_DEFAULTS: dict[str, Any] = {
 class ScriptArguments:
     """Where a recipe's rows come from, and what judges its answers."""
 
-    data_path: str | None = field(
-        default=None, metadata={"help": "Local file or folder of the dataset; by default it comes from the hub."}
-    )
-    judge: str | None = field(
-        default=None, metadata={"help": "Model that judges the answers which the rules do not know; none by default."}
-    )
-    judge_base_url: str | None = field(
-        default=None, metadata={"help": "Address of an OpenAI-compatible server; by default OpenAI's."}
-    )
+    data_path: str | None = flag("Local file or folder of the dataset; by default it comes from the hub.")
+    judge: str | None = flag("Model that judges the answers which the rules do not know; none by default.")
+    judge_base_url: str | None = flag("Address of an OpenAI-compatible server; by default OpenAI's.")
 
 
 def parse(defaults: Mapping[str, Any], data: type = ScriptArguments) -> tuple[MoTGRPOConfig, ModelConfig, Any]:
