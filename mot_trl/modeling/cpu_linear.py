@@ -1,8 +1,9 @@
-"""Matrix products on a CPU."""
+"""Run linear layers on oneDNN instead of MKL, in float32 on a CPU."""
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy, deepcopy
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,14 +13,24 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from mot_trl.modeling.distributed import is_sharded
-from mot_trl.modeling.memory import available_memory
 
-# A layer with less than either gains nothing: what it takes is spent around the product.
-LEAST_WEIGHTS, LEAST_WORK = 2**18, 2**21
-LEAST_PACKED_WORK = 2**19
+try:
+    import psutil  # accelerate brings it to training; a checkpoint that generates without it packs no weights
+except ImportError:
+    psutil: Any = None
 
-# Copies of the weights take at most this share of the memory that is left.
+# Measured: below either, the call around the product costs more than oneDNN saves in it.
+MIN_WEIGHTS, MIN_WORK = 2**18, 2**21
+MIN_PACKED_WORK = 2**19
+
+# Largest share of the available memory that packed copies of the weights may take.
 PACKED_SHARE = 0.25
+
+# Files of a control group's limit and usage, by its line in /proc/self/cgroup: version 2 names no controller there.
+LIMITS = {
+    "": ("memory.max", "memory.current"),
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+}
 
 
 @contextmanager
@@ -30,21 +41,22 @@ def onednn_linears(*models: nn.Module, packed: bool = False) -> Generator[None]:
     that have it, and was twice as fast on one of AMD's, forward and backward. The sums are the same up to float32's
     rounding. `torch.backends.mkldnn.enabled = False` turns it off.
 
-    A backward pass, which may compute layers once more, belongs inside as well.
+    A backward pass, which may recompute layers, belongs inside as well.
 
     Args:
         models: Those with the layers.
         packed: For many passes over few rows without gradient, while no weight changes: keep a copy of each layer's
             weights in oneDNN's own order, which it otherwise brings them into at each product. That costs as much time
-            as about twenty such products save. The weights stay as they are where their copies would take more than a
-            quarter of the memory that is left.
+            as about twenty such products save. Ignored where the copies would take more than a quarter of the
+            available memory.
     """
     layers: set[Any] = set()
     if _has_onednn():
         layers = {module for model in models for module in model.modules() if _is_plain(module)}
     size = sum(layer.weight.nbytes for layer in layers)
     packed = packed and size <= PACKED_SHARE * available_memory()
-    # A rollout within a training step is one of these within another.
+    # Contexts nest: a training step holds one, and the rollout within it another, whose packed weights must go when
+    # it ends, since the optimizer changes the weights next.
     outer = {layer: vars(layer).get("forward") for layer in layers}
     try:
         for layer in layers:
@@ -59,11 +71,11 @@ def onednn_linears(*models: nn.Module, packed: bool = False) -> Generator[None]:
 
 
 def without_version_counters(model: nn.Module) -> Callable[[], AbstractContextManager[None]]:
-    """Contexts in which a model spares what autograd notes of each operation: versions, and whose view a tensor is.
+    """Contexts in which autograd keeps no record of a model's operations: neither tensors' versions nor their views.
 
-    That is a good part of a small model's time on a CPU. Nothing inside has a gradient, whatever it asks for, as in
+    That record takes a good part of a small model's time on a CPU. Nothing inside has a gradient, as in
     `torch.inference_mode`; but what comes out are ordinary tensors, and a model may keep some for training. On other
-    devices, and where layers are compiled or gather sharded weights, which rely on these notes, nothing is spared.
+    devices, and where layers are compiled or gather sharded weights, which rely on the record, it is kept.
     """
     guard = getattr(torch._C, "_AutoDispatchBelowADInplaceOrView", None)
     on_cpu = all(weight.device.type == "cpu" for weight in model.parameters())
@@ -71,11 +83,36 @@ def without_version_counters(model: nn.Module) -> Callable[[], AbstractContextMa
 
 
 def is_compiled(model: nn.Module) -> bool:
-    """Whether `torch.compile` has anything to do with the model or a layer of it."""
+    """Whether the model or a layer of it is compiled by `torch.compile`."""
     return any(
         module._compiled_call_impl is not None or hasattr(vars(module).get("forward"), "_torchdynamo_orig_callable")
         for module in model.modules()
     )
+
+
+def available_memory(root: Path = Path("/")) -> int:
+    """Bytes of main memory left without swapping, within the limits of the process's control groups.
+
+    0 where psutil is missing.
+
+    Args:
+        root: Where `proc` and `sys` are mounted.
+    """
+    available = [psutil.virtual_memory().available if psutil else 0]
+    own = root / "proc/self/cgroup"
+    lines = own.read_text().splitlines() if own.is_file() else []
+    for _, controller, name in (line.split(":", 2) for line in lines):
+        if controller not in LIMITS:
+            continue
+        # The tightest limit of a batch job may be that of any group above its own. Inside a container the group's
+        # name is often that of the host, and only the mount itself exists.
+        mount = root / "sys/fs/cgroup" / controller
+        group = mount / name.lstrip("/")
+        for folder in (group, *group.parents[: len(group.parts) - len(mount.parts)]):
+            numbers = [(folder / file).read_text().strip() for file in LIMITS[controller] if (folder / file).is_file()]
+            if len(numbers) == 2 and numbers[0] != "max":
+                available.append(int(numbers[0]) - int(numbers[1]))
+    return max(0, min(available))
 
 
 def _has_onednn() -> bool:
@@ -84,38 +121,48 @@ def _has_onednn() -> bool:
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Whether a layer is PyTorch's own, as it was made: not quantised, sharded or parametrised, and without a hook."""
+    """Whether a layer is PyTorch's own, unmodified: not quantized, sharded, parametrized or patched."""
     if type(module) is not nn.Linear or not isinstance(vars(module).get("forward"), _Forward | None):
         return False
     weight = module.weight
+    # FSDP and ZeRO-3 leave parameters of another type or of an empty shape while they hold a layer's weights.
     is_whole = type(weight) is nn.Parameter and weight.shape == (module.out_features, module.in_features)
     return is_whole and weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
 class _Forward:
-    """A layer's `forward`."""
+    """A layer's `forward`, which chooses between oneDNN and PyTorch at each call.
+
+    | call | product |
+    | --- | --- |
+    | little work, another dtype, autocast | `F.linear` |
+    | with gradient | oneDNN, forward and backward, from the weights as they are |
+    | without gradient | oneDNN, from the packed copy if the context keeps one |
+    """
 
     def __init__(self, layer: nn.Linear, *, packs: bool) -> None:
         self.layer, self.packs = layer, packs
-        self.least_work = 1 if layer.weight.numel() >= LEAST_WEIGHTS else LEAST_PACKED_WORK if packs else LEAST_WORK
+        self.min_work = 1 if layer.weight.numel() >= MIN_WEIGHTS else MIN_PACKED_WORK if packs else MIN_WORK
         self.packed: Tensor | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Forward":
-        """A copy of the model has no end to its rollouts, so it packs nothing."""
+        """A copy packs nothing: it outlives the context that would drop the packed weights."""
         other = copy(self)
         other.layer, other.packs, other.packed = deepcopy(self.layer, memo), False, None
         return other
 
     def __call__(self, input: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
         layer, inputs = self.layer, input
-        # Experts may be given no tokens, of which oneDNN makes no gradient.
-        is_small = inputs.numel() * layer.out_features < self.least_work
+        # No work at all counts as little: experts may get no tokens, for which oneDNN computes no gradient.
+        is_small = inputs.numel() * layer.out_features < self.min_work
         if is_small or inputs.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
             return F.linear(inputs, layer.weight, layer.bias)
         if torch.is_grad_enabled():
-            # Rows, since the product of more dimensions is a view, which a model could not change in place.
+            # In two dimensions, and viewed as more outside: what a custom function returns as a view, a model could
+            # not change in place.
             outputs = _Linear.apply(inputs.reshape(-1, layer.in_features), layer.weight, layer.bias)
             return outputs.view(*inputs.shape[:-1], layer.out_features)
+        # Packed at the first product, so that layers that are never called take no memory.
         if self.packs and self.packed is None:
             self.packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
         return _product(inputs, layer.weight if self.packed is None else self.packed, layer.bias)
@@ -135,7 +182,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of those inputs that want one."""
+        """Gradients of those inputs that need one."""
         inputs, weight = ctx.saved_tensors
         wants_inputs, wants_weight, wants_bias = ctx.needs_input_grad
         (grads,) = grad_outputs
@@ -145,7 +192,7 @@ class _Linear(torch.autograd.Function):
 
 
 def _product(
-    inputs: Float[Tensor, "*N I"], weight: Float[Tensor, "O I"], bias: Float[Tensor, " O"] | None = None
+    inputs: Float[Tensor, "*N I"], weight: Tensor, bias: Float[Tensor, " O"] | None = None
 ) -> Float[Tensor, "*N O"]:
-    # What PyTorch's own compiler puts in a linear layer's place.
+    # The operator that torch.compile puts in a linear layer's place. A packed weight's shape is oneDNN's own.
     return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")

@@ -1,7 +1,8 @@
-"""Other kernels, the same products."""
+"""Linear layers on oneDNN compute the same products."""
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,12 +17,14 @@ from mot_trl.modeling import cpu_linear as kernels
 from mot_trl.modeling.cpu_linear import onednn_linears
 from mot_trl.strategies.one_token import OneToken
 
+GIB = 2**30
+
 needs_onednn = pytest.mark.skipif(not kernels._has_onednn(), reason="oneDNN has no AVX-512 here")
 
 
 @pytest.fixture(autouse=True)
 def _all_layers_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "LEAST_WEIGHTS", 1)
+    monkeypatch.setattr(kernels, "MIN_WEIGHTS", 1)
 
 
 @needs_onednn
@@ -194,9 +197,9 @@ def test_a_copy_made_meanwhile_learns() -> None:
 def test_small_layers_multiply_with_packed_weights_sooner(
     packings: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "LEAST_WEIGHTS", 8 * 16 + 1)
-    monkeypatch.setattr(kernels, "LEAST_WORK", 4 * 8 * 16)
-    monkeypatch.setattr(kernels, "LEAST_PACKED_WORK", 2 * 8 * 16)
+    monkeypatch.setattr(kernels, "MIN_WEIGHTS", 8 * 16 + 1)
+    monkeypatch.setattr(kernels, "MIN_WORK", 4 * 8 * 16)
+    monkeypatch.setattr(kernels, "MIN_PACKED_WORK", 2 * 8 * 16)
     layer, counts = nn.Linear(8, 16), []
     for packed in (False, True):
         with torch.no_grad(), onednn_linears(layer, packed=packed):
@@ -238,8 +241,8 @@ def test_what_is_not_pytorchs_own_is_left_alone() -> None:
 def test_small_products_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, rows = nn.Linear(8, 16), []
     product = kernels._product
-    monkeypatch.setattr(kernels, "LEAST_WEIGHTS", 8 * 16 + 1)
-    monkeypatch.setattr(kernels, "LEAST_WORK", 4 * 8 * 16)
+    monkeypatch.setattr(kernels, "MIN_WEIGHTS", 8 * 16 + 1)
+    monkeypatch.setattr(kernels, "MIN_WORK", 4 * 8 * 16)
     monkeypatch.setattr(
         kernels, "_product", lambda inputs, *args: (rows.append(len(inputs)), product(inputs, *args))[1]
     )
@@ -247,7 +250,7 @@ def test_small_products_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> 
     with torch.no_grad(), onednn_linears(layer):
         for count in (3, 4, 0, 5):
             layer(torch.randn(count, 8))
-    monkeypatch.setattr(kernels, "LEAST_WEIGHTS", 8 * 16)
+    monkeypatch.setattr(kernels, "MIN_WEIGHTS", 8 * 16)
     with torch.no_grad(), onednn_linears(layer):
         for count in (0, 1):
             layer(torch.randn(count, 8))
@@ -382,3 +385,70 @@ def test_training_multiplies_with_it_and_learns_the_same(
         moved = (weight - start[name]).abs().max().item()
         assert moved > 0, name
         assert torch.allclose(ours[name], weight, atol=1e-3 * moved), name
+
+
+def machine(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 8),
+        # The group has no limit; the one above it has.
+        (
+            {
+                "proc/self/cgroup": "0::/job/step\n",
+                "sys/fs/cgroup/job/step/memory.max": "max\n",
+                "sys/fs/cgroup/job/step/memory.current": f"{GIB}\n",
+                "sys/fs/cgroup/job/memory.max": f"{6 * GIB}\n",
+                "sys/fs/cgroup/job/memory.current": f"{2 * GIB}\n",
+            },
+            4,
+        ),
+        # Inside a container its own group is at the root, whatever its name outside.
+        (
+            {
+                "proc/self/cgroup": "0::/../../pod\n",
+                "sys/fs/cgroup/memory.max": f"{3 * GIB}\n",
+                "sys/fs/cgroup/memory.current": f"{GIB}\n",
+            },
+            2,
+        ),
+        (
+            {
+                "proc/self/cgroup": "5:cpu,cpuacct:/a\n4:memory:/docker/abc\n0::/\n",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{2 * GIB}\n",
+                "sys/fs/cgroup/memory/memory.usage_in_bytes": f"{GIB}\n",
+                # Of another group, which has the name of ours among processors.
+                "sys/fs/cgroup/memory/a/memory.limit_in_bytes": "1\n",
+                "sys/fs/cgroup/memory/a/memory.usage_in_bytes": "0\n",
+            },
+            1,
+        ),
+        (
+            {
+                "proc/self/cgroup": "0::/\n",
+                "sys/fs/cgroup/memory.max": f"{GIB}\n",
+                "sys/fs/cgroup/memory.current": f"{2 * GIB}\n",
+            },
+            0,
+        ),
+    ],
+    ids=["bare", "batch job", "container", "version 1", "over its limit"],
+)
+def test_available_memory_is_within_the_tightest_limit(
+    tmp_path: Path, files: dict[str, str], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels.psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * GIB))
+
+    assert kernels.available_memory(machine(tmp_path, files)) == expected * GIB
+
+
+def test_no_weights_are_packed_without_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "psutil", None)
+
+    assert kernels.available_memory() == 0
