@@ -1,4 +1,4 @@
-"""Log-probabilities of recorded candidates, out of TRL's fused head, and of the draws they were part of."""
+"""Compute the log-probabilities of recorded candidates beside TRL's fused head, without full logits."""
 
 import functools
 import inspect
@@ -22,16 +22,16 @@ from mot_trl.modeling.rollout import Rollout, UncastRollout
 from mot_trl.strategies import Strategy
 from mot_trl.strategies.mixture import Mixture
 
-# Positions whose candidates' head rows are gathered at a time: bounds the memory, whatever the batch.
+# Gathered rows take positions * K * H numbers, so that one block at a time bounds the memory, whatever the batch.
 POSITIONS_PER_GATHER = 1024
 
-# What configs call the factor that logits are multiplied by, in the order in which TRL looks for them.
+# Config names of the factor that multiplies logits, in the order in which TRL's fused head looks for them.
 MULTIPLIERS = ("logit_scale", "output_multiplier", "lm_head_multiplier")
 
 
 @dataclass(frozen=True)
 class LogitTransform:
-    """What a model does to `h @ W + b` before its softmax: scale, soft-cap, divide by the temperature."""
+    """A model's transform of `h @ W + b` before its softmax: scale, soft-cap, divide by the temperature."""
 
     scale: float
     softcap: float | None
@@ -41,10 +41,11 @@ class LogitTransform:
     def of(cls, config: PretrainedConfig, temperature: float) -> "LogitTransform":
         """Read it from the model's text config, as TRL's fused head does (`trl.trainer.utils.add_fused_lm_head`)."""
         text_config = config.get_text_config()
-        # By attribute, since MiniCPM3's scaling is a property.
+        # By attribute and not from `to_dict()`, since MiniCPM3's scaling is a property.
         multipliers = (getattr(text_config, name, None) for name in MULTIPLIERS)
         scale = next((multiplier for multiplier in multipliers if multiplier is not None), None)
         if scale is None:
+            # Granite divides by `logits_scaling`; HyperCLOVA X multiplies by it, under the same name.
             scaling = getattr(text_config, "logits_scaling", None) or 1.0
             scale = scaling if text_config.model_type == "hyperclovax" else 1 / scaling
         return cls(scale, getattr(text_config, "final_logit_softcapping", None), temperature)
@@ -58,7 +59,7 @@ class LogitTransform:
 
 
 class CandidateLogits(torch.autograd.Function):
-    """`hidden[n] . weight[candidate_ids[n, k]] + bias[...]`, `K` dot products a position instead of a vocabulary.
+    """`hidden[n] . weight[candidate_ids[n, k]] + bias[...]`: `K` dot products a position instead of `V`.
 
     The rows of the head are gathered a block of positions at a time, forward and backward, so that memory is that of
     one block. Products are rounded as in the compute dtype of autocast, sums are in float32.
@@ -73,6 +74,7 @@ class CandidateLogits(torch.autograd.Function):
         candidate_ids: Int[Tensor, "N K"],
     ) -> Float[Tensor, "N K"]:
         """Gather and multiply."""
+        # Looked up and kept, since autocast is over when the backward pass runs, whose products must round alike.
         device = hidden.device.type
         ctx.compute_dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         ctx.save_for_backward(hidden, weight, bias, candidate_ids)
@@ -88,6 +90,7 @@ class CandidateLogits(torch.autograd.Function):
         (grad_logits,) = grad_outputs
         hidden, weight, bias, candidate_ids = ctx.saved_tensors
         wants_hidden, wants_weight, wants_bias, _ = ctx.needs_input_grad
+        # ZeRO-3 has partitioned the head again since the forward pass.
         with maybe_gather_lm_head_ctx(weight, bias):
             grad_hidden = torch.empty_like(hidden) if wants_hidden else None
             grad_weight = torch.zeros_like(weight) if wants_weight else None
@@ -97,6 +100,7 @@ class CandidateLogits(torch.autograd.Function):
                     rows = weight[ids].to(ctx.compute_dtype).float()
                     grad_hidden[at] = torch.einsum("nk,nkh->nh", grads, rows).to(hidden.dtype)
                 if grad_weight is not None:
+                    # Added up and not assigned: a token may be a candidate at many positions.
                     outer = grads.unsqueeze(-1) * hidden[at].float().unsqueeze(1)
                     grad_weight.index_add_(0, ids.flatten(), outer.flatten(0, 1).to(weight.dtype))
         grad_bias = None
@@ -117,7 +121,7 @@ class MixtureCausalLMOutput(FusedCausalLMOutput):
 
     Attributes:
         candidate_logps: Log-probabilities (nats) of the recorded candidates, one row for each thinking position, in
-            the order of `Rollout.mixtures`. None where a draw has one candidate only: its `log_probs` say it all.
+            the order of `Rollout.mixtures`. None where every draw has one candidate: `log_probs` has its value.
     """
 
     candidate_logps: Tensor | None = None
@@ -133,32 +137,39 @@ def add_candidate_head(
 ) -> None:
     """Let `model(..., rollout=rollout, labels=..., fused_lm_head=True)` replay mixtures and score their candidates.
 
-    The forward of TRL's fused head, which must have been added before, runs as it is on embeddings that hold the
-    rollout's mixtures. For hidden state h, scored label y and candidate j: `log p_j = z_j - z_y + log p_y`, so K
-    rows of the head and TRL's `log p_y` give all candidates' log-probabilities, and no (B, C, V) tensor is made.
+    The forward of TRL's fused head, which must have been added before, runs unchanged on embeddings that hold the
+    rollout's mixtures. It gives `log p_y` of the visible token y, from which those of the candidates j follow:
+    `log p_j = z_j - z_y + log p_y`, where z are logits. So `K` rows of the head suffice for each position, and no
+    (B, C, V) tensor is made.
 
     Args:
         model: The model that TRL's head was added to.
-        strategy: Whose blend the embeddings hold.
+        strategy: The strategy whose blend the embeddings hold.
         temperature: Temperature the logits are divided by, the same as the fused head's.
         cast_lm_head_to_fp32: Whether the head runs in float32 outside autocast, the same as the fused head's.
         share_prompts: Whether prompts that a batch repeats are read once, and columns of padding not at all.
+
+    Raises:
+        RuntimeError: From the model's forward, if it did not look its tokens up in its embedding module.
     """
     fused_forward = model.forward
     transform = LogitTransform.of(model.config, temperature)
     how = blend_of(strategy)
     numbers_positions = _numbers_positions(model)
     if model.base_model is model and isinstance(model._modules.get("model"), PreTrainedModel):
-        # Llama 4's text model names a backbone that it does not have, and TRL looks it up by that name.
+        # Llama 4's text model names a backbone that it lacks, and TRL looks the backbone up by that name.
         model.base_model_prefix = "model"
 
-    # Keep the original signature: `generate` validates its model kwargs against it.
+    # Patched on the instance, as TRL's own head is, so that adapters and FSDP wrap both. Without a rollout, as in
+    # generation, nothing changes. `wraps` keeps the signature, against which `generate` validates its model kwargs.
     @functools.wraps(fused_forward)
     def forward(self: Any, *args: Any, rollout: Rollout | UncastRollout | None = None, **kwargs: Any) -> Any:
         if rollout is None:
             return fused_forward(*args, **kwargs)
         if isinstance(rollout, UncastRollout):
             rollout = rollout.rollout
+        # TRL pads completions to the longest of the whole batch; a micro-batch of it may need fewer columns. Results
+        # are padded back to `length` in the end, since TRL has masks of that length.
         length = rollout.thinking_mask.size(1)
         sharing = share_prompts and is_text(kwargs)
         if sharing:
@@ -167,7 +178,7 @@ def add_candidate_head(
         with override_embeddings(self, how) as override, _last_hidden_state(self.base_model) as hidden_states:
             shared = share(self, kwargs, rollout.thinking_mask.size(1)) if sharing else None
             if numbers_positions and shared is None and "input_ids" in kwargs and kwargs.get("position_ids") is None:
-                # Learned positions tell padding on the left from none: count as `generate` did.
+                # Learned positions differ behind padding on the left, so count without it, as `generate` did.
                 kwargs["position_ids"] = self._prepare_position_ids_for_generation(kwargs["input_ids"], kwargs)
             with nullcontext(kwargs) if shared is None else read_prompts(self, shared, kwargs) as inputs:
                 override.inputs = rollout.inputs
@@ -191,7 +202,7 @@ def add_candidate_head(
 
 
 class _Head(NamedTuple):
-    """A model's head, and what is done to its logits."""
+    """A model's head, and the transform of its logits."""
 
     module: Any
     transform: LogitTransform
@@ -207,18 +218,21 @@ class _Head(NamedTuple):
         """Log-probabilities of the candidates at the thinking positions, from those of the visible tokens."""
         if rollout.num_candidates == 1:
             return None
-        columns, thinking_mask = rollout.thinking_mask.size(1), rollout.thinking_mask
-        hidden = hidden_states[:, -columns - 1 : -1][thinking_mask]
-        visible_logps = log_probs[:, -columns:][thinking_mask]
-        mixtures = rollout.mixtures(input_ids[:, -columns:])
+        length, thinking_mask = rollout.thinking_mask.size(1), rollout.thinking_mask
+        # The hidden state one position earlier predicts a token; TRL's log-probs are shifted so already.
+        hidden = hidden_states[:, -length - 1 : -1][thinking_mask]
+        visible_logps = log_probs[:, -length:][thinking_mask]
+        mixtures = rollout.mixtures(input_ids[:, -length:])
         with torch.autocast(hidden.device.type, enabled=False) if self.in_float32 else nullcontext():
             logits = self.transform(self._logits(hidden.float() if self.in_float32 else hidden, mixtures))
-        slots = (mixtures.candidate_ids == mixtures.visible_ids.unsqueeze(-1)).int().argmax(dim=-1, keepdim=True)
-        return logits - logits.gather(-1, slots) + visible_logps.unsqueeze(-1)
+        # log p_j = z_j - z_y + log p_y: the normalizer of the softmax cancels between candidate and visible token.
+        visible = (mixtures.candidate_ids == mixtures.visible_ids.unsqueeze(-1)).int().argmax(dim=-1, keepdim=True)
+        return logits - logits.gather(-1, visible) + visible_logps.unsqueeze(-1)
 
     def _logits(self, hidden: Float[Tensor, "N H"], mixtures: Mixture) -> Float[Tensor, "N K"]:
         weight: Any = self.module.weight
         bias: Any = self.module.bias
+        # FSDP2 leaves the head sharded when it is not called as a module; ZeRO-3 is handled by TRL's context below.
         if isinstance(weight, DTensor):
             weight, bias = weight.full_tensor(), (None if bias is None else bias.full_tensor())
         with maybe_gather_lm_head_ctx(weight, bias):  # ty: ignore[invalid-argument-type]
@@ -226,7 +240,7 @@ class _Head(NamedTuple):
 
 
 def _numbers_positions(model: PreTrainedModel) -> bool:
-    """Whether `generate` gives the model one position a token; those with more than text count for themselves."""
+    """Whether `generate` gives the model one position per token; vision-language models count their own."""
     kind: Any = type(model)
     takes_positions = "position_ids" in inspect.signature(kind.forward).parameters
     usual = GenerationMixin._prepare_position_ids_for_generation
@@ -235,7 +249,7 @@ def _numbers_positions(model: PreTrainedModel) -> bool:
 
 @contextmanager
 def _last_hidden_state(backbone: nn.Module) -> Generator[list[Tensor]]:
-    """Collects the backbone's output, which TRL's fused forward keeps to itself."""
+    """Collect the backbone's output, which TRL's fused forward does not return."""
     states: list[Tensor] = []
     handle = backbone.register_forward_hook(lambda module, args, output: states.append(output.last_hidden_state))
     try:

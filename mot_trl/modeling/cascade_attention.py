@@ -135,15 +135,18 @@ def _multiply_by_prompt(
 ) -> Float[Tensor, "N A R Y"]:
     """`rows[n] @ prompts[u]` for the prompt `u` of each row `n`, in one product for all the rows of a prompt."""
     counts, places = groups
+    # Groups of nearly one size: pad with empty rows, since one batched product is faster than several.
     if places is not None:
         even = PrefixGroups([max(counts)] * len(counts), None)
         padded = rows.new_zeros(sum(even.rows), *rows.shape[1:]).index_copy_(0, places, rows)
         return _multiply_by_prompt(padded, prompts, even)[places]
+    # Very uneven groups: one product each.
     if len(set(counts)) > 1:
         each = zip(rows.split(counts), prompts.split(1), counts, strict=True)
         return torch.cat(
             [_multiply_by_prompt(group, prompt, PrefixGroups([count], None)) for group, prompt, count in each]
         )
+    # Groups of one size: the rows of a group become rows of one matrix, heads being independent products.
     _, heads, shared, size = rows.shape
     stacked = rows.view(len(counts), counts[0], heads, shared, size).transpose(1, 2)
     products = stacked.reshape(len(counts), heads, counts[0] * shared, size) @ prompts

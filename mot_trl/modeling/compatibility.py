@@ -1,4 +1,4 @@
-"""What a model must be to learn in mixtures, asked of the model itself."""
+"""Check that a model's log-probabilities in training are those it generates by."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from mot_trl.modeling.rollout import Rollout
 
-# Nats: far above the rounding of bfloat16, far below what a wrong head does.
+# In nats: far above the rounding of bfloat16, far below the error of a wrong head.
 LARGE_GAP = 0.5
 TOKENS, PADDING = 8, 3
 
@@ -22,22 +22,22 @@ UNSUPPORTED = {
     "rwkv": "reads padding as text",
     "xlstm": "caps its logits under a name that TRL's fused head does not know",
 }
-"""Model types known not to work in transformers 5.23 and TRL 1.16, and why; others are found out."""
+"""Model types that fail with TRL 1.16 where a few tokens do not show it, and why; `check_model` tries all others."""
 
 
 def check_model(model: PreTrainedModel, *, temperature: float, router_loss: bool = False) -> None:
-    """Refuse a model whose log-probabilities in training are not those that it generates by.
+    """Raise for a model whose log-probabilities in training are not those it generates by.
 
-    TRL's fused head takes the backbone's last hidden state to the output embeddings, with the scalings that it knows
-    of, and rollouts are padded. Both are tried on eight tokens, read in four forward passes.
+    TRL's fused head multiplies the backbone's last hidden state by the output embeddings, with the scalings it knows,
+    and rollouts are padded. Both are tried on eight tokens, in four forward passes.
 
     Args:
-        model: A model with TRL's fused head and the candidate head, where its weights can be used.
+        model: A model with TRL's fused head and the candidate head, its weights gathered.
         temperature: The temperature of both heads.
         router_loss: Whether training adds the load-balancing loss of a mixture of experts.
 
     Raises:
-        ValueError: The class of model, and so its family, cannot be trained; the message says why.
+        ValueError: The model cannot be trained; the message says why.
     """
     name = type(model).__name__
     if model.config.model_type in UNSUPPORTED:
@@ -50,12 +50,14 @@ def check_model(model: PreTrainedModel, *, temperature: float, router_loss: bool
         )
     config = model.config.get_text_config()
     if config is not model.config:
-        return  # beyond its text backbone, the vision-language model's forward is the fused head's
+        return  # a vision-language model's forward ends in the same fused head as its text model's
+    # Spread over the vocabulary, away from the special tokens at its ends.
     ids = torch.arange(1, TOKENS + 1, device=model.device).unsqueeze(0) * (config.vocab_size // (TOKENS + 2))
-    with _resting(model), torch.no_grad():
+    with _in_eval_mode(model), torch.no_grad():
         if router_loss:
             _try_router_loss(model, ids)
         own = _logps(model(input_ids=ids, use_cache=False).logits, ids, temperature)
+        # A causal model gives the first half of the tokens the same log-probs when it does not see the second.
         half = ids[:, : TOKENS // 2]
         if _gap(_logps(model(input_ids=half, use_cache=False).logits, half, temperature), own) > LARGE_GAP:
             raise ValueError(f"{name} reads ahead of the token it predicts, so it cannot generate; load a decoder.")
@@ -65,6 +67,7 @@ def check_model(model: PreTrainedModel, *, temperature: float, router_loss: bool
                 f"{name} does more to its logits than TRL's fused head, so the loss would train on other "
                 "log-probabilities than the model's own."
             )
+        # Rollouts pad prompts on the left, so a model must give the same log-probs behind padding.
         if _gap(_fused_logps(model, ids, padding=PADDING), fused) > LARGE_GAP:
             raise ValueError(
                 f"{name} reads padding as text, so prompts of different lengths would disturb each other."
@@ -78,9 +81,9 @@ def _logps(logits: Float[Tensor, "B S V"], ids: Int[Tensor, "B S"], temperature:
 
 
 def _fused_logps(model: PreTrainedModel, ids: Int[Tensor, "B S"], padding: int = 0) -> Float[Tensor, "B T"]:
-    """The same by the fused head, behind so many padding tokens, replaying a record without mixtures."""
+    """The same from the fused head, after `padding` padding tokens, replaying a record without mixtures."""
     mask = torch.nn.functional.pad(torch.ones_like(ids), (padding, 0))
-    # With a longer row beside it, since columns of padding alone are not read.
+    # Together with a longer row, since columns that are padding in every row are dropped before the model sees them.
     longer = torch.cat([ids[:, :padding], ids], dim=1)
     rows = torch.cat([longer * mask, longer])
     masks = torch.cat([mask, torch.ones_like(mask)])
@@ -101,13 +104,13 @@ def _try_router_loss(model: PreTrainedModel, ids: Int[Tensor, "B S"]) -> None:
 
 
 def _gap(logps: Float[Tensor, "B S"], others: Float[Tensor, "B T"]) -> float:
-    """The median distance, which one token sent to another expert does not change."""
+    """The median distance, since rounding may send a token to another expert and change that token alone."""
     return (logps - others[:, : logps.size(1)]).abs().median().item()
 
 
 @contextmanager
-def _resting(model: PreTrainedModel) -> Generator[None]:
-    """Without dropout and router noise."""
+def _in_eval_mode(model: PreTrainedModel) -> Generator[None]:
+    """Turn off dropout and router noise."""
     training = model.training
     model.eval()
     try:

@@ -77,6 +77,7 @@ def without_version_counters(model: nn.Module) -> Callable[[], AbstractContextMa
     `torch.inference_mode`; but what comes out are ordinary tensors, and a model may keep some for training. On other
     devices, and where layers are compiled or gather sharded weights, which rely on the record, it is kept.
     """
+    # Private to PyTorch, which uses it around kernels whose results it wraps itself, so it may go in any release.
     guard = getattr(torch._C, "_AutoDispatchBelowADInplaceOrView", None)
     on_cpu = all(weight.device.type == "cpu" for weight in model.parameters())
     return nullcontext if guard is None or not on_cpu or is_sharded(model) or is_compiled(model) else guard
@@ -116,6 +117,7 @@ def available_memory(root: Path = Path("/")) -> int:
 
 
 def _has_onednn() -> bool:
+    # The gain is AVX-512 on processors where MKL leaves it unused; without it there is none.
     onednn: Any = torch.backends.mkldnn
     return onednn.is_available() and onednn.enabled and torch.backends.cpu.get_cpu_capability() == "AVX512"
 

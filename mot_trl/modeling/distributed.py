@@ -1,4 +1,4 @@
-"""Models whose weights are spread over processes."""
+"""Recognize models whose weights are sharded over processes."""
 
 import torch.distributed as dist
 from torch import nn
@@ -12,6 +12,7 @@ def is_sharded(model: nn.Module) -> bool:
     """
     if not dist.is_available():
         return False
+    # PyTorch has no such module where it is built without distributed support.
     from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
 
     kinds = (FSDPModule, FullyShardedDataParallel)

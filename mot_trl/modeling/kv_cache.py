@@ -1,4 +1,4 @@
-"""A key-value cache with spare room: new positions are written in place instead of copying all the old ones."""
+"""A key-value cache with preallocated room, in which new positions are written in place."""
 
 import torch
 from jaxtyping import Float, Int
@@ -17,14 +17,16 @@ from transformers.cache_utils import (
 
 
 class PreallocatedLayer(DynamicLayer):
-    """A `DynamicLayer` whose buffers are longer than what they hold, and grow by a quarter when full.
+    """A `DynamicLayer` whose buffers are longer than their contents, and grow by a quarter when full.
 
-    `DynamicLayer.update` concatenates, so it copies the whole cache at every step; here the copies add up to a
-    constant number of the final size. `keys` and `values` are views on what is filled.
+    `DynamicLayer.update` concatenates, so it copies the whole cache at every step. Here all copies together are a
+    small multiple of the final size. `keys` and `values` are views of the filled part.
     """
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
+        # None until the first step, and whenever rows have changed: `super` has then put new tensors into `keys` and
+        # `values`, and buffers of the old rows must not be written to.
         self._key_room: Tensor | None = None
         self._value_room: Tensor | None = None
 
@@ -35,7 +37,7 @@ class PreallocatedLayer(DynamicLayer):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         if self.keys is None or self.values is None or self.get_seq_length() == 0:
-            # The prompt's own states need no room yet: rows are often selected before the first step.
+            # No room for the prompt alone: its rows are repeated for each completion before the first step.
             self.keys, self.values = key_states, value_states
             return self.keys, self.values
         start, end = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
@@ -71,6 +73,7 @@ class PreallocatedLayer(DynamicLayer):
 
 def _with_room(states: Float[Tensor, "B A S D"], needed: int) -> Float[Tensor, "B A R D"]:
     rows, heads, length, size = states.shape
+    # Growing by a factor keeps the number of copies logarithmic; 64 spare positions spare short caches most of them.
     room = states.new_empty(rows, heads, needed + max(64, needed // 4), size)
     room[..., :length, :] = states
     return room
@@ -92,24 +95,28 @@ SELECTABLE = (
 
 
 def preallocate(cache: Cache | None) -> bool:
-    """Give the full-attention layers of a fresh dynamic cache spare room; whether its rows can be selected, too.
+    """Preallocate the full-attention layers of a fresh dynamic cache, in place.
 
-    False, with the cache left as it is, for static, quantised, offloaded and user-made caches.
+    Returns:
+        Whether the cache's rows can be selected and repeated. False, with the cache left as it is, for static,
+        quantized, offloaded and user-made caches.
     """
     if type(cache) is not DynamicCache or cache.offloading or not _is_fresh(cache):
         return False
+    # By type and not `isinstance`: a subclass may keep state that the selection of rows does not know.
     if any(type(layer) not in SELECTABLE for layer in cache.layers):
         return False
     if cache.layer_class_to_replicate not in (None, DynamicLayer):
         return False
     cache.layers = [PreallocatedLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    # A cache made without a config appends layers of this class as the model asks for them.
     if cache.layer_class_to_replicate is not None:
         cache.layer_class_to_replicate = PreallocatedLayer
     return True
 
 
 def _is_fresh(cache: Cache) -> bool:
-    """Whether no layer has read anything; the cache itself cannot say where all its layers are recurrent."""
+    """Whether no layer has read anything. The cache's own length is no answer where all layers are recurrent."""
     return not any(
         any(layer.has_previous_state.values())
         if isinstance(layer, LinearAttentionCacheLayerMixin)

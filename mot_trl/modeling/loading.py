@@ -121,10 +121,12 @@ def load_checkpoint(
         raise ValueError(f"{path!r} is no adapter (it has no {ADAPTER_CONFIG}), so leave `base` out.")
     source = path if config is None else str(base or config.base_model_name_or_path)
     model: Any = _found(load_model, source, dtype=dtype, device=device, **kwargs)
+    # An adapter's own decoder config counts more than its base's, which may be from an earlier training.
     mixture = model.generation_config.to_dict().get("mixture")
     if config is not None:
         model = _with_adapter(model, path, source)
         mixture = embedded_decoder(folder) or mixture
+    # Adapters are often saved without a tokenizer; they use their base's.
     own_tokenizer = not folder.is_dir() or (folder / "tokenizer_config.json").is_file()
     tokenizer = _tokenizer(path if own_tokenizer else source)
     return Loaded(model.to(device).eval(), tokenizer, mixture)

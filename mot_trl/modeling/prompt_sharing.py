@@ -1,4 +1,9 @@
-"""The training pass with each distinct prompt of a batch read once, gradient included."""
+"""Read each distinct prompt of a training batch once, with its gradient.
+
+The prompts pass through the backbone first and leave their keys and values in a cache. Then each row's last prompt
+token and completion pass, and attend to the cached states of their prompt. The states are part of the graph, so the
+gradients of all rows add up in them, and one backward pass goes through both.
+"""
 
 import inspect
 from collections.abc import Generator
@@ -14,17 +19,19 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from mot_trl.modeling.distributed import is_sharded
 
-# A model that is given more (images, a request for router logits) reads each row by itself.
+# Batches with more than these (images, a request for router logits) are read row by row.
 TEXT_INPUTS = {"input_ids", "attention_mask", "labels", "fused_lm_head"}
 
 
 class PromptLayer(DynamicLayer):
-    """Keeps the keys and values of the prompts it is given; the same again when a checkpoint is recomputed."""
+    """Keeps the keys and values of prompts, in the first pass."""
 
     def update(
         self, key_states: Float[Tensor, "U A T D"], value_states: Float[Tensor, "U A T E"], *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Keep the states, and give them back."""
+    ) -> tuple[Float[Tensor, "U A T D"], Float[Tensor, "U A T E"]]:
+        """Keep the states, and return them."""
+        # Gradient checkpointing calls the layer again in the backward pass. The rows have read the first states by
+        # then, and their gradient arrives there, so a second call must not replace them.
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.keys, self.values = key_states, value_states
@@ -32,7 +39,10 @@ class PromptLayer(DynamicLayer):
 
 
 class PromptReader(DynamicLayer):
-    """Gives each of `B` rows the keys and values of its prompt, and keeps nothing of the rows' own."""
+    """Puts its prompt's keys and values in front of each of `B` rows' own, in the second pass.
+
+    Nothing of the rows' own is kept, so a layer that is recomputed finds the cache as it was.
+    """
 
     def __init__(self, prompts: PromptLayer, prompt_of_row: Int[Tensor, " B"]) -> None:
         super().__init__()
@@ -41,8 +51,8 @@ class PromptReader(DynamicLayer):
 
     def update(
         self, key_states: Float[Tensor, "B A T D"], value_states: Float[Tensor, "B A T E"], *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """The prompt's states and the row's own behind them."""
+    ) -> tuple[Float[Tensor, "B A S D"], Float[Tensor, "B A S E"]]:
+        """Concatenate the prompt's states and the row's own."""
         if self.keys is None or self.values is None:
             return key_states, value_states
         rows = self.prompt_of_row
@@ -50,12 +60,12 @@ class PromptReader(DynamicLayer):
 
 
 class Shared(NamedTuple):
-    """A batch whose prompts are read once.
+    """The distinct prompts of a batch.
 
     Attributes:
-        prompt_ids: The distinct prompts, less their last tokens.
+        prompt_ids: The prompts without their last token.
         prompt_mask: Their attention mask.
-        prompt_of_row: Which of them each row begins with.
+        prompt_of_row: Index of the prompt that each row begins with.
     """
 
     prompt_ids: Int[Tensor, "U Q"]
@@ -64,16 +74,17 @@ class Shared(NamedTuple):
 
 
 def is_text(inputs: dict[str, Any]) -> bool:
-    """Whether a batch holds what TRL passes for text, and nothing else."""
+    """Whether a batch holds exactly the inputs that TRL passes for text."""
     return set(inputs) == TEXT_INPUTS
 
 
 def trim(inputs: dict[str, Any], completion_length: int) -> tuple[dict[str, Any], int]:
-    """Cut off the columns that are padding in every row; the inputs, and the completion columns left of them."""
+    """Drop columns that are padding in every row; returns the inputs and the number of completion columns left."""
     used = inputs["attention_mask"].any(dim=0).nonzero()
     length = inputs["attention_mask"].size(1)
     start = length - completion_length
     first, last = (int(used[0]), int(used[-1])) if len(used) else (0, length - 1)
+    # One column each of prompt and completion stays, however empty: the shift by one token needs both.
     first, last = min(first, start - 1), max(last, start)
     names = ("input_ids", "attention_mask", "labels")
     trimmed = {name: inputs[name][:, first : last + 1] for name in names}
@@ -81,11 +92,12 @@ def trim(inputs: dict[str, Any], completion_length: int) -> tuple[dict[str, Any]
 
 
 def share(model: Any, inputs: dict[str, Any], completion_length: int) -> Shared | None:
-    """Find the prompts that a batch repeats; None where there are none, or the model cannot be asked to share."""
+    """Find the prompts that a batch repeats; None if it repeats none, or if the model cannot share them."""
     length = inputs["input_ids"].size(1) - completion_length - 1
     if length < 1 or not _can_share(model):
         return None
-    # The last token may differ: it is read with the completion, whose first logits it gives.
+    # Without the prompt's last token, whose hidden state predicts the completion: it is read with the completion.
+    # The mask is part of the key, since token 0 may be text in one row and padding in another.
     prompts, mask = inputs["input_ids"][:, :length], inputs["attention_mask"][:, :length]
     keys, prompt_of_row = torch.unique(torch.cat([prompts * mask, mask], dim=1), dim=0, return_inverse=True)
     if len(keys) == len(prompts):
@@ -95,7 +107,7 @@ def share(model: Any, inputs: dict[str, Any], completion_length: int) -> Shared 
 
 @contextmanager
 def read_prompts(model: Any, shared: Shared, inputs: dict[str, Any]) -> Generator[dict[str, Any]]:
-    """Read the prompts, and yield the inputs of what is left: each row's last prompt token and its completion."""
+    """Read the prompts, and yield the inputs of the second pass: each row's last prompt token and its completion."""
     length = shared.prompt_ids.size(1)
     with _checkpoints_keep_cache(model):
         prompts = Cache(layers=[PromptLayer() for _ in DynamicCache(config=model.config).layers])
@@ -126,13 +138,13 @@ def _can_share(model: Any) -> bool:
     if not {"position_ids", "past_key_values"} <= set(parameters):
         return False
     if getattr(model.config.get_text_config(), "output_router_logits", False):
-        return False  # the routers' loss counts the tokens of each row, prompts included
+        return False  # the routers' loss counts each row's tokens, prompts included
     if is_sharded(model):
-        # The gradient of a prompt reaches a layer by its cache, where nothing gathers the layer's weights; and
-        # processes whose batches repeat no prompt would call fewer layers than the others.
+        # The gradient of a prompt enters a layer through its cache, past the hooks that gather the layer's weights;
+        # and processes whose batches repeat no prompt would make fewer calls than the others wait for.
         return False
     if any(_checkpoint_options(layer).get("use_reentrant") for layer in _checkpointed_layers(model)):
-        return False
+        return False  # reentrant checkpoints see only the gradient of a layer's output, not of its cache
     layers = DynamicCache(config=model.config).layers
     return bool(layers) and all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
 
@@ -150,7 +162,7 @@ def _checkpoint_options(layer: Any) -> dict[str, Any]:
 
 @contextmanager
 def _checkpoints_keep_cache(model: Any) -> Generator[None]:
-    """Let checkpointed layers have a cache: ours gives the same states again when a layer is recomputed."""
+    """Let checkpointed layers keep our cache, which transformers would drop; recomputing leaves it unchanged."""
     layers = _checkpointed_layers(model)
     for layer in layers:
         layer._can_checkpoint_with_cache = True

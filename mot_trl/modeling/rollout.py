@@ -1,4 +1,4 @@
-"""What a rollout drew at each completion position, as tensors that TRL can shuffle and split."""
+"""The record of a rollout: the draw at each completion position, as tensors that TRL can shuffle and split."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -11,7 +11,7 @@ from mot_trl.strategies.mixture import Mixture, MixtureInputs
 
 PREFIX = "rollout_"
 
-# The fields that have one value a row; the others have one a column.
+# Fields with one value per row; the others have one per completion token, and are cut and padded with them.
 PER_ROW = ("closed_by", "broken")
 
 
@@ -24,14 +24,14 @@ class Rollout:
 
     Attributes:
         candidate_ids: Candidates of the draw; one-hot on token 0 where nothing was drawn.
-        log_weights: Their weights' logarithms (nats); `-inf` marks an unused slot.
+        log_weights: Their weights' logarithms (nats); `-inf` marks an unused one.
         thinking_mask: The token was drawn by the strategy, which scores it. The token that completes the closing tag
             is the last of these.
         mixture_mask: The token's input embedding is a blend. Not so for the token that completes the closing tag.
-        forced_mask: The token was not drawn at all but put there to close the thinking; it carries no loss.
+        forced_mask: The token was not drawn but inserted to close the thinking; it carries no loss.
         logps: Log-probability of each draw (nats) at generation time, 0 where forced or padding.
         closed_by: Index of the rule that ended the thinking, in the order of `Phases.rules`; -1 if none did.
-        broken: The model's logits were NaN or infinite: the row ends there, and is not to be learnt from.
+        broken: The model's logits were NaN or infinite: the row ends there, and is excluded from training.
     """
 
     candidate_ids: Int[Tensor, "B C K"]
@@ -47,6 +47,7 @@ class Rollout:
     def empty(cls, rows: int, length: int, *, num_candidates: int, device: torch.device | str) -> "Rollout":
         """A record of `rows` x `length` positions in which nothing was drawn."""
         log_weights = torch.full((rows, length, num_candidates), -torch.inf, device=device)
+        # Weight 1 on token 0 rather than none at all, so that sums over candidates are finite at every position.
         log_weights[..., 0] = 0.0
         nothing = torch.zeros(rows, length, dtype=torch.bool, device=device)
         return cls(
@@ -71,7 +72,7 @@ class Rollout:
 
     @classmethod
     def from_batch(cls, batch: Mapping[str, Tensor]) -> "Rollout":
-        """The record in a batch made with `to_batch`, whatever happened to the order and number of its rows.
+        """Read the record from a batch made with `to_batch`, whose rows may have been shuffled and split.
 
         Raises:
             KeyError: The batch holds no record.
@@ -88,6 +89,7 @@ class Rollout:
         kept = {
             field.name: getattr(self, field.name)[:, :length] for field in fields(self) if field.name not in PER_ROW
         }
+        # Views, no copies: decoding without a key-value cache resizes the record at every step.
         if length <= columns:
             return replace(self, **kept)
         spare = Rollout.empty(rows, length - columns, num_candidates=num_candidates, device=self.logps.device)
@@ -101,15 +103,16 @@ class Rollout:
         return MixtureInputs(self.candidate_ids, self.log_weights, self.mixture_mask)
 
     def mixtures(self, visible_ids: Int[Tensor, "B C"]) -> Mixture:
-        """The draws at the thinking positions, row by row, with the tokens that the text shows there."""
+        """The draws at the thinking positions, row by row, with the visible tokens there."""
         mask = self.thinking_mask
         return Mixture(self.candidate_ids[mask].long(), self.log_weights[mask], visible_ids[mask])
 
 
 class UncastRollout:
-    """A record on its way to a model's forward, past wrappers that cast every tensor they find among the arguments.
+    """Carries a record to a model's forward through wrappers that cast their tensor arguments.
 
-    FSDP's mixed precision does so, also within dataclasses; log-weights are to stay in float32.
+    FSDP's mixed precision casts all tensors that it finds, in dataclasses, too, while log-weights must stay in
+    float32. It does not search plain objects.
     """
 
     def __init__(self, rollout: Rollout) -> None:
