@@ -2,7 +2,9 @@
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -48,9 +50,10 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
-# Modules of version 0.1.0 that moved, and where to; CHANGELOG.md has the whole table.
+# Modules that users of earlier versions may import, and the modules where their names are now.
 _MOVED = {
     "attention": "modeling.loading",
+    "callbacks": "trainer.callbacks",
     "config": "trainer.config",
     "embedding": "modeling.embedding",
     "export": "generation.custom_generate",
@@ -61,26 +64,29 @@ _MOVED = {
     "measuring": "evaluation.quick",
     "mixture": "strategies.mixture",
     "models": "tasks.nano.model",
-    "phases": "generation.phases",
+    "phases": "generation.phases generation.stop_text generation.config",
     "plots": "traces.learning_curves",
     "presets": "strategies.presets",
     "rollout": "modeling.rollout",
     "settings": "generation.config",
     "show": "generation.formatting",
+    "strategies.score": "strategies.surrogate",
     "tasks.counting": "tasks.shape_counting",
     "tasks.formats": "rewards.format",
     "tasks.maths": "tasks.math",
     "tasks.programs": "rewards.code",
+    "tasks.reasoning_gym_callback": "tasks.reasoning_gym.callback",
+    "tasks.reasoning_gym_curriculum": "tasks.reasoning_gym.curriculum",
     "training": "trainer.script_utils",
 }
 
-
-# What got another name there.
+# Names that are different there.
 _RENAMED = {
     "DataConfig": "ScriptArguments",
     "DecoderSettings": "DecoderConfig",
     "carry_decoder": "write_custom_generate",
     "measure": "evaluate_accuracy",
+    "score": "surrogate",
     "show": "format_generation",
     "table": "accuracy_table",
     "train_to_end": "train_resumable",
@@ -98,22 +104,29 @@ class _Moved(MetaPathFinder, InspectLoader):
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Look every name up in the module's new place."""
+        """Look every name up in the module's new places."""
         if module.__name__ == f"{__name__}.generate":
             # An import binds the package's attribute to what stands here, and that must stay the function.
             sys.modules[module.__name__] = __getattr__("generate")
-        new = _MOVED.get(module.__name__.partition(".")[2])
-        if new is not None:
-            warnings.warn(f"{module.__name__} is now {__name__}.{new}.", DeprecationWarning, stacklevel=2)
-            there = import_module(f"{__name__}.{new}")
-            vars(module)["__getattr__"] = lambda name: getattr(there, _RENAMED.get(name, name))
+        new = [f"{__name__}.{home}" for home in _MOVED.get(module.__name__.partition(".")[2], "").split()]
+        if new:
+            warnings.warn(f"{module.__name__} is now {' and '.join(new)}.", DeprecationWarning, stacklevel=2)
+            homes = [vars(import_module(name)) for name in new]
+            vars(module)["__getattr__"] = partial(_look_up, module.__name__, ChainMap(*homes))
 
     def get_source(self, fullname: str) -> str:
         """Run the module in its new place, for `python -m` with the old path."""
         if fullname == f"{__name__}.generate":
             return f"import sys\nfrom {__name__}.cli import main\nsys.exit(main(['generate', *sys.argv[1:]]))"
-        new = _MOVED[fullname.partition(".")[2]]
+        new = _MOVED[fullname.partition(".")[2]].split()[0]
         return f"import runpy\nrunpy.run_module('{__name__}.{new}', run_name='__main__')"
+
+
+def _look_up(module: str, names: Mapping[str, Any], name: str) -> Any:
+    try:
+        return names[name if name in names else _RENAMED[name]]
+    except KeyError:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}") from None
 
 
 sys.meta_path.append(_Moved())
