@@ -42,7 +42,7 @@ DEFAULTS = {
 
 def main(config: MoTGRPOConfig, flags: ModelConfig, _: script_utils.ScriptArguments) -> None:
     """Measure, train, measure again, and show what came of it."""
-    script_utils.refuse_model_flags(flags)
+    script_utils.check_no_model_flags(flags)
     model, tokenizer = load_nano()
     train, held_out = nano.load(size=6_000), nano.load(size=360, split="test")
     trainer = MoTGRPOTrainer(model, nano.correct_answer, config, train, held_out.select(range(96)), tokenizer)

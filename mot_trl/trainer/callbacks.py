@@ -17,15 +17,15 @@ class ProgressLines(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Print the rewards of a log that has any."""
-        named = {"reward": "reward", "eval_reward": "held-out reward"}
-        words = [f"{word} {(logs or {})[name]:.2f}" for name, word in named.items() if name in (logs or {})]
-        if not words or not state.is_world_process_zero:
+        labels = {"reward": "reward", "eval_reward": "held-out reward"}
+        rewards = [f"{word} {(logs or {})[name]:.2f}" for name, word in labels.items() if name in (logs or {})]
+        if not rewards or not state.is_world_process_zero:
             return
         # A resumed run has done some of its steps before the clock started.
         done = state.global_step - self._first
         left = (time.monotonic() - self._begun) / max(done, 1) * (state.max_steps - state.global_step)
         clock = f"{int(left) // 60}:{int(left) % 60:02d} left" if done else ""
-        print(f"step {state.global_step:4d} of {state.max_steps}   {'   '.join(words):24s}   {clock}", flush=True)
+        print(f"step {state.global_step:4d} of {state.max_steps}   {'   '.join(rewards):24s}   {clock}", flush=True)
 
 
 class SaveOnInterrupt(TrainerCallback):
@@ -39,11 +39,11 @@ class SaveOnInterrupt(TrainerCallback):
         self._previous: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Take the signal over."""
+        """Install the handler."""
         # A shell's background jobs ignore Ctrl-C, which is meant for the job in the foreground.
         ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
         if threading.current_thread() is threading.main_thread() and not ignored:
-            self._previous = signal.signal(signal.SIGINT, self._note)
+            self._previous = signal.signal(signal.SIGINT, self._request_stop)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Save and stop if there was a signal."""
@@ -51,12 +51,12 @@ class SaveOnInterrupt(TrainerCallback):
             control.should_save = control.should_training_stop = True
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Give the signal back."""
+        """Restore the previous handler."""
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
             self._previous = None
 
-    def _note(self, *_: Any) -> None:
+    def _request_stop(self, *_: Any) -> None:
         # Nothing is saved here: the signal may come in the middle of a step, or of another save.
         self.interrupted = True
         signal.signal(signal.SIGINT, self._previous)

@@ -71,7 +71,7 @@ def newest_complete(run_dir: str | Path) -> Path | None:
         damage = find_damage(path)
         if damage is None:
             return path
-        logger.warning(f"{path} is not a whole checkpoint ({damage}), so an earlier one is looked for.")
+        logger.warning(f"{path} is not a complete checkpoint ({damage}), so an earlier one is looked for.")
     return None
 
 
@@ -94,15 +94,15 @@ def resolve_checkpoint(resume_from_checkpoint: str | bool | None, run_dir: str |
         newest = newest_complete(run_dir)
         if newest is None and word == "true":
             raise ValueError(
-                f"{run_dir} has no whole checkpoint to resume from; `resume_from_checkpoint='latest'` starts a run "
+                f"{run_dir} has no complete checkpoint to resume from; `resume_from_checkpoint='latest'` starts a run "
                 "that has none from the beginning."
             )
         return None if newest is None else str(newest)
     damage = find_damage(str(resume_from_checkpoint))
     if damage is not None:
         raise ValueError(
-            f"{resume_from_checkpoint} is not a whole checkpoint: {damage}. `resume_from_checkpoint='latest'` takes "
-            "the newest whole one."
+            f"{resume_from_checkpoint} is not a complete checkpoint: {damage}. `resume_from_checkpoint='latest'` "
+            "takes the newest complete one."
         )
     return str(resume_from_checkpoint)
 

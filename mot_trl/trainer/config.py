@@ -93,7 +93,7 @@ class MoTGRPOConfig(GRPOConfig):
         # Building it refuses a strategy or an option that does not exist, before any model is loaded.
         _ = self.decoder
         if not self.normal_generation:
-            self._refuse_other_engines()
+            self._check_engine()
 
     @property
     def decoder(self) -> DecoderConfig:
@@ -135,7 +135,7 @@ class MoTGRPOConfig(GRPOConfig):
         if self.mixture_k is None and self.strategy != "one_token" and "k" not in self.strategy_options:
             self.mixture_k = DEFAULT_K
 
-    def _refuse_other_engines(self) -> None:
+    def _check_engine(self) -> None:
         for name in ("use_vllm", "use_transformers_continuous_batching"):
             if getattr(self, name):
                 raise ValueError(

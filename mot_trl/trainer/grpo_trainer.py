@@ -136,7 +136,7 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
         if self.decoder is None or scope.rollout is None:
             return batch
         rollout = scope.rollout.resize(batch["completion_mask"].size(1))
-        trace_rows = self._trace({**batch, **rollout.to_batch()}, scope.rewards)
+        trace_rows = self._sample_traces({**batch, **rollout.to_batch()}, scope.rewards)
         batch, rollout = drop_non_finite(batch, rollout, pad_token_id=self._tokenizer.pad_token_id)
         metrics = self._log_rollout(batch, rollout)
         if self.decoder.phases.can_force:
@@ -210,7 +210,7 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
         """Finish, and drop the process group without holding the interpreter's lock (GIL).
 
         Gloo's threads take the lock to drop a tensor, and are joined when the group goes. Were DDP's reducer the last
-        to hold the group, they would be joined under the lock, and now and then a process would never end.
+        to hold the group, they would be joined under the lock, and a process would occasionally hang at exit.
         """
         group = dist.group.WORLD
         self.accelerator.end_training()  # all of `Trainer.end`, which transformers has only from 5.20 on
@@ -223,15 +223,14 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
         policy: Any = self.model
         return "train" if policy.training else "eval"
 
-    def _trace(self, batch: dict[str, Any], rewards: Tensor | None) -> dict[str, Tensor]:
+    def _sample_traces(self, batch: dict[str, Any], rewards: Tensor | None) -> dict[str, Tensor]:
         """Sample completions for the traces; the column that numbers their rows, if this step is traced."""
         if self._traces is None or rewards is None:
             return {}
         size = (self.num_generations if self._mode == "train" else self.num_generations_eval) or 1
         named = dict(zip(self.reward_func_names, rewards.T.tolist(), strict=True))
-        return self._traces.add_completions(
-            batch, step=self.state.global_step, split=self._mode, group_size=size, rewards=named
-        )
+        step = self.state.global_step
+        return self._traces.add_completions(batch, step=step, split=self._mode, group_size=size, rewards=named)
 
     def _log_rollout(self, batch: dict[str, Any], rollout: Rollout) -> dict[str, float]:
         """Log the metrics of a batch of rollouts over all processes, and the mixtures of its completions."""

@@ -23,7 +23,7 @@ output = model.generate(**inputs, custom_generate=path, trust_remote_code=True, 
 print(tokenizer.decode(output[0, inputs["input_ids"].size(1) :], skip_special_tokens=True))"""
 
 
-def write(
+def write_section(
     file: Path,
     decoder: DecoderConfig,
     *,
@@ -52,7 +52,7 @@ def write(
     lines = [
         "## Thinking in mixtures of tokens",
         "While it thinks, this model reads weighted blends of several tokens' embeddings instead of single tokens. It "
-        "was trained to with GRPO by mot_trl, and brings the decoder along.",
+        "was trained to with GRPO by mot_trl, and includes the decoder.",
         f"- Strategy: `{decoder.strategy}`" + (f" with {options}" if options else ""),
         f"- Phases: {', '.join(f'{name}={value!r}' for name, value in phases.items())}",
         f"- Training data: {_describe(dataset)}",
@@ -67,10 +67,10 @@ def write(
         table = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
         lines += ["### Metrics at the end of training", f"| metric | value |\n| --- | --- |\n{table}"]
     # Paragraphs are set apart by a blank line, the items of a list are not.
-    put("\n\n".join(lines).replace("\n\n- ", "\n- ").replace("\n- Strategy", "\n\n- Strategy"), file)
+    replace_section("\n\n".join(lines).replace("\n\n- ", "\n- ").replace("\n- Strategy", "\n\n- Strategy"), file)
 
 
-def put(text: str, file: Path) -> None:
+def replace_section(text: str, file: Path) -> None:
     """Put a section into a card in place of the one that is there, or at the end; make the card if there is none."""
     marked = f"{BEGIN}\n{text}\n{END}\n"
     card = file.read_text(encoding="utf-8") if file.is_file() else FRONT_MATTER

@@ -25,7 +25,7 @@ class RolloutScope:
         rollout: Record of the completions at hand; None before they are generated.
         logps: Log-probabilities (nats) of the last replay, `(B, C)`.
         entropies: Entropies (nats) of the last replay, `(B, C)`.
-        rewards: Rewards of all processes' completions, one column a function, NaN where one is not judged.
+        rewards: Rewards of all processes' completions, one column per function, NaN where one is not judged.
     """
 
     rollout: Rollout | None = None
@@ -37,14 +37,14 @@ class RolloutScope:
 class ReplayModel:
     """Stand for a model in TRL's log-probability function, and replay the mixtures of each chunk of rows.
 
-    TRL cuts a batch into chunks of rows and calls the model once a chunk, in order. Each call gets the same rows of
+    TRL cuts a batch into chunks of rows and calls the model once per chunk, in order. Each call gets the same rows of
     the record, so that the input embeddings are those of generation. In the log-probs that come back, those of the
     visible tokens that a strategy drew are replaced by the log-probability of the whole draw.
 
     Args:
         model: The policy, or the reference model, with a candidate head.
         rollout: Record of the whole batch.
-        strategy: What drew the mixtures.
+        strategy: Strategy that drew the mixtures.
         mixture_score: Which log-probability stands for a mixture.
     """
 

@@ -54,7 +54,7 @@ class ResumableTrainer(Trainer):
         config: Any = self.args
         checkpoint = resolve_checkpoint(resume_from_checkpoint, config.output_dir)
         if checkpoint is not None and not config.resume_with_changes:
-            check_same_mixtures(checkpoint, self._mixtures)
+            check_same_mixtures(checkpoint, self._decoder_settings)
         if checkpoint is not None:
             self.accelerator.print(f"Resuming from {checkpoint}.")
         self._check_disk_space()
@@ -74,8 +74,8 @@ class ResumableTrainer(Trainer):
         return args.decoder.override({"strategy": name, "strategy_kwargs": options})
 
     @property
-    def _mixtures(self) -> dict[str, Any]:
-        """How the model thinks, as plain data to compare checkpoints by; a user's own strategy counts as its class."""
+    def _decoder_settings(self) -> dict[str, Any]:
+        """The decoder's config as plain data, to compare checkpoints; a user's own strategy goes by its class."""
         if self.decoder is None:
             return {"normal_generation": True}
         try:
@@ -126,7 +126,7 @@ class ResumableTrainer(Trainer):
         # The manifest lists the files of all processes.
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            write_manifest(output_dir, self._mixtures)
+            write_manifest(output_dir, self._decoder_settings)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         """Load the random state, and the rollouts that were in use if they fit this run."""
@@ -143,7 +143,7 @@ class ResumableTrainer(Trainer):
             return
         self._step = rollouts["step"]
         # Rollouts of another strategy cannot be scored by this one: TRL generates where no batch is buffered.
-        if has_same_mixtures(checkpoint, self._mixtures):
+        if has_same_mixtures(checkpoint, self._decoder_settings):
             self._buffered_inputs = rollouts["batches"]
 
     def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
@@ -182,7 +182,7 @@ class ResumableTrainer(Trainer):
 
     def _write_card(self, folder: str) -> None:
         with _warning(f"The model card of {folder} says nothing of mixtures"):
-            model_card.write(
+            model_card.write_section(
                 Path(folder) / "README.md",
                 self.decoder_config,
                 path=self.hub_model_id or Path(str(self.args.output_dir)).name,
@@ -211,7 +211,7 @@ def _rollouts_file(checkpoint: str, process_index: int) -> Path:
 
 @contextmanager
 def _warning(consequence: str) -> Generator[None]:
-    """Warn instead of failing: the weights are saved by now, and worth more than what comes with them."""
+    """Warn instead of failing: the weights are saved by now, and matter more."""
     try:
         yield
     except (OSError, ValueError) as error:

@@ -33,7 +33,7 @@ MOT_G_DEFAULTS: dict[str, Any] = {
 
 @dataclass
 class ScriptArguments:
-    """Where a recipe's rows come from, and what judges its answers."""
+    """Where a recipe's rows come from, and an optional LLM judge."""
 
     data_path: str | None = flag("Local file or folder of the dataset; by default it comes from the hub.")
     judge: str | None = flag("Model that judges the answers which the rules do not know; none by default.")
@@ -112,13 +112,13 @@ def train_resumable(trainer: MoTGRPOTrainer) -> Path:
     trainer.add_callback(SaveOnInterrupt())
     trainer.train(resume_from_checkpoint="latest")
     if trainer.state.global_step < trainer.state.max_steps:
-        raise SystemExit(f"Stopped after step {trainer.state.global_step}; the same command goes on from there.")
+        raise SystemExit(f"Stopped after step {trainer.state.global_step}; run the same command to resume.")
     trainer.save_model(str(folder))
     trainer.save_state()
     return folder
 
 
-def refuse_model_flags(model: ModelConfig) -> None:
+def check_no_model_flags(model: ModelConfig) -> None:
     """Refuse flags for another model or an adapter in a recipe that brings its own model.
 
     Raises:

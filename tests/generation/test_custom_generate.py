@@ -22,7 +22,7 @@ from mot_trl.generation.config import DecoderConfig
 from mot_trl.generation.custom_generate import write_custom_generate
 from mot_trl.strategies import STRATEGIES
 from mot_trl.strategies.top_k import TopK
-from mot_trl.trainer.model_card import BEGIN, put
+from mot_trl.trainer.model_card import BEGIN, replace_section
 
 PROMPTS = ["Count to two.", "Name a color that is not red, please."]
 
@@ -224,9 +224,9 @@ def test_the_cards_section_is_replaced_and_the_rest_of_the_card_kept(tmp_path: P
     file = tmp_path / "README.md"
     file.write_text("---\ntags:\n- trl\n---\n\n# A model\n")
 
-    put("first", file)
+    replace_section("first", file)
     file.write_text(file.read_text() + "\nBy hand.\n")
-    put("second", file)
+    replace_section("second", file)
 
     card = file.read_text()
     assert card.startswith("---\ntags:\n- trl\n---\n\n# A model\n")

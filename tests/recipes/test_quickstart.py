@@ -34,7 +34,7 @@ def test_quickstart_goes_on_after_ctrl_c(tmp_path: Path) -> None:
     _, stopped = process.communicate(timeout=300)
     printed, errors = start("quickstart", *arguments).communicate(timeout=300)
 
-    assert "the same command goes on from there" in stopped
+    assert "run the same command to resume" in stopped
     assert "step    1 of 4" not in printed, errors
     assert "step    4 of 4" in printed
     assert "| task | before | after |" in printed

@@ -1,4 +1,4 @@
-"""Ctrl-C saves what was learnt, and the same command goes on from there."""
+"""Ctrl-C saves what was learnt, and run the same command to resume from there."""
 
 import signal
 from pathlib import Path
@@ -73,7 +73,7 @@ def test_ctrl_c_loses_nothing(tmp_path: Path, prompts: Dataset) -> None:
     train_resumable(uninterrupted)
     handler = signal.getsignal(signal.SIGINT)
 
-    with pytest.raises(SystemExit, match="Stopped after step 2; the same command goes on"):
+    with pytest.raises(SystemExit, match="Stopped after step 2; run the same command to resume"):
         train_resumable(make_trainer(tmp_path / "parts", prompts, CtrlC(2)))
     steps = Steps()
     resumed = make_trainer(tmp_path / "parts", prompts, steps)

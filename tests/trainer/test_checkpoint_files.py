@@ -39,7 +39,7 @@ def test_a_file_missing_or_cut_short_makes_it_half_written(name: str, loss: str,
 
     assert name in str(find_damage(checkpoint))
     assert newest_complete(tmp_path) is None
-    with pytest.raises(ValueError, match=f"not a whole checkpoint: .*{name}"):
+    with pytest.raises(ValueError, match=f"not a complete checkpoint: .*{name}"):
         resolve_checkpoint(str(checkpoint), tmp_path)
 
 
@@ -59,7 +59,7 @@ def test_the_newest_complete_one_is_found_by_its_steps(tmp_path: Path) -> None:
 def test_where_there_is_none_latest_starts_anew_and_true_is_refused(tmp_path: Path) -> None:
     assert resolve_checkpoint("latest", tmp_path / "nowhere") is None
     for word in (True, "True"):
-        with pytest.raises(ValueError, match=r"no whole checkpoint.*'latest'"):
+        with pytest.raises(ValueError, match=r"no complete checkpoint.*'latest'"):
             resolve_checkpoint(word, tmp_path)
 
 

@@ -173,6 +173,6 @@ def test_a_recipe_with_a_model_of_its_own_refuses_another(monkeypatch: pytest.Mo
 def test_a_recipe_with_a_model_of_its_own_takes_no_flags_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
     config, model, _ = parse("quickstart", monkeypatch=monkeypatch)
 
-    training.refuse_model_flags(model)
+    training.check_no_model_flags(model)
 
     assert config.num_generations == 8
