@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mot_trl.rewards.answer import completion_text, final_answer
@@ -28,9 +28,7 @@ Split = Literal["train", "test"]
 NODES = "abcdefghijkl"
 GOALS = 4
 LARGEST_TERM = 20
-LONGEST_TEXT = 18
 
-_PLAIN = re.compile("[a-z ]+")
 _BATCH = 64
 _MAX_MISSES = 2_000
 
@@ -40,10 +38,6 @@ class Question(NamedTuple):
 
     text: str
     answer: str
-
-
-Family = Callable[[int], Iterator[Question]]
-"""An endless generator of questions, by seed."""
 
 
 def sums(seed: int) -> Iterator[Question]:
@@ -70,7 +64,7 @@ def letters(seed: int) -> Iterator[Question]:
     answer = next(wanted)
     for entry in _reasoning_gym("letter_counting", seed, min_words=2, max_words=3):
         text, letter = " ".join(entry["metadata"]["span"]).lower(), entry["metadata"]["target_letter"].lower()
-        if str(text.count(letter)) == answer and len(text) <= LONGEST_TEXT and _PLAIN.fullmatch(text):
+        if str(text.count(letter)) == answer and re.fullmatch("[a-z ]{1,18}", text):
             yield Question(f"count {letter}: {text}", answer)
             answer = next(wanted)
 
@@ -112,7 +106,7 @@ def signed_sums(seed: int) -> Iterator[Question]:
         yield Question(f"signed {first} {second} {third}", str(min(abs(total - third) for total in totals)))
 
 
-TASKS: dict[str, Family] = {
+TASKS: dict[str, Callable[[int], Iterator[Question]]] = {
     "sum": sums,
     "gcd": divisors,
     "count": letters,
@@ -120,6 +114,7 @@ TASKS: dict[str, Family] = {
     "reach": reachability,
     "signed": signed_sums,
 }
+"""Families by name: functions from a seed to endless questions."""
 
 
 def load(
@@ -143,10 +138,13 @@ def load(
 
     if size < 1:
         raise ValueError(f"`size` is {size}; give the number of rows, above 0.")
-    names = _names(tasks)
-    sources = [_distinct(name, questions(name, seed=seed, split=split)) for name in names]
-    rows = [row(names[index % len(names)], next(sources[index % len(names)])) for index in range(size)]
-    return datasets.Dataset.from_list(rows)
+    names = list(TASKS) if tasks is None else [tasks] if isinstance(tasks, str) else list(tasks)
+    if unknown := sorted(set(names) - set(TASKS)):
+        raise ValueError(f"Unknown tasks {unknown}; choose among {list(TASKS)}.")
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"`tasks` needs names of families, each once, not {names}; leave it out for all of them.")
+    sources = {name: _distinct(name, questions(name, seed=seed, split=split)) for name in names}
+    return datasets.Dataset.from_list([row(name, next(sources[name])) for name in islice(cycle(names), size)])
 
 
 def correct_answer(completions: list, answer: list[str], **_: Any) -> list[float]:
@@ -171,34 +169,21 @@ def row(name: str, question: Question) -> dict[str, Any]:
     return {"prompt": [{"role": "user", "content": question.text}], "answer": question.answer, "task": name}
 
 
-def _names(tasks: str | Sequence[str] | None) -> list[str]:
-    names = list(TASKS) if tasks is None else [tasks] if isinstance(tasks, str) else list(tasks)
-    if unknown := sorted(set(names) - set(TASKS)):
-        raise ValueError(f"Unknown tasks {unknown}; choose among {list(TASKS)}.")
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"`tasks` needs names of families, each once, not {names}; leave it out for all of them.")
-    return names
-
-
 def _distinct(name: str, source: Iterator[Question]) -> Iterator[Question]:
     seen: set[str] = set()
-    while True:
-        # Rejection sampling ends only by chance: small families run out of new questions.
-        fresh = next((each for each in islice(source, _MAX_MISSES) if each.text not in seen), None)
-        if fresh is None:
-            raise ValueError(f"The family {name!r} has hardly more than {len(seen)} questions; ask for fewer rows.")
+    # Rejection sampling ends only by chance: small families run out of new questions.
+    while fresh := next((each for each in islice(source, _MAX_MISSES) if each.text not in seen), None):
         seen.add(fresh.text)
         yield fresh
+    raise ValueError(f"The family {name!r} has hardly more than {len(seen)} questions; ask for fewer rows.")
 
 
 def _reasoning_gym(task: str, seed: int, **config: int) -> Iterator[dict[str, Any]]:
     """Entries of a Reasoning Gym dataset, in its own order."""
-    start = 0
-    while True:
-        # Each call costs a round trip to the generator process, so entries come in batches.
+    # Each call costs a round trip to the generator process, so entries come in batches.
+    for start in count(0, _BATCH):
         items = GENERATOR.items(task, config, seed=seed, indices=range(start, start + _BATCH))
         yield from (item.entry for item in items)
-        start += _BATCH
 
 
 def _spaced(parts: Any) -> str:
