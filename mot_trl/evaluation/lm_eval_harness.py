@@ -5,13 +5,12 @@
 is the `lm_eval` command with `mot` registered. lm-eval has no plugin entry point: importing this file registers it.
 """
 
-from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
 
@@ -27,25 +26,16 @@ except ImportError as error:
 
 
 class AnswerStops(StoppingCriteria):
-    """End a row at a stop sequence in its answer, but not in its thinking.
-
-    Args:
-        tokenizer: Decodes the rows.
-        stops: The stop sequences.
-        stop_text: Text that ends the thinking.
-        prompt_length: Index of the first completion token.
-    """
+    """End a row at a stop sequence in its answer, but not in its thinking, which `stop_text` ends."""
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, stops: Sequence[str], *, stop_text: str, prompt_length: int
+        self, tokenizer: PreTrainedTokenizerBase, stops: list[str], *, stop_text: str, prompt_length: int
     ) -> None:
         # The harness passes "" for models without an end token; it would end every row at once.
         self.tokenizer, self.stops = tokenizer, [stop for stop in stops if stop]
         self.stop_text, self.prompt_length = stop_text, prompt_length
 
-    def __call__(
-        self, input_ids: Int[Tensor, "B S"], scores: Float[Tensor, "B V"] | None, **_: Any
-    ) -> Bool[Tensor, " B"]:
+    def __call__(self, input_ids: Int[Tensor, "B S"], scores: Any, **_: Any) -> Bool[Tensor, " B"]:
         """Mark the rows whose answer holds a stop sequence."""
         # Decode all tokens: a stop sequence may begin in the middle of one and end in the next.
         texts = self.tokenizer.batch_decode(input_ids[:, self.prompt_length :])

@@ -1,25 +1,22 @@
 """Accuracy and mean NLL per task, from one completion per row: a quick look during or after training."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mot_trl.evaluation.report import markdown_table
-from mot_trl.evaluation.sampling import Reward, call_reward
+from mot_trl.evaluation.sampling import Reward, Rows, call_reward
 from mot_trl.evaluation.statistics import Estimate, estimate
 from mot_trl.generation.generate import generate
 from mot_trl.strategies import Strategy
 
 
 class Measurement(NamedTuple):
-    """Figures of the rows of one task.
+    """Mean reward of a task's rows, and mean negative log-likelihood (nats) of a draw while thinking.
 
-    Attributes:
-        accuracy: Mean reward, with its interval over rows.
-        mean_nll: Mean negative log-likelihood (nats) of a draw while thinking. For ordinary tokens it is an unbiased
-            estimate of the entropy per thinking token.
+    For ordinary tokens, `mean_nll` is an unbiased estimate of the entropy per thinking token.
     """
 
     accuracy: Estimate
@@ -29,7 +26,7 @@ class Measurement(NamedTuple):
 def evaluate_accuracy(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Rows,
     reward: Reward,
     *,
     strategy: Strategy | str = "one_token",
@@ -47,13 +44,9 @@ def evaluate_accuracy(
     # A training run must go on with the random numbers it would have drawn without this evaluation.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
+        prompts = [row["prompt"] for row in rows]
         generation = generate(
-            model,
-            tokenizer,
-            [row["prompt"] for row in rows],
-            strategy=strategy,
-            batch_size=batch_size,
-            max_new_tokens=max_new_tokens,
+            model, tokenizer, prompts, strategy=strategy, batch_size=batch_size, max_new_tokens=max_new_tokens
         )
     model.train(was_training)
     rewards = call_reward(reward, generation.texts, rows, generation.completion_ids.tolist())
@@ -70,7 +63,6 @@ def evaluate_accuracy(
 
 def accuracy_table(measured: Mapping[str, Mapping[str, Measurement]]) -> str:
     """Accuracies with their intervals as a Markdown table: one row per task, one column per measurement."""
-    tasks = next(iter(measured.values()))
-    columns = [[each[task].accuracy for each in measured.values()] for task in tasks]
-    cells = [[f"{found.mean:.2f} ({found.low:.2f} to {found.high:.2f})" for found in row] for row in columns]
-    return markdown_table(["task", *measured], [[task, *row] for task, row in zip(tasks, cells, strict=True)])
+    found = {task: [each[task].accuracy for each in measured.values()] for task in next(iter(measured.values()))}
+    rows = [[task, *(f"{a.mean:.2f} ({a.low:.2f} to {a.high:.2f})" for a in row)] for task, row in found.items()]
+    return markdown_table(["task", *measured], rows)

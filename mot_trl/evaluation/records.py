@@ -10,11 +10,7 @@ from filelock import FileLock
 
 
 class JsonLines:
-    """A file of JSON objects, one per line, that any number of processes append to.
-
-    Args:
-        path: The file; its folder is created if missing.
-    """
+    """A file of JSON objects, one per line, that any number of processes append to; its folder need not exist."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -40,20 +36,9 @@ class JsonLines:
             file.flush()
             os.fsync(file.fileno())
 
-    def replace(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Rewrite the whole file atomically."""
-        # Locked, since a line appended while the draft is written would be lost with the old file.
-        with self.lock:
-            write_atomically(self.path, _lines(rows))
-
 
 def check_settings(before: Mapping[str, Any], now: Mapping[str, Any], *, path: Path) -> None:
-    """Refuse to mix results that were made with different settings.
-
-    Args:
-        before: Settings of the results at `path`.
-        now: Settings of those to be added.
-        path: The file or folder, for the message.
+    """Refuse to add results to those at `path`, which were made with other settings.
 
     Raises:
         ValueError: The settings differ.
@@ -77,13 +62,9 @@ class Sample(NamedTuple):
     Attributes:
         item: Index of the dataset row.
         sample: Index among the item's completions.
-        reward: The reward; None where the reward function could not judge.
-        answer: The final answer, None where there is none.
+        reward: None where the reward function could not judge.
         tokens: Length of the completion, including the token that ended it.
-        thinking_tokens: Number of thinking tokens.
-        closed: Whether the thinking was closed.
         ended: Whether the completion ended by itself rather than at the length limit.
-        text: The visible text.
     """
 
     item: int
@@ -103,11 +84,7 @@ class Sample(NamedTuple):
 
 
 class Records:
-    """The samples of one arm: a folder with `settings.json` and `samples.jsonl`.
-
-    Args:
-        folder: Created if missing.
-        settings: Everything the samples depend on, as plain data.
+    """The samples of one arm: a folder with `samples.jsonl`, and all that they depend on in `settings.json`.
 
     Raises:
         ValueError: The folder holds samples made with other settings.
@@ -124,9 +101,7 @@ class Records:
 
     def read(self) -> list[Sample]:
         """All samples so far, by item and sample."""
-        samples = (Sample(**row) for row in self.file.read())
-        by_key = {(sample.item, sample.sample): sample for sample in samples}
-        return [by_key[key] for key in sorted(by_key)]
+        return sorted({(row["item"], row["sample"]): Sample(**row) for row in self.file.read()}.values())
 
     def append(self, samples: Iterable[Sample]) -> None:
         """Add samples durably."""
@@ -134,7 +109,9 @@ class Records:
 
     def finish(self) -> None:
         """Sort the file, so that equal evaluations have equal bytes however their processes took turns."""
-        self.file.replace(sample._asdict() for sample in self.read())
+        # Locked, since a line appended while the draft is written would be lost with the old file.
+        with self.file.lock:
+            write_atomically(self.file.path, _lines(sample._asdict() for sample in self.read()))
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -1,8 +1,8 @@
 """Summarize arms and compare them, as JSON and as Markdown tables."""
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from math import isnan
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -12,14 +12,7 @@ from mot_trl.evaluation.statistics import Comparison, Estimate, compare, estimat
 
 
 class Arm(NamedTuple):
-    """The samples of one model under one strategy.
-
-    Attributes:
-        model: The model's label.
-        trained: The strategy it was trained with, None if unknown.
-        strategy: Label of the strategy at inference.
-        samples: Sorted by item and sample.
-    """
+    """The samples of a model, trained with one strategy (None if unknown), under another; sorted by item."""
 
     model: str
     trained: str | None
@@ -34,18 +27,15 @@ def summarize(arm: Arm) -> dict[str, Any]:
     the vote's accuracy, `reward` the mean reward; lengths are in tokens; `closed`, `ended` and `answered` are shares
     of samples. Unjudged samples, whose number is `unjudged`, count in none of the first four.
     """
-    items = by_item(arm.samples)
+    items = by_item(arm.samples).values()
     # An unjudged sample is not a wrong one: a judge that was down must not lower the accuracy.
-    judged = [[sample for sample in samples if sample.reward is not None] for samples in items.values()]
-    judged = [samples for samples in judged if samples]
+    judged = list(by_item([sample for sample in arm.samples if sample.reward is not None]).values())
     most = max(map(len, judged), default=0)
-    # Items may have lost samples to the judge; those with fewer than k say nothing about pass@k.
-    passes = {
-        f"pass@{k}": estimate(
-            [pass_at_k(len(samples), correct(samples), k) for samples in judged if len(samples) >= k]
-        )
-        for k in sorted({*(2**power for power in range(most.bit_length())), most} - {0})
-    }
+    passes = {}
+    for k in sorted({*(2**power for power in range(most.bit_length())), most} - {0}):
+        # Items may have lost samples to the judge; those with fewer than k say nothing about pass@k.
+        enough = [samples for samples in judged if len(samples) >= k]
+        passes[f"pass@{k}"] = estimate([pass_at_k(len(samples), correct(samples), k) for samples in enough])
     votes = [majority_vote([s.answer for s in samples], [s.correct for s in samples]) for samples in judged]
     return {
         "model": arm.model,
@@ -54,12 +44,12 @@ def summarize(arm: Arm) -> dict[str, Any]:
         "items": len(items),
         "samples": len(arm.samples),
         "unjudged": sum(sample.reward is None for sample in arm.samples),
-        "accuracy": estimate([correct(samples) / len(samples) for samples in judged]),
+        "accuracy": _mean(judged, attrgetter("correct")),
         **passes,
         "majority": estimate(votes),
         "reward": _mean(judged, lambda sample: sample.reward or 0.0),
-        **{name: _mean(items.values(), attrgetter(name)) for name in ("thinking_tokens", "tokens", "closed", "ended")},
-        "answered": _mean(items.values(), lambda sample: sample.answer is not None),
+        **{name: _mean(items, attrgetter(name)) for name in ("thinking_tokens", "tokens", "closed", "ended")},
+        "answered": _mean(items, lambda sample: sample.answer is not None),
     }
 
 
@@ -76,32 +66,32 @@ def compare_arms(first: Arm, second: Arm) -> Comparison:
         raise ValueError(f"Arms with different numbers of samples per item ({sorted(sizes)}) cannot be paired.")
     # Exchanging the arms' labels is only fair where both have the same number of chances on an item.
     whole = [pair for pair in pairs if all(sample.reward is not None for samples in pair for sample in samples)]
-    counts = [(correct(one), correct(other)) for one, other in whole]
-    return compare([a for a, _ in counts], [b for _, b in counts], samples=max(sizes, default=1))
+    ones, others = ([correct(pair[side]) for pair in whole] for side in (0, 1))
+    return compare(ones, others, samples=max(sizes, default=1))
 
 
 def report(arms: Sequence[Arm]) -> dict[str, Any]:
     """Summarize all arms, and compare each with the first."""
+    labels = [f"{arm.model}/{arm.strategy}" for arm in arms]
     comparisons = [
-        {"first": label(arms[0]), "second": label(arm), **compare_arms(arms[0], arm)._asdict()} for arm in arms[1:]
+        {"first": labels[0], "second": label, **compare_arms(arms[0], arm)._asdict()}
+        for label, arm in zip(labels[1:], arms[1:], strict=True)
     ]
     return {"arms": [summarize(arm) for arm in arms], "comparisons": comparisons}
 
 
 def to_json(found: dict[str, Any]) -> str:
     """The report as JSON; an estimate is an object with `mean`, `low` and `high`, or null where there is none."""
-    return json.dumps(_plain(found), indent=2, allow_nan=False) + "\n"
+    plain = {part: list(map(_plain, rows)) for part, rows in found.items()}
+    return json.dumps(plain, indent=2, allow_nan=False) + "\n"
 
 
 def to_tables(found: dict[str, Any]) -> str:
     """The report as Markdown: all arms, a cross table of accuracies if there are several models, and comparisons."""
     arms, comparisons = found["arms"], found["comparisons"]
     figures = [name for name in arms[0] if isinstance(arms[0][name], Estimate)]
-    header = ["model", "strategy", "items", *figures]
-    rows = [
-        [arm["model"], arm["strategy"], str(arm["items"]), *(cell(arm.get(name)) for name in figures)] for arm in arms
-    ]
-    tables = [markdown_table(header, rows)]
+    rows = [[arm["model"], arm["strategy"], str(arm["items"]), *(cell(arm.get(f)) for f in figures)] for arm in arms]
+    tables = [markdown_table(["model", "strategy", "items", *figures], rows)]
     if len({arm["model"] for arm in arms}) > 1:
         tables.append("Accuracy, models in rows, strategies at inference in columns:\n\n" + _cross(arms))
     if comparisons:
@@ -113,17 +103,9 @@ def to_tables(found: dict[str, Any]) -> str:
     return "\n\n".join(tables) + "\n"
 
 
-def label(arm: Arm) -> str:
-    """Model and strategy of an arm, as one word."""
-    return f"{arm.model}/{arm.strategy}"
-
-
 def by_item(samples: Sequence[Sample]) -> dict[int, list[Sample]]:
-    """Group samples by item."""
-    items: defaultdict[int, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        items[sample.item].append(sample)
-    return dict(items)
+    """Group samples by item, by which they are sorted."""
+    return {item: list(group) for item, group in groupby(samples, key=attrgetter("item"))}
 
 
 def correct(samples: Sequence[Sample]) -> int:
@@ -131,16 +113,15 @@ def correct(samples: Sequence[Sample]) -> int:
     return sum(sample.correct for sample in samples)
 
 
-def _mean(items: Any, value: Callable[[Sample], float]) -> Estimate:
+def _mean(items: Iterable[list[Sample]], value: Callable[[Sample], float]) -> Estimate:
     return estimate([sum(map(value, samples)) / len(samples) for samples in items])
 
 
 def _cross(arms: list[dict[str, Any]]) -> str:
     strategies = list(dict.fromkeys(arm["strategy"] for arm in arms))
-    cells: defaultdict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    for arm in arms:
-        cells[arm["model"], arm["trained"] or "-"][arm["strategy"]] = cell(arm["accuracy"])
-    rows = [[*row, *(found.get(strategy, "-") for strategy in strategies)] for row, found in cells.items()]
+    models = dict.fromkeys((arm["model"], arm["trained"] or "-") for arm in arms)
+    cells = {(arm["model"], arm["strategy"]): cell(arm["accuracy"]) for arm in arms}
+    rows = [[*model, *(cells.get((model[0], strategy), "-") for strategy in strategies)] for model in models]
     return markdown_table(["model", "trained with", *strategies], rows)
 
 
@@ -155,14 +136,10 @@ def cell(value: Estimate | None, *, signed: bool = False) -> str:
 
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows))
 
 
-def _plain(value: Any) -> Any:
-    # JSON knows neither NaN nor NamedTuples; `json` would write the latter as lists without names.
-    if isinstance(value, Estimate):
-        return None if isnan(value.mean) else value._asdict()
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list) else value
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    # JSON has no NaN, and `json` would write a NamedTuple as a list without names.
+    estimates = {name: value for name, value in row.items() if isinstance(value, Estimate)}
+    return row | {name: None if isnan(value.mean) else value._asdict() for name, value in estimates.items()}

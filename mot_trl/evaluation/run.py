@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from transformers import HfArgumentParser
 
 from mot_trl.evaluation.records import Records
 from mot_trl.evaluation.report import Arm, report, to_json, to_tables
-from mot_trl.evaluation.sampling import Plan, Reward, sample_arm, settings_of
+from mot_trl.evaluation.sampling import Plan, Reward, Rows, sample_arm, settings_of
 from mot_trl.generation.config import TRAINED, decoder_for, parse_settings
 from mot_trl.modeling.loading import fingerprint, load_checkpoint
 
@@ -25,10 +25,7 @@ class EvaluationConfig:
     models: list[str] = field(default_factory=list, metadata={"help": "Folders or hub names of models or adapters."})
     strategies: list[str] = field(
         default_factory=lambda: ["one_token"],
-        metadata={
-            "help": "Strategies at inference: names with options such as `top_k:k=5`, presets, or `trained` for the "
-            "checkpoint's own."
-        },
+        metadata={"help": "At inference: names such as `top_k:k=5`, presets, or `trained` for the checkpoint's own."},
     )
     base: str | None = field(default=None, metadata={"help": "Base of adapters, if not where they say."})
     task: str = field(default="gsm8k", metadata={"help": "A task of mot_trl, or a module with a function `load`."})
@@ -47,11 +44,7 @@ class EvaluationConfig:
     output_dir: str = field(default="outputs/evaluation", metadata={"help": "Holds samples, report.json, report.md."})
 
     def __post_init__(self) -> None:
-        """Check names before any model is loaded.
-
-        Raises:
-            ValueError: Models or strategies are missing, or a strategy is unknown.
-        """
+        """Refuse missing models and unknown strategies before any model is loaded."""
         if not self.models or not self.strategies:
             raise ValueError("Name at least one of `models` and one of `strategies`.")
         # A typo in the last strategy should not show after hours of sampling under the first.
@@ -64,25 +57,21 @@ class EvaluationConfig:
         """The sampling plan."""
         given = {"max_new_tokens": self.max_new_tokens, "temperature": self.temperature, "top_p": self.top_p}
         kwargs = {name: value for name, value in given.items() if value is not None}
-        return Plan(samples=self.samples, batch_size=self.batch_size, seed=self.seed, generation_kwargs=kwargs)
+        return Plan(self.samples, self.batch_size, self.seed, kwargs)
 
 
 def parse(defaults: Mapping[str, Any]) -> EvaluationConfig:
     """Read the command line over a recipe's defaults."""
     parser: Any = HfArgumentParser(EvaluationConfig)  # ty: ignore[invalid-argument-type]
     parser.set_defaults(**defaults)
-    (config,) = parser.parse_args_into_dataclasses()
-    return config
+    return parser.parse_args_into_dataclasses()[0]
 
 
 def run(config: EvaluationConfig) -> dict[str, Any]:
-    """Evaluate every model under every strategy, write samples and report to `output_dir`, and print the tables.
+    """Evaluate every model under every strategy; write samples and report to `output_dir`, and print its tables.
 
     A killed run resumes when started again. Under `accelerate launch`, processes share the batches. The report
     compares each arm with the first.
-
-    Returns:
-        The report, as written to `report.json`.
 
     Raises:
         FileNotFoundError: A model or the task's data is missing.
@@ -90,21 +79,23 @@ def run(config: EvaluationConfig) -> dict[str, Any]:
             decoder or one unknown to this version, or `output_dir` holds samples of other settings.
     """
     # Processes wait for the slowest one at the end of an arm, which may take longer than the default 10 minutes.
-    patient = InitProcessGroupKwargs(timeout=timedelta(days=7))
-    accelerator = Accelerator(cpu=config.cpu, kwargs_handlers=[patient])
+    accelerator = Accelerator(cpu=config.cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))])
     rows, reward = load_task(config)
     output, arms = Path(config.output_dir), []
-    for path, name in zip(config.models, labels(config.models), strict=True):
+    # Models are labeled by the last part of their path, or by the whole path where last parts coincide.
+    names = [Path(path).name or path for path in config.models]
+    for path, short in zip(config.models, names, strict=True):
+        name = path if names.count(short) > 1 else short
         loaded = load_checkpoint(path, base=config.base, dtype=config.dtype, device=accelerator.device)
-        weights = fingerprint(loaded.model)
+        # Weights are a setting too: another run may save others at the same path.
+        task = {"task": config.task, "reward": config.reward, "weights": fingerprint(loaded.model)}
         # The decoder that a checkpoint carries is the only record of how it was trained.
         trained = None if loaded.mixture is None else str(loaded.mixture.get("strategy"))
         for word in config.strategies:
             decoder = decoder_for(word, loaded.mixture, path=path)
-            settings = settings_of(loaded, rows, decoder, config.plan)
-            # Not part of `settings_of`: another run may save other weights at the same path.
-            task = {"task": config.task, "reward": config.reward, "weights": weights}
-            records = Records(output / _file_name(f"{name}--{word}"), {**task, **settings})
+            # Labels may hold slashes, colons and spaces.
+            folder = output / re.sub(r"[^\w.,=+-]+", "_", f"{name}--{word}").strip("_")
+            records = Records(folder, {**task, **settings_of(loaded, rows, decoder, config.plan)})
             progress = accelerator.is_main_process
             samples = sample_arm(loaded, rows, reward, decoder, plan=config.plan, records=records, progress=progress)
             arms.append(Arm(name, trained, word, samples))
@@ -118,7 +109,7 @@ def run(config: EvaluationConfig) -> dict[str, Any]:
     return found
 
 
-def load_task(config: EvaluationConfig) -> tuple[Sequence[Mapping[str, Any]], Reward]:
+def load_task(config: EvaluationConfig) -> tuple[Rows, Reward]:
     """Load the rows and the reward function of the task.
 
     Raises:
@@ -138,14 +129,3 @@ def load_task(config: EvaluationConfig) -> tuple[Sequence[Mapping[str, Any]], Re
     # Generated tasks have no data to point at, hence no second parameter.
     rows = task.load(config.split, config.data_path) if config.data_path else task.load(split=config.split)
     return list(rows)[: config.limit], reward
-
-
-def labels(paths: Sequence[str]) -> list[str]:
-    """Short names of models: the last part of each path, or the whole path where last parts coincide."""
-    short = [Path(path).name or path for path in paths]
-    return [path if short.count(name) > 1 else name for path, name in zip(paths, short, strict=True)]
-
-
-def _file_name(text: str) -> str:
-    # Labels may hold slashes, colons and spaces.
-    return re.sub(r"[^\w.,=+-]+", "_", text).strip("_")

@@ -3,24 +3,24 @@
 import asyncio
 import hashlib
 import inspect
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from jaxtyping import Int
-from torch import Tensor
 from transformers.utils.logging import tqdm
 
 from mot_trl.evaluation.records import Records, Sample
 from mot_trl.generation.config import DecoderConfig
-from mot_trl.generation.generate import Generation, by_length, generate
+from mot_trl.generation.generate import Generation, generate
 from mot_trl.modeling.loading import Loaded
 
+Rows = Sequence[Mapping[str, Any]]
+"""Dataset rows, each with a `prompt` and the columns that the reward function asks for."""
+
 Reward = Callable[..., Any]
-"""A reward function as TRL calls it: scores, or an awaitable of them."""
+"""A reward function as TRL calls it: scores, or an awaitable of them. A score of at least 1 means correct."""
 
 # TRL passes these under names of its own, so columns of the same name are left out.
 RESERVED = ("prompt", "prompts", "completion", "completions", "completion_ids")
@@ -28,12 +28,10 @@ RESERVED = ("prompt", "prompts", "completion", "completions", "completion_ids")
 
 @dataclass(frozen=True)
 class Plan:
-    """How many samples to draw, and how.
+    """How many samples to draw per item, and how.
 
     Attributes:
-        samples: Completions per item.
         batch_size: Completions decoded together. It decides the samples too, since a batch shares its random numbers.
-        seed: Seeds each batch, together with the batch's index.
         generation_kwargs: As for transformers' `generate`: `max_new_tokens`, `temperature` ...
 
     Raises:
@@ -56,7 +54,7 @@ class Plan:
 
 def sample_arm(
     loaded: Loaded,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Rows,
     reward: Reward,
     decoder: DecoderConfig,
     *,
@@ -67,18 +65,10 @@ def sample_arm(
     """Complete and grade every row `plan.samples` times, except for samples that `records` already holds.
 
     Under `accelerate launch`, each process takes its share of the batches, and all return all samples.
-
-    Args:
-        loaded: Model and tokenizer.
-        rows: Each with a `prompt`, and the columns that the reward asks for.
-        reward: A reward function as for TRL, synchronous or not. A reward of at least 1 means correct.
-        decoder: Strategy and phases.
-        plan: How many samples, and how.
-        records: Where the samples are stored.
-        progress: Show a progress bar.
     """
-    state = PartialState()
-    built = decoder.build(loaded.tokenizer)
+    state, built = PartialState(), decoder.build(loaded.tokenizer)
+    # Saving the random state of all devices, the default, would start CUDA on every GPU of the machine.
+    devices = [loaded.model.device] if loaded.model.device.type == "cuda" else []
     done = {(sample.item, sample.sample) for sample in records.read()}
     # Batches are cut from all samples and seeded by their index, so that an interruption changes no sample. Each
     # process's share is cut likewise, before finished batches are dropped: another process may have added samples
@@ -86,16 +76,15 @@ def sample_arm(
     own = list(enumerate(_batches(rows, plan)))[state.process_index :: state.num_processes]
     left = [(number, batch) for number, batch in own if not done.issuperset(batch)]
     for number, batch in tqdm(left, desc=decoder.strategy, unit="batch", disable=not progress):
-        with _seeded(plan.seed, number, loaded.model.device):
+        # Hashed: seeds that differ by one would give batch 1 of seed 0 and batch 0 of seed 1 the same numbers.
+        digest = hashlib.sha256(f"{plan.seed}/{number}".encode()).digest()
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(int.from_bytes(digest[:7], "big"))
+            prompts, kwargs = [rows[item]["prompt"] for item, _ in batch], plan.generation_kwargs
             generation = generate(
-                loaded.model,
-                loaded.tokenizer,
-                [rows[item]["prompt"] for item, _ in batch],
-                strategy=built.strategy,
-                phases=built.phases,
-                **plan.generation_kwargs,
+                loaded.model, loaded.tokenizer, prompts, strategy=built.strategy, phases=built.phases, **kwargs
             )
-        samples = _grade(generation, batch, rows, reward, eos_ids=_eos_ids(loaded))
+        samples = _grade(generation, batch, rows, reward, loaded=loaded)
         # A batch that was cut off by a kill is sampled as a whole, and gives the stored samples once more.
         records.append(each for each in samples if each[:2] not in done)
     # Sort once every process has appended its last batch, and read only what has been sorted.
@@ -106,58 +95,45 @@ def sample_arm(
     return records.read()
 
 
-def settings_of(loaded: Loaded, rows: Sequence[Mapping[str, Any]], decoder: DecoderConfig, plan: Plan) -> dict:
+def settings_of(loaded: Loaded, rows: Rows, decoder: DecoderConfig, plan: Plan) -> dict[str, Any]:
     """What an arm's samples depend on besides the weights, as plain data: prompts, decoder and plan."""
     prompts = repr([row["prompt"] for row in rows]) + str(loaded.tokenizer.chat_template)
     digest = hashlib.sha256(prompts.encode()).hexdigest()[:16]
     return {"decoder": decoder.to_dict(), **asdict(plan), "rows": len(rows), "prompts": digest}
 
 
-def _batches(rows: Sequence[Mapping[str, Any]], plan: Plan) -> list[list[tuple[int, int]]]:
+def _batches(rows: Rows, plan: Plan) -> list[list[tuple[int, int]]]:
     """All (item, sample) pairs in batches, longest prompts first."""
     # An item's samples stay together: equal prompts in a batch share one prefill.
-    order = [item for batch in by_length([len(str(row["prompt"])) for row in rows], 1) for item in batch]
+    order = sorted(range(len(rows)), key=lambda item: -len(str(rows[item]["prompt"])))
     pairs = [(item, sample) for item in order for sample in range(plan.samples)]
     return [pairs[start : start + plan.batch_size] for start in range(0, len(pairs), plan.batch_size)]
 
 
-@contextmanager
-def _seeded(seed: int, number: int, device: torch.device) -> Generator[None]:
-    """Seed one batch, and restore the caller's random state afterwards."""
-    # Hashed: seeds that differ by one would give batch 1 of seed 0 and batch 0 of seed 1 the same numbers.
-    digest = hashlib.sha256(f"{seed}/{number}".encode()).digest()
-    # Saving the state of all devices, which is the default, would start CUDA on every GPU of the machine.
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int.from_bytes(digest[:7], "big"))
-        yield
-
-
 def _grade(
-    generation: Generation,
-    batch: list[tuple[int, int]],
-    rows: Sequence[Mapping[str, Any]],
-    reward: Reward,
-    *,
-    eos_ids: set[int],
+    generation: Generation, batch: list[tuple[int, int]], rows: Rows, reward: Reward, *, loaded: Loaded
 ) -> list[Sample]:
-    lengths, ended = _lengths(generation.completion_ids, eos_ids)
-    ids = [row[:length] for row, length in zip(generation.completion_ids.tolist(), lengths, strict=True)]
-    rollout = generation.rollout
+    config: Any = loaded.model.generation_config
+    eos = config.eos_token_id if config.eos_token_id is not None else loaded.tokenizer.eos_token_id
+    # The pad token may be an end token too, so only the first one counts.
+    ids = generation.completion_ids
+    ends = torch.isin(ids, torch.tensor([] if eos is None else eos, device=ids.device))
+    ended = ends.any(dim=-1)
+    lengths = torch.where(ended, ends.int().argmax(dim=-1) + 1, ids.size(1)).tolist()
+    trimmed = [row[:length] for row, length in zip(ids.tolist(), lengths, strict=True)]
     columns = (
-        call_reward(reward, generation.texts, [rows[item] for item, _ in batch], ids),
+        call_reward(reward, generation.texts, [rows[item] for item, _ in batch], trimmed),
         generation.answers,
         lengths,
-        rollout.thinking_mask.sum(dim=-1).tolist(),
-        (rollout.closed_by >= 0).tolist(),
-        ended,
+        generation.rollout.thinking_mask.sum(dim=-1).tolist(),
+        (generation.rollout.closed_by >= 0).tolist(),
+        ended.tolist(),
         generation.texts,
     )
     return [Sample(*key, *values) for key, *values in zip(batch, *columns, strict=True)]
 
 
-def call_reward(
-    reward: Reward, texts: Sequence[str], rows: Sequence[Mapping[str, Any]], completion_ids: list[list[int]]
-) -> list[float | None]:
+def call_reward(reward: Reward, texts: list[str], rows: Rows, completion_ids: list[list[int]]) -> list[float | None]:
     """Score completions of rows with a reward function, called as TRL calls it; None where it could not judge."""
     prompts = [row["prompt"] for row in rows]
     completions = [
@@ -167,25 +143,7 @@ def call_reward(
     columns = {name: [row[name] for row in rows] for name in rows[0] if name not in RESERVED}
     scores = reward(prompts=prompts, completions=completions, completion_ids=completion_ids, **columns)
     if inspect.isawaitable(scores):
-        scores = asyncio.run(_await(scores))
+        # Not `asyncio.run`, which takes coroutines only: a reward may return any awaitable.
+        with asyncio.Runner() as runner:
+            scores = runner.get_loop().run_until_complete(scores)
     return [None if score is None else float(score) for score in scores]
-
-
-async def _await(scores: Awaitable[Any]) -> Any:
-    # `asyncio.run` takes coroutines only, and a reward may return any awaitable.
-    return await scores
-
-
-def _lengths(completion_ids: Int[Tensor, "B C"], eos_ids: set[int]) -> tuple[list[int], list[bool]]:
-    """Number of tokens up to and including the end token, and whether there is one."""
-    # The pad token may be an end token too, so only the first one counts.
-    ends = torch.isin(completion_ids, torch.tensor(sorted(eos_ids), device=completion_ids.device))
-    ended = ends.any(dim=-1)
-    first = ends.int().argmax(dim=-1) + 1
-    return torch.where(ended, first, completion_ids.size(1)).tolist(), ended.tolist()
-
-
-def _eos_ids(loaded: Loaded) -> set[int]:
-    config: Any = loaded.model.generation_config
-    given = config.eos_token_id if config.eos_token_id is not None else loaded.tokenizer.eos_token_id
-    return {given} if isinstance(given, int) else set(given or ())

@@ -1,24 +1,20 @@
 """Statistics of an evaluation: pass@k, majority vote, bootstrap intervals, and an exact paired test."""
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
-from math import comb
+from math import comb, nan
+from statistics import fmean
 from typing import NamedTuple
 
 import torch
 
-RESAMPLES, RESAMPLES_AT_ONCE = 2_000, 100
-LEVEL = 0.95
+# 2,000 resamples, in parts, since all at once would take gigabytes for a large test set.
+PARTS, RESAMPLES_PER_PART = 20, 100
 
 
 class Estimate(NamedTuple):
-    """A mean over items with its bootstrap interval; all NaN where there are no items.
-
-    Attributes:
-        mean: The mean.
-        low: Lower end of the 95 % interval.
-        high: Upper end.
-    """
+    """A mean over items with the ends of its 95 % bootstrap interval; all NaN where there are no items."""
 
     mean: float
     low: float
@@ -31,7 +27,6 @@ class Comparison(NamedTuple):
     Attributes:
         difference: Mean over items of the second arm's share of correct samples minus the first's, with its interval.
         p_value: Two-sided p-value of the hypothesis that the arms are interchangeable on every item.
-        items: Number of items compared.
     """
 
     difference: Estimate
@@ -56,16 +51,13 @@ def majority_vote(answers: Sequence[str | None], correct: Sequence[bool]) -> flo
     Samples without an answer do not vote; if none has one, the vote is wrong. Answers are equal if they are the same
     number (`1,080`, `$1080.0`) or the same text up to case and whitespace.
     """
-    votes: dict[str, list[bool]] = {}
+    votes: defaultdict[str, list[bool]] = defaultdict(list)
     for answer, right in zip(answers, correct, strict=True):
         if answer is not None:
-            votes.setdefault(vote_key(answer), []).append(right)
-    if not votes:
-        return 0.0
-    most = max(map(len, votes.values()))
+            votes[vote_key(answer)].append(right)
+    most = max(map(len, votes.values()), default=0)
     # Equal answers may still be graded differently, for a reward can look at more than the answer.
-    winners = [sum(voters) / most for voters in votes.values() if len(voters) == most]
-    return sum(winners) / len(winners)
+    return fmean([right for voters in votes.values() if len(voters) == most for right in voters] or [0])
 
 
 def vote_key(answer: str) -> str:
@@ -82,19 +74,13 @@ def vote_key(answer: str) -> str:
 def estimate(values: Sequence[float], *, seed: int = 0) -> Estimate:
     """The mean of one value per item, with a percentile bootstrap interval over items (95 %, 2,000 resamples)."""
     if not values:
-        return Estimate(float("nan"), float("nan"), float("nan"))
+        return Estimate(nan, nan, nan)
     # A generator of its own makes intervals reproducible, and leaves the global random state to the caller.
     sample = torch.tensor(values, dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
-    # In parts, since all resamples of a large test set at once would take gigabytes.
-    means = torch.cat(
-        [
-            sample[torch.randint(len(values), (RESAMPLES_AT_ONCE, len(values)), generator=generator)].mean(dim=-1)
-            for _ in range(RESAMPLES // RESAMPLES_AT_ONCE)
-        ]
-    )
-    tail = (1 - LEVEL) / 2
-    low, high = means.quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
+    draws = (torch.randint(len(values), (RESAMPLES_PER_PART, len(values)), generator=generator) for _ in range(PARTS))
+    means = torch.cat([sample[indices].mean(dim=-1) for indices in draws])
+    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return Estimate(sample.mean().item(), low, high)
 
 
@@ -113,15 +99,13 @@ def sign_flip_p_value(differences: Sequence[int]) -> float:
     """Exact two-sided p-value of the sum, under the hypothesis that each difference is as likely with either sign."""
     # Convolve one difference after another: how many of the 2^n sign patterns lead to each sum. The sums are few,
     # since differences are small integers, and the counts are exact Python integers.
-    ways = {0: 1}
-    for difference in differences:
-        if difference == 0:
-            continue  # both signs give the same sum, which would double all counts
-        flipped: dict[int, int] = {}
+    ways = Counter({0: 1})
+    for difference in filter(None, differences):
+        flipped: Counter[int] = Counter()
         for total, count in ways.items():
-            for change in (difference, -difference):
-                flipped[total + change] = flipped.get(total + change, 0) + count
+            flipped[total + difference] += count
+            flipped[total - difference] += count
         ways = flipped
     observed = abs(sum(differences))
     extreme = sum(count for total, count in ways.items() if abs(total) >= observed)
-    return float(Fraction(extreme, sum(ways.values())))
+    return float(Fraction(extreme, ways.total()))
