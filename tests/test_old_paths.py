@@ -1,8 +1,11 @@
 """What users of earlier versions import and type keeps working."""
 
 import importlib
+import re
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +77,16 @@ def test_a_module_that_never_was_is_not_found() -> None:
 
 def test_the_public_names_are_all_there() -> None:
     assert all(getattr(mot_trl, name) is not None for name in mot_trl.__all__)
+
+
+def test_the_changelog_names_modules_that_are_there() -> None:
+    text = (Path(__file__).parents[1] / "CHANGELOG.md").read_text()
+    rows = re.findall(r"^\| `[\w.*]+` \| (.+) \|$", text.partition("| old module")[2], re.MULTILINE)
+
+    assert len(rows) > 90
+    for name in re.findall(r"`([\w.]+)[.*`]", " ".join(rows)):
+        module = name.removesuffix(".build_phases").rstrip(".")
+        assert find_spec(module if module.startswith("recipes") else f"mot_trl.{module}") is not None, name
 
 
 @pytest.mark.slow
