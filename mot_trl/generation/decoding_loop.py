@@ -52,7 +52,7 @@ class Step(NamedTuple):
     mixture_mask: Bool[Tensor, " N"]
     forced_mask: Bool[Tensor, " N"]
     logps: Float[Tensor, " N"]
-    broken: Bool[Tensor, " N"]
+    non_finite: Bool[Tensor, " N"]
 
 
 class RowCounts(NamedTuple):
@@ -121,7 +121,7 @@ class DecodingLoop:
         self.logits_processor, self.stopping_criteria = logits_processor, stopping_criteria
         self.greedy = not generation_config.do_sample
         self.pad_token_id = generation_config.pad_token_id or 0
-        # What a row with broken logits ends with, as if it had drawn it.
+        # What a row with non-finite logits ends with, as if it had drawn it.
         self.end_token_id = _first(generation_config.eos_token_id, default=self.pad_token_id)
         is_parallel = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         self.in_step_with_peers = is_parallel and is_sharded(model)
@@ -171,21 +171,21 @@ class DecodingLoop:
         if self._is_full():
             return  # the forward pass was for peers only
         rows = self.active
-        logps, broken = self._log_probs(logits)
-        broken &= ~rows.finished
-        thinking_mask = rows.phase.thinking & ~broken
+        logps, non_finite = self._log_probs(logits)
+        non_finite &= ~rows.finished
+        thinking_mask = rows.phase.thinking & ~non_finite
         mixture, token_ids = self._draw(logps)
         sampled_ids = torch.where(thinking_mask, mixture.visible_ids, token_ids)
         visible_ids, forced_mask, phase = self.phases.force(rows.phase, sampled_ids)
-        # A broken row ends here, with an end token that it did not draw.
+        # A row with non-finite logits ends here, with an end token that it did not draw.
         visible_ids = visible_ids.masked_fill(rows.finished, self.pad_token_id)
-        visible_ids, forced_mask = visible_ids.masked_fill(broken, self.end_token_id), forced_mask | broken
+        visible_ids, forced_mask = visible_ids.masked_fill(non_finite, self.end_token_id), forced_mask | non_finite
         draw_logps = self._draw_logps(logps, mixture, visible_ids, thinking_mask)
         draw_logps = draw_logps.masked_fill(rows.finished | forced_mask, 0.0)
 
         self.completion_lengths[rows.indices] += ~rows.finished
         rows.input_ids = torch.cat([rows.input_ids, visible_ids.unsqueeze(-1)], dim=-1)
-        rows.finished = rows.finished | broken | self.stopping_criteria(rows.input_ids, None)
+        rows.finished = rows.finished | non_finite | self.stopping_criteria(rows.input_ids, None)
         rows.phase = self.phases.advance(phase, visible_ids, logps, rows.finished)
 
         # The token that completes the closing tag was drawn as a mixture and is fed as itself, so that the answer
@@ -194,7 +194,7 @@ class DecodingLoop:
         mixture_mask = thinking_mask & ~closes & is_mixed(mixture.log_weights)
         fed = (mixture.candidate_ids, mixture.log_weights, mixture_mask)
         rows.fed = MixtureInputs(*(tensor.unsqueeze(1) for tensor in fed))
-        self._record(Step(mixture, visible_ids, thinking_mask, mixture_mask, forced_mask, draw_logps, broken))
+        self._record(Step(mixture, visible_ids, thinking_mask, mixture_mask, forced_mask, draw_logps, non_finite))
 
     def result(self) -> tuple[Int[Tensor, "B C"], Rollout]:
         """The completions, cut to the longest, and their rollout.
@@ -205,7 +205,7 @@ class DecodingLoop:
         if self.rollout is None:
             raise ValueError("Nothing was decoded: `max_new_tokens` must be at least 1.")
         length = int(self.completion_lengths.max())
-        if self.rollout.broken.any():
+        if self.rollout.non_finite.any():
             logger.warning_once(
                 f"{type(self.forward_pass.model).__name__} gave NaN or infinite logits in some rows, which end there. "
                 "Half precision overflows: try bfloat16 or float32. If it happens in all rows, the weights are not "
@@ -214,15 +214,15 @@ class DecodingLoop:
         return self.completion_ids[:, :length], self.rollout.resize(length)
 
     def _log_probs(self, logits: Float[Tensor, "N V"]) -> tuple[Float[Tensor, "N V"], Bool[Tensor, " N"]]:
-        """Log-probabilities to draw from, uniform in broken rows, and which rows are broken: NaN or infinite."""
+        """Log-probabilities to draw from, uniform in rows with NaN or infinite logits, and which rows those are."""
         scores: Any = logits.float()
         # One by one: calling the list would inspect the signature of each processor at each step.
         for processor in self.logits_processor:
             scores = processor(self.active.input_ids, scores)
         logps = scores.log_softmax(dim=-1)
         # NaN or infinity anywhere in a row makes its normalizer NaN, and with it the whole row: one column tells.
-        broken = logps[:, 0].isnan()
-        return logps.masked_fill_(broken.unsqueeze(-1), -math.log(logps.size(-1))), broken
+        non_finite = logps[:, 0].isnan()
+        return logps.masked_fill_(non_finite.unsqueeze(-1), -math.log(logps.size(-1))), non_finite
 
     def _draw(self, logps: Float[Tensor, "N V"]) -> tuple[Mixture, Int[Tensor, " N"]]:
         """A mixture for each thinking row and a token for each answering one."""
@@ -274,7 +274,7 @@ class DecodingLoop:
         record.forced_mask[rows, column] = step.forced_mask
         record.logps[rows, column] = step.logps
         record.closed_by[rows] = self.active.phase.closed_by.to(torch.int8)
-        record.broken[rows] |= step.broken
+        record.non_finite[rows] |= step.non_finite
         self.length += 1
 
     def _is_full(self) -> bool:

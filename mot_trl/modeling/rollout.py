@@ -12,7 +12,7 @@ from mot_trl.strategies.mixture import Mixture, MixtureInputs
 PREFIX = "rollout_"
 
 # Fields with one value per row; the others have one per completion token, and are cut and padded with them.
-PER_ROW = ("closed_by", "broken")
+PER_ROW = ("closed_by", "non_finite")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Rollout:
         forced_mask: The token was not drawn but inserted to close the thinking; it carries no loss.
         logps: Log-probability of each draw (nats) at generation time, 0 where forced or padding.
         closed_by: Index of the rule that ended the thinking, in the order of `Phases.rules`; -1 if none did.
-        broken: The model's logits were NaN or infinite: the row ends there, and is excluded from training.
+        non_finite: The model's logits were NaN or infinite: the row ends there, and is excluded from training.
     """
 
     candidate_ids: Int[Tensor, "B C K"]
@@ -41,7 +41,7 @@ class Rollout:
     forced_mask: Bool[Tensor, "B C"]
     logps: Float[Tensor, "B C"]
     closed_by: Int[Tensor, " B"]
-    broken: Bool[Tensor, " B"]
+    non_finite: Bool[Tensor, " B"]
 
     @classmethod
     def empty(cls, rows: int, length: int, *, num_candidates: int, device: torch.device | str) -> "Rollout":
@@ -58,7 +58,7 @@ class Rollout:
             forced_mask=nothing.clone(),
             logps=torch.zeros(rows, length, device=device),
             closed_by=torch.full((rows,), -1, dtype=torch.int8, device=device),
-            broken=torch.zeros(rows, dtype=torch.bool, device=device),
+            non_finite=torch.zeros(rows, dtype=torch.bool, device=device),
         )
 
     @property

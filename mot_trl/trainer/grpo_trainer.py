@@ -157,7 +157,7 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
         rewards = super()._calculate_rewards(*args, **kwargs)
         if self._scope.rollout is None:
             return rewards
-        non_finite = self.accelerator.gather(self._scope.rollout.broken.int()).bool()
+        non_finite = self.accelerator.gather(self._scope.rollout.non_finite.int()).bool()
         if non_finite.all():
             raise RuntimeError(
                 "The model's logits were NaN or infinite for every completion of the batch, so its weights are "

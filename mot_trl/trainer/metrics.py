@@ -17,7 +17,7 @@ TOTALS = (
     "effective_candidates",
     "entropy",
     "visible_weight",
-    "broken",
+    "non_finite",
 )
 
 
@@ -32,7 +32,7 @@ def rollout_totals(
     # An unused candidate has log-weight -inf, and 0 * -inf would be NaN.
     entropies = -(weights * log_weights.masked_fill(weights == 0, 0.0)).sum(dim=-1)
     totals = {
-        "completions": (~rollout.broken).sum(),
+        "completions": (~rollout.non_finite).sum(),
         "tokens": completion_mask.sum(),
         "mixtures": rollout.mixture_mask.sum(),
         "draws": rollout.thinking_mask.sum(),
@@ -40,7 +40,7 @@ def rollout_totals(
         "effective_candidates": (1 / weights.square().sum(dim=-1)).sum(),
         "entropy": entropies.sum(),
         "visible_weight": visible.sum(),
-        "broken": rollout.broken.sum(),
+        "non_finite": rollout.non_finite.sum(),
     }
     return torch.stack([totals[name].to(rollout.logps) for name in TOTALS])
 
@@ -61,7 +61,7 @@ def summarize(totals: Float[Tensor, " T"]) -> dict[str, float]:
         "mixture/effective_candidates": total["effective_candidates"] / draws,
         "mixture/entropy": total["entropy"] / draws,
         "mixture/visible_weight": total["visible_weight"] / draws,
-        "mixture/broken_rows": total["broken"],
+        "mixture/broken_rows": total["non_finite"],
     }
 
 

@@ -22,7 +22,7 @@ def drop_non_finite(batch: dict[str, Any], rollout: Rollout, *, pad_token_id: in
     Returns:
         The batch and the record; unchanged if all logits were finite.
     """
-    rows = rollout.broken
+    rows = rollout.non_finite
     if not rows.any():
         return batch, rollout
     # A mask over the loss would not do. The gradient of what is masked is 0 * NaN, so the text that produced NaN must
@@ -41,7 +41,7 @@ def drop_non_finite(batch: dict[str, Any], rollout: Rollout, *, pad_token_id: in
     record = {name: tensor.clone() for name, tensor in vars(rollout).items()}
     for name, tensor in record.items():
         tensor[rows] = getattr(nothing, name)[rows]
-    return {**batch, **dropped}, Rollout(**{**record, "broken": rows})
+    return {**batch, **dropped}, Rollout(**{**record, "non_finite": rows})
 
 
 def without_rewards(rewards: Float[Tensor, "N F"], non_finite: Bool[Tensor, " N"]) -> Float[Tensor, "N F"]:

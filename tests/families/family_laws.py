@@ -1,4 +1,4 @@
-"""The laws that every model family has to keep. Each returns by how much they are broken, in nats where not said."""
+"""Measures of what every model family must satisfy: each returns an error, in nats unless it says otherwise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Every model family in miniature: what each needs beyond the common sizes to be itself, and what becomes of it."""
+"""Every model family in miniature: the config options each needs beyond the common sizes, and the expected outcome."""
 
 import inspect
 from typing import Any

@@ -1,4 +1,4 @@
-"""Every family of decoders keeps the laws: nothing is lost to padding, to replay, to K candidates, or to training."""
+"""Every decoder family: padding, replay and the candidate head are exact, and training moves the weights."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +21,7 @@ from family_laws import (
 from family_table import FAMILIES, NO_ROUTER_LOSS, PLAIN, QUICK, REFUSED, SIZES, build
 from transformers import PreTrainedModel
 
-from mot_trl.modeling import cascade_attention
-from mot_trl.modeling import shared_kv_cache as shared_cache
+from mot_trl.modeling import cascade_attention, shared_kv_cache
 
 VOCABULARY = SIZES["vocab_size"]
 
@@ -35,7 +34,7 @@ def marked(family: str) -> object:
 def _prompts_are_worth_sharing() -> Iterator[None]:
     """Attend to shared prompts in parts, small as they are; rows that are decoded alone do not."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shared_cache, "MIN_SAVED", 1)
+        patch.setattr(shared_kv_cache, "MIN_SAVED", 1)
         patch.setattr(cascade_attention, "MIN_RECENT", 1)
         yield
 
@@ -63,7 +62,7 @@ def test_the_cache_takes_the_path_that_the_table_says(family: str, model: PreTra
     assert takes_fast_path(model, VOCABULARY) == (family not in PLAIN)
 
 
-def test_replay_is_what_generation_was(model: PreTrainedModel, batch: Batch) -> None:
+def test_replay_equals_generation(model: PreTrainedModel, batch: Batch) -> None:
     assert batch.rollout.mixture_mask.sum() > batch.rollout.thinking_mask.sum() / 8
     assert gap_to_generation(model, batch) < TOLERANCE
 
@@ -92,7 +91,7 @@ def test_one_training_step_moves_the_weights(family: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "family", [name if name in ("bert", "t5") else pytest.param(name, marks=pytest.mark.slow) for name in REFUSED]
 )
-def test_what_cannot_work_is_refused_in_one_sentence(family: str, tmp_path: Path) -> None:
+def test_unsupported_families_are_refused_in_one_sentence(family: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=REFUSED[family][1]):
         share_of_weights_moved(build(family), make_tokenizer(), tmp_path)
 

@@ -54,7 +54,7 @@ def test_a_row_writes_the_same_alone_and_in_a_ragged_batch(
     assert alone.completion_ids.tolist() == together.completion_ids.tolist()
 
 
-def test_replay_is_what_generation_was(model: PreTrainedModel, batch: Batch, replayed: dict[str, Tensor]) -> None:
+def test_replay_equals_generation(model: PreTrainedModel, batch: Batch, replayed: dict[str, Tensor]) -> None:
     assert batch.rollout.mixture_mask.sum() > 1
     assert gap_to_generation(model, batch, **replayed) < TOLERANCE
 

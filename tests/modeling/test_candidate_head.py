@@ -96,7 +96,7 @@ def test_a_head_in_float32_is_so_on_states_in_bfloat16(in_float32: bool, autocas
     assert (gap < 1e-4) == in_float32
 
 
-def test_a_model_that_embeds_elsewhere_is_told_so() -> None:
+def test_a_model_that_embeds_elsewhere_raises() -> None:
     model = make_model()
     add_fused_lm_head(model)
     add_candidate_head(model, TopK())
@@ -111,7 +111,7 @@ def test_a_model_that_embeds_elsewhere_is_told_so() -> None:
         )
 
 
-def test_the_plain_forward_is_left_as_it_was() -> None:
+def test_the_forward_without_a_rollout_is_unchanged() -> None:
     ids = torch.arange(3, 9).unsqueeze(0)
     model, plain = make_model(), make_model()
     add_fused_lm_head(model)

@@ -15,8 +15,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from mot_trl import MixtureDecoder, Phases, build_strategy
 from mot_trl.generation.phases import BudgetRule
-from mot_trl.modeling import cpu_linear as kernels
-from mot_trl.modeling import shared_kv_cache as shared_cache
+from mot_trl.modeling import cpu_linear, shared_kv_cache
 from mot_trl.modeling.kv_cache import preallocate
 from mot_trl.modeling.shared_kv_cache import SharedPrefixTensor, expand
 from mot_trl.strategies.one_token import OneToken
@@ -31,7 +30,7 @@ needs_packed_heads = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def _rollouts_of_small_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(shared_cache, "MIN_SAVED", 1)
+    monkeypatch.setattr(shared_kv_cache, "MIN_SAVED", 1)
     with torch.no_grad():
         yield
 
@@ -129,9 +128,9 @@ class Rollouts:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.monkeypatch = monkeypatch
         self.rows: list[list[int]] = []
-        attend = shared_cache.cascade_attention
+        attend = shared_kv_cache.cascade_attention
         monkeypatch.setattr(
-            shared_cache,
+            shared_kv_cache,
             "cascade_attention",
             lambda query, keys, *args: self.rows.append(keys.groups.rows) or attend(query, keys, *args),
         )
@@ -140,7 +139,7 @@ class Rollouts:
         with torch.no_grad():
             ours = decode()
             with self.monkeypatch.context() as patch:
-                patch.setattr(shared_cache, "MIN_SAVED", 10**9)
+                patch.setattr(shared_kv_cache, "MIN_SAVED", 10**9)
                 count = len(self.rows)
                 theirs = decode()
         assert len(self.rows) == count
@@ -222,18 +221,18 @@ def test_greedy_tokens_are_transformers_own(attention: str, rollouts: Rollouts) 
     assert bool(rollouts.rows) == (attention == "sdpa")
 
 
-def test_models_that_read_keys_for_themselves_read_them_whole(
+def test_models_that_read_keys_themselves_get_full_tensors(
     monkeypatch: pytest.MonkeyPatch, rollouts: Rollouts
 ) -> None:
     model = make_model()
-    update, shared = shared_cache.SharedPrefixLayer.update, []
+    update, shared = shared_kv_cache.SharedPrefixLayer.update, []
 
     def doubled(layer: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         keys, values = update(layer, *args, **kwargs)
         shared.append(isinstance(keys, SharedPrefixTensor))
         return keys * 1.0, values
 
-    monkeypatch.setattr(shared_cache.SharedPrefixLayer, "update", doubled)
+    monkeypatch.setattr(shared_kv_cache.SharedPrefixLayer, "update", doubled)
     options = {**prompts(), "max_new_tokens": 9, "do_sample": False, "eos_token_id": [], "pad_token_id": 0}
     decoder = MixtureDecoder(OneToken(), Phases())
 
@@ -246,7 +245,7 @@ def test_models_that_read_keys_for_themselves_read_them_whole(
 
 
 @torch.enable_grad()
-def test_what_rollouts_leave_behind_can_be_trained_on() -> None:
+def test_tensors_from_rollouts_can_be_trained_on() -> None:
     model = make_model()
     decoder = MixtureDecoder(OneToken(), Phases())
     ids = model.generate(**prompts(), custom_generate=decoder, max_new_tokens=4, do_sample=False, pad_token_id=0)
@@ -260,8 +259,8 @@ def test_what_rollouts_leave_behind_can_be_trained_on() -> None:
 
 
 @pytest.mark.parametrize("kind", ["plain", "sharded", "compiled", "a compiled layer", "elsewhere"])
-def test_only_plain_models_on_a_cpu_are_spared_versions(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "is_sharded", lambda model: kind == "sharded")
+def test_only_plain_models_on_a_cpu_drop_version_counters(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_linear, "is_sharded", lambda model: kind == "sharded")
     model: Any = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2, device="meta" if kind == "elsewhere" else "cpu"))
     if kind == "compiled":
         model[1].compile(backend="eager")
@@ -269,7 +268,7 @@ def test_only_plain_models_on_a_cpu_are_spared_versions(kind: str, monkeypatch: 
         model[1] = torch.compile(model[1], backend="eager")
     weight = nn.Parameter(torch.zeros(3))
 
-    with kernels.without_version_counters(model)(), torch.no_grad():
+    with cpu_linear.without_version_counters(model)(), torch.no_grad():
         weight.add_(1)
 
     assert (weight._version == 0) == (kind == "plain")
@@ -290,7 +289,7 @@ def test_compiled_models_decode(whole: bool, rollouts: Rollouts) -> None:
 
 
 @pytest.mark.parametrize("values", [torch.bfloat16, torch.float32], ids=str)
-def test_under_autocast_attention_is_sdpas(values: torch.dtype, rollouts: Rollouts) -> None:
+def test_autocast_turns_cascade_attention_off(values: torch.dtype, rollouts: Rollouts) -> None:
     model = make_model()
     for layer in model.model.layers:
         layer.self_attn.v_proj.register_forward_hook(lambda module, args, output: output.to(values))

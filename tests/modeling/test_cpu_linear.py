@@ -13,18 +13,18 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from mot_trl import MixtureDecoder, MoTGRPOConfig, MoTGRPOTrainer, Phases
-from mot_trl.modeling import cpu_linear as kernels
+from mot_trl.modeling import cpu_linear
 from mot_trl.modeling.cpu_linear import onednn_linears
 from mot_trl.strategies.one_token import OneToken
 
 GIB = 2**30
 
-needs_onednn = pytest.mark.skipif(not kernels._has_onednn(), reason="oneDNN has no AVX-512 here")
+needs_onednn = pytest.mark.skipif(not cpu_linear._has_onednn(), reason="oneDNN has no AVX-512 here")
 
 
 @pytest.fixture(autouse=True)
 def _all_layers_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "MIN_WEIGHTS", 1)
+    monkeypatch.setattr(cpu_linear, "MIN_WEIGHTS", 1)
 
 
 @needs_onednn
@@ -53,9 +53,9 @@ def test_logits_are_the_same_and_the_model_is_left_as_it_was(lora: bool) -> None
 def packings(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     """The weights that were packed."""
     found: list[torch.Tensor] = []
-    product = kernels._product
+    product = cpu_linear._product
     monkeypatch.setattr(
-        kernels,
+        cpu_linear,
         "_product",
         lambda inputs, weight, *args: (found.append(weight), product(inputs, weight, *args))[1],
     )
@@ -68,7 +68,7 @@ def packed_among(weights: list[torch.Tensor]) -> set[int]:
 
 @needs_onednn
 @pytest.mark.parametrize("lora", [False, True])
-def test_packed_weights_are_the_same_weights(lora: bool, packings: list[torch.Tensor]) -> None:
+def test_packed_weights_give_the_same_products(lora: bool, packings: list[torch.Tensor]) -> None:
     model = make_model(attention_bias=True)
     if lora:
         model = get_peft_model(model, LoraConfig(target_modules=["q_proj", "lm_head"], init_lora_weights=False))
@@ -91,7 +91,7 @@ def test_packed_weights_are_the_same_weights(lora: bool, packings: list[torch.Te
 
 
 @needs_onednn
-def test_weights_are_not_packed_where_a_gradient_is_wanted(packings: list[torch.Tensor]) -> None:
+def test_weights_are_not_packed_where_a_gradient_is_needed(packings: list[torch.Tensor]) -> None:
     layer = nn.Linear(8, 16)
     with onednn_linears(layer, packed=True):
         layer(torch.randn(3, 8)).sum().backward()
@@ -103,10 +103,10 @@ def test_weights_are_not_packed_where_a_gradient_is_wanted(packings: list[torch.
 
 @needs_onednn
 @pytest.mark.parametrize(("available", "packs"), [(4 * 2 * 8 * 16 * 4, True), (4 * 2 * 8 * 16 * 4 - 1, False)])
-def test_copies_take_no_more_than_a_quarter_of_the_memory_that_is_left(
+def test_packed_copies_take_at_most_a_quarter_of_the_available_memory(
     available: int, packs: bool, packings: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "available_memory", lambda: available)
+    monkeypatch.setattr(cpu_linear, "available_memory", lambda: available)
     layers = nn.Sequential(nn.Linear(8, 16), nn.Linear(16, 8))
     with torch.no_grad(), onednn_linears(layers, packed=True):
         layers(torch.randn(3, 8))
@@ -143,15 +143,15 @@ def test_a_rollout_within_a_training_step_packs_and_leaves_the_step_as_it_was(
         "save_strategy": "no",
     }
     grad_modes: dict[bool, list[bool]] = {False: [], True: []}
-    forward = kernels._Forward.__call__
+    forward = cpu_linear._Forward.__call__
 
-    class Watched(kernels._Forward):
+    class Watched(cpu_linear._Forward):
         def __call__(self, input: torch.Tensor) -> torch.Tensor:
             grad_modes[torch.is_grad_enabled()].append(self.packs)
             return forward(self, input)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "_Forward", Watched)
+        patch.setattr(cpu_linear, "_Forward", Watched)
         trainer = MoTGRPOTrainer(
             make_model(),
             lambda completions, **_: [float(len(completion[0]["content"])) for completion in completions],
@@ -170,7 +170,7 @@ def test_a_rollout_within_a_training_step_packs_and_leaves_the_step_as_it_was(
 
 
 @needs_onednn
-def test_one_within_another_gives_back_what_it_found() -> None:
+def test_nested_contexts_restore_the_outer_one() -> None:
     layer, other = nn.Linear(8, 16), nn.Linear(8, 16)
     with onednn_linears(layer):
         before = vars(layer)["forward"]
@@ -182,7 +182,7 @@ def test_one_within_another_gives_back_what_it_found() -> None:
 
 
 @needs_onednn
-def test_a_copy_made_meanwhile_learns() -> None:
+def test_a_model_copied_inside_the_context_learns() -> None:
     layer, inputs = nn.Linear(8, 16), torch.randn(3, 8)
     with torch.no_grad(), onednn_linears(layer, packed=True):
         layer(inputs)
@@ -197,9 +197,9 @@ def test_a_copy_made_meanwhile_learns() -> None:
 def test_small_layers_multiply_with_packed_weights_sooner(
     packings: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "MIN_WEIGHTS", 8 * 16 + 1)
-    monkeypatch.setattr(kernels, "MIN_WORK", 4 * 8 * 16)
-    monkeypatch.setattr(kernels, "MIN_PACKED_WORK", 2 * 8 * 16)
+    monkeypatch.setattr(cpu_linear, "MIN_WEIGHTS", 8 * 16 + 1)
+    monkeypatch.setattr(cpu_linear, "MIN_WORK", 4 * 8 * 16)
+    monkeypatch.setattr(cpu_linear, "MIN_PACKED_WORK", 2 * 8 * 16)
     layer, counts = nn.Linear(8, 16), []
     for packed in (False, True):
         with torch.no_grad(), onednn_linears(layer, packed=packed):
@@ -211,7 +211,7 @@ def test_small_layers_multiply_with_packed_weights_sooner(
 
 
 @needs_onednn
-def test_autocast_and_other_dtypes_go_their_own_way() -> None:
+def test_autocast_and_other_dtypes_use_pytorchs_product() -> None:
     layer = nn.Linear(64, 64)
     inputs = torch.randn(3, 64)
 
@@ -222,7 +222,7 @@ def test_autocast_and_other_dtypes_go_their_own_way() -> None:
 
 
 @needs_onednn
-def test_what_is_not_pytorchs_own_is_left_alone() -> None:
+def test_modified_layers_are_left_alone() -> None:
     class Own(nn.Linear):
         pass
 
@@ -238,19 +238,19 @@ def test_what_is_not_pytorchs_own_is_left_alone() -> None:
 
 
 @needs_onednn
-def test_small_products_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_products_use_pytorchs_product(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, rows = nn.Linear(8, 16), []
-    product = kernels._product
-    monkeypatch.setattr(kernels, "MIN_WEIGHTS", 8 * 16 + 1)
-    monkeypatch.setattr(kernels, "MIN_WORK", 4 * 8 * 16)
+    product = cpu_linear._product
+    monkeypatch.setattr(cpu_linear, "MIN_WEIGHTS", 8 * 16 + 1)
+    monkeypatch.setattr(cpu_linear, "MIN_WORK", 4 * 8 * 16)
     monkeypatch.setattr(
-        kernels, "_product", lambda inputs, *args: (rows.append(len(inputs)), product(inputs, *args))[1]
+        cpu_linear, "_product", lambda inputs, *args: (rows.append(len(inputs)), product(inputs, *args))[1]
     )
 
     with torch.no_grad(), onednn_linears(layer):
         for count in (3, 4, 0, 5):
             layer(torch.randn(count, 8))
-    monkeypatch.setattr(kernels, "MIN_WEIGHTS", 8 * 16)
+    monkeypatch.setattr(cpu_linear, "MIN_WEIGHTS", 8 * 16)
     with torch.no_grad(), onednn_linears(layer):
         for count in (0, 1):
             layer(torch.randn(count, 8))
@@ -313,7 +313,7 @@ def test_odd_shapes_have_gradients_too(shape: tuple[int, ...]) -> None:
 
 
 @needs_onednn
-def test_what_a_layer_gives_can_be_changed_in_place() -> None:
+def test_outputs_can_be_changed_in_place() -> None:
     layer, inputs = nn.Linear(8, 16), torch.randn(2, 3, 8)
 
     def gradient() -> torch.Tensor:
@@ -332,7 +332,7 @@ def test_what_a_layer_gives_can_be_changed_in_place() -> None:
 
 
 @needs_onednn
-def test_training_multiplies_with_it_and_learns_the_same(
+def test_training_with_onednn_learns_the_same(
     tmp_path: Path, prompts: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_model().save_pretrained(tmp_path / "model")
@@ -367,10 +367,10 @@ def test_training_multiplies_with_it_and_learns_the_same(
         return {name: weight.detach() for name, weight in trainer.model.named_parameters()}
 
     forward_products, backward_products = [], []
-    product, backward = kernels._product, kernels._Linear.backward
-    monkeypatch.setattr(kernels, "_product", lambda *args: (forward_products.append(args), product(*args))[1])
+    product, backward = cpu_linear._product, cpu_linear._Linear.backward
+    monkeypatch.setattr(cpu_linear, "_product", lambda *args: (forward_products.append(args), product(*args))[1])
     monkeypatch.setattr(
-        kernels._Linear, "backward", lambda *args: (backward_products.append(args), backward(*args))[1]
+        cpu_linear._Linear, "backward", lambda *args: (backward_products.append(args), backward(*args))[1]
     )
     ours = train("ours")
     counts = len(forward_products), len(backward_products)
@@ -443,12 +443,12 @@ def machine(root: Path, files: dict[str, str]) -> Path:
 def test_available_memory_is_within_the_tightest_limit(
     tmp_path: Path, files: dict[str, str], expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels.psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * GIB))
+    monkeypatch.setattr(cpu_linear.psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * GIB))
 
-    assert kernels.available_memory(machine(tmp_path, files)) == expected * GIB
+    assert cpu_linear.available_memory(machine(tmp_path, files)) == expected * GIB
 
 
 def test_no_weights_are_packed_without_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "psutil", None)
+    monkeypatch.setattr(cpu_linear, "psutil", None)
 
-    assert kernels.available_memory() == 0
+    assert cpu_linear.available_memory() == 0

@@ -48,7 +48,7 @@ def test_other_calls_and_later_ones_are_left_alone(model: PreTrainedModel) -> No
     assert "forward" not in vars(module)
 
 
-def test_a_forward_of_the_modules_own_is_put_back(model: PreTrainedModel) -> None:
+def test_a_patched_forward_of_the_module_is_restored(model: PreTrainedModel) -> None:
     module = model.get_input_embeddings()
     module.forward = own = partial(type(module).forward, module)
 
@@ -82,7 +82,7 @@ def test_an_adapter_on_the_embeddings_is_part_of_the_blend(model: PreTrainedMode
     assert not torch.allclose(module(IDS), module.base_layer(IDS))
 
 
-def test_an_unused_slot_adds_nothing() -> None:
+def test_an_unused_candidate_adds_nothing() -> None:
     embeddings = torch.randn(1, 2, 4)
 
     blended = blend(embeddings, torch.tensor([[0.0, -torch.inf]]))

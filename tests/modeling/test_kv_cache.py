@@ -1,4 +1,4 @@
-"""The growing cache holds what the stock cache holds."""
+"""The preallocated cache holds the states of the stock cache."""
 
 import torch
 from conftest import make_model
@@ -8,7 +8,7 @@ from transformers.cache_utils import StaticLayer
 from mot_trl.modeling.kv_cache import PreallocatedLayer, preallocate
 
 
-def test_states_are_those_of_the_stock_layer_through_growth_and_selection() -> None:
+def test_states_equal_the_stock_layers_through_growth_and_selection() -> None:
     torch.manual_seed(0)
     cache, stock = DynamicCache(), DynamicCache()
     assert preallocate(cache)
@@ -70,7 +70,7 @@ def test_layers_of_other_kinds_are_left_as_they_are() -> None:
     assert not preallocate(None)
 
 
-def test_a_cache_that_is_offloaded_in_use_or_of_ones_own_is_left_as_it_is() -> None:
+def test_caches_that_are_offloaded_in_use_or_user_made_are_left_alone() -> None:
     class Own(DynamicCache):
         pass
 

@@ -1,4 +1,4 @@
-"""Mixtures are right under each attention, and the fastest is chosen where it can be had."""
+"""Mixtures are right under each attention, and the fastest available one is chosen."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from replaying import decode, drawn, replay, with_heads
 from transformers import AutoConfig, LlamaConfig
 
 from mot_trl import build_strategy
-from mot_trl.modeling import loading as attention
+from mot_trl.modeling import loading
 from mot_trl.modeling.loading import HUB_KERNEL, choose_attention, load_model
 
 
@@ -57,7 +57,7 @@ def test_auto_is_sdpa_on_a_cpu_and_eager_for_models_that_have_only_that(tmp_path
         ((9, 0), {"3", "2"}, "float32", "sdpa"),
     ],
 )
-def test_the_gpu_the_dtype_and_what_is_installed_decide(
+def test_attention_follows_from_gpu_dtype_and_installed_packages(
     capability: tuple[int, int],
     installed: set[str],
     dtype: str | torch.dtype,
@@ -66,8 +66,8 @@ def test_the_gpu_the_dtype_and_what_is_installed_decide(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    monkeypatch.setattr(attention, "is_flash_attn_3_available", lambda: "3" in installed)
-    monkeypatch.setattr(attention, "is_flash_attn_2_available", lambda: "2" in installed)
-    monkeypatch.setattr(attention, "is_kernels_available", lambda: "kernels" in installed)
+    monkeypatch.setattr(loading, "is_flash_attn_3_available", lambda: "3" in installed)
+    monkeypatch.setattr(loading, "is_flash_attn_2_available", lambda: "2" in installed)
+    monkeypatch.setattr(loading, "is_kernels_available", lambda: "kernels" in installed)
 
     assert choose_attention(LlamaConfig(dtype="bfloat16"), dtype=dtype) == expected

@@ -78,7 +78,7 @@ def assert_equal(shared: dict[str, Any], plain: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointed"])
-def test_log_probs_and_gradients_are_those_of_the_plain_pass(family: str, checkpointing: bool) -> None:
+def test_log_probs_and_gradients_equal_those_of_the_ordinary_pass(family: str, checkpointing: bool) -> None:
     shared = results(make_model(family), share_prompts=True, checkpointing=checkpointing)
     plain = results(make_model(family), share_prompts=False, checkpointing=checkpointing)
 
@@ -109,7 +109,7 @@ def test_prompts_that_differ_are_not_shared() -> None:
     assert share(make_model(), inputs, 8) is None
 
 
-def test_masks_tell_prompts_apart_and_what_they_hide_does_not() -> None:
+def test_prompts_differ_by_their_masks_but_not_by_masked_tokens() -> None:
     ids = torch.tensor([[0, 0, 5, 6, 7], [0, 0, 5, 6, 7]])
     mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
     other_padding = torch.tensor([[0, 0, 5, 6, 7], [9, 9, 5, 6, 7]])

@@ -19,7 +19,7 @@ def random_rollout(rows: int = 6, length: int = 5, slots: int = 3) -> Rollout:
         forced_mask=~mask,
         logps=torch.arange(rows).float().unsqueeze(1).expand(rows, length),
         closed_by=torch.arange(rows, dtype=torch.int8),
-        broken=torch.arange(rows) % 2 == 0,
+        non_finite=torch.arange(rows) % 2 == 0,
     )
 
 
@@ -96,7 +96,7 @@ def test_mixtures_come_row_by_row() -> None:
 
 
 @pytest.mark.untyped("casts ids to bfloat16, as FSDP does")
-def test_a_sealed_record_is_not_cast_on_its_way() -> None:
+def test_an_uncast_rollout_keeps_its_dtypes_under_fsdp() -> None:
     rollout = random_rollout()
 
     def cast(argument: object) -> object:  # as FSDP's mixed precision does

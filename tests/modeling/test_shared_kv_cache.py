@@ -1,4 +1,4 @@
-"""The layer that keeps prompts once holds what the stock layer holds."""
+"""The layer that stores shared prompts once holds the states of the stock layer."""
 
 import copy
 import pickle
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from mot_trl.modeling import shared_kv_cache as shared_cache
+from mot_trl.modeling import shared_kv_cache
 from mot_trl.modeling.kv_cache import PreallocatedLayer, preallocate
 from mot_trl.modeling.shared_kv_cache import SharedPrefixLayer, SharedPrefixTensor, expand
 
@@ -18,7 +18,7 @@ PROMPTS = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
 
 @pytest.fixture(autouse=True)
 def _rollouts_of_small_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(shared_cache, "MIN_SAVED", 1)
+    monkeypatch.setattr(shared_kv_cache, "MIN_SAVED", 1)
     with torch.no_grad():
         yield
 
@@ -60,7 +60,7 @@ def is_shared(cache: DynamicCache) -> bool:
     return isinstance(cache.layers[0].keys, SharedPrefixTensor)
 
 
-def test_states_are_those_of_the_stock_layer_through_growth_and_selection() -> None:
+def test_states_equal_the_stock_layers_through_growth_and_selection() -> None:
     torch.manual_seed(0)
     ours, stock = pair()
     # A prompt leaves, others change places, and rows are repeated.
@@ -102,7 +102,7 @@ def test_states_are_those_of_the_stock_layer_through_growth_and_selection() -> N
     ],
     ids=["one row a prompt", "reordered", "cropped into the prompt", "repeated", "many at once"],
 )
-def test_whatever_else_is_done_to_it_it_goes_on_as_the_stock_layer_does(change) -> None:
+def test_other_changes_leave_the_stock_layers_states(change) -> None:
     ours, stock = pair()
     new = states(8, 3)
     for cache in (ours, stock):
@@ -129,7 +129,7 @@ def test_a_reset_forgets_everything() -> None:
     assert torch.equal(ours.update(*new, 0)[0], new[0])
 
 
-def test_only_the_parts_are_kept() -> None:
+def test_each_prompt_is_stored_once() -> None:
     ours, _ = pair(length=1000)
     for _ in range(40):
         ours.update(*states(8), 0)
@@ -153,7 +153,7 @@ def test_writing_in_place_does_not_copy_at_every_step() -> None:
     assert len(places) < 20
 
 
-def test_states_pass_for_the_whole_and_whoever_reads_them_gets_it() -> None:
+def test_operations_on_shared_tensors_get_the_full_tensor() -> None:
     ours, stock = pair()
     new = states(8)
     keys, _ = ours.update(*new, 0)
@@ -168,7 +168,7 @@ def test_states_pass_for_the_whole_and_whoever_reads_them_gets_it() -> None:
     assert keys.is_read
 
 
-def test_states_refuse_to_be_written_to() -> None:
+def test_shared_tensors_refuse_writes() -> None:
     ours, _ = pair()
     keys, _ = ours.update(*states(8), 0)
     before = keys.kv.full()
@@ -180,7 +180,7 @@ def test_states_refuse_to_be_written_to() -> None:
 
 
 @torch.enable_grad()
-def test_gradients_flow_into_states_that_want_them() -> None:
+def test_gradients_flow_into_new_states() -> None:
     ours, stock = pair()
     new = [each.requires_grad_() for each in states(8)]
     gradients = []
@@ -194,7 +194,7 @@ def test_gradients_flow_into_states_that_want_them() -> None:
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda cache: pickle.loads(pickle.dumps(cache))])
-def test_copies_are_ordinary_and_go_on_alike(copied) -> None:
+def test_copies_are_ordinary_layers(copied) -> None:
     ours, stock = pair()
     ours, stock = copied(ours), copied(stock)
     new = states(8)
@@ -205,7 +205,7 @@ def test_copies_are_ordinary_and_go_on_alike(copied) -> None:
     assert_same(ours, stock)
 
 
-def test_a_layer_that_is_read_whole_is_an_ordinary_one_from_then_on() -> None:
+def test_a_layer_read_in_full_is_an_ordinary_one_from_then_on() -> None:
     ours, stock = pair()
     reads = []
     for step in range(4):
@@ -233,7 +233,7 @@ def test_a_layer_that_is_read_whole_is_an_ordinary_one_from_then_on() -> None:
 def test_prompts_are_kept_in_each_row_where_sharing_does_not_pay(
     least: int, prompts: Tensor, dtype: torch.dtype, shared: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_cache, "MIN_SAVED", least)
+    monkeypatch.setattr(shared_kv_cache, "MIN_SAVED", least)
     length = 40
     cache = DynamicCache()
     preallocate(cache)

@@ -40,7 +40,7 @@ def test_the_other_rows_go_on_under_every_strategy(strategy: str, value: float) 
     generation = generate(poisoned_model(value), make_tokenizer(), prompts, strategy=strategy, max_new_tokens=6)
 
     rollout = generation.rollout
-    assert rollout.broken.tolist() == [False, True, False]
+    assert rollout.non_finite.tolist() == [False, True, False]
     assert generation.texts[1] == ""
     assert not rollout.thinking_mask[1].any()
     assert not rollout.mixture_mask[1].any()
@@ -65,7 +65,7 @@ def test_a_row_ends_where_its_logits_break_down(do_sample: bool) -> None:
         model, tokenizer, ["a", "b", "c", "d"], max_new_tokens=6, do_sample=do_sample, suppress_tokens=[2]
     )
 
-    assert generation.rollout.broken.tolist() == [True, True, True, False]
+    assert generation.rollout.non_finite.tolist() == [True, True, True, False]
     assert (generation.completion_ids[:3, 3] == tokenizer.eos_token_id).all()
     assert not (generation.completion_ids[:, :3] == tokenizer.eos_token_id).any()
     assert generation.rollout.thinking_mask[:, :3].all()
@@ -90,7 +90,7 @@ def test_it_ends_there_also_where_no_token_ends_completions() -> None:
 
 def test_a_broken_row_is_blank_to_the_loss() -> None:
     rollout = Rollout.empty(3, 2, num_candidates=2, device="cpu")
-    rollout.broken[1] = True
+    rollout.non_finite[1] = True
     rollout.thinking_mask[:] = True
     batch = {
         "prompt_ids": torch.full((3, 4), 9),
@@ -109,7 +109,7 @@ def test_a_broken_row_is_blank_to_the_loss() -> None:
     assert dropped["advantages"].tolist() == [1.0, 0.0, 1.0]
     assert dropped["ref_per_token_logps"].isnan().all(dim=1).tolist() == [True, False, True]
     assert record.thinking_mask.tolist() == [[True, True], [False, False], [True, True]]
-    assert record.broken.tolist() == [False, True, False]
+    assert record.non_finite.tolist() == [False, True, False]
     assert batch["prompt_mask"].all()
     images, _ = drop_non_finite({**batch, "pixel_values": torch.zeros(3)}, rollout, pad_token_id=0)
     assert images["prompt_mask"].all()
@@ -149,7 +149,7 @@ def test_the_loss_is_that_of_the_other_rows(tmp_path: Path) -> None:
     compute_loss, pairs = trainer._compute_loss, []
 
     def watched(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        healthy = ~inputs["rollout_broken"]
+        healthy = ~inputs["rollout_non_finite"]
         if healthy.any():
             others = {name: value[healthy] if value.dim() else value for name, value in inputs.items()}
             assert others["completion_mask"].sum() > 0

@@ -68,6 +68,9 @@ OVERRIDES = {
     "_get_train_sampler": Override(["dataset"]),
 }
 
+if not hasattr(Trainer, "end"):
+    del OVERRIDES["end"]  # transformers below 5.20 has no such method to override
+
 
 def own_methods() -> set[str]:
     """Methods of TRL's trainer that ours overrides."""
