@@ -27,31 +27,26 @@ def generate(
 
     Args:
         model: The checkpoint's model or, if the checkpoint is an adapter, its base with the adapter.
-        generation_config: By default the model's.
         mixture: Decoder settings to use instead of the checkpoint's, such as `{"strategy": "one_token"}`.
         tokenizer: The model's; by default the one saved with its weights.
         streamer: Receives the prompt and then each visible token.
-        kwargs: As for transformers' `generate`.
+        generation_config, kwargs: As for transformers' `generate`.
 
     Raises:
         ValueError: A decoder setting is unknown or out of range, or no tokenizer is saved with the weights.
     """
     # `generate` may be given a config made from scratch, which holds no decoder; the model's own then does.
-    configs = [model.generation_config] if generation_config is None else [generation_config, model.generation_config]
-    settings = next((found for found in (config.to_dict().get("mixture") for config in configs) if found), None)
-    if settings is None:
+    settings = getattr(generation_config, "mixture", None) or getattr(model.generation_config, "mixture", None)
+    if not settings:
         # The model is the base of an adapter, and its own generation config knows nothing of the adapter's decoder.
         settings = EMBEDDED_CONFIG["mixture"]
         kwargs = kwargs if generation_config is not None else {**EMBEDDED_CONFIG["sampling"], **kwargs}
-    decoder = DecoderConfig.from_dict(settings).override(mixture or {})
     if streamer is not None:
         # transformers puts the prompt into `streamer`, and does not pass it to a custom decoding loop.
         kwargs |= {"streamer": streamer, "token_streamer": streamer}
-    return model.generate(  # ty: ignore[not-callable]
-        generation_config=generation_config,
-        custom_generate=decoder.build(tokenizer or _load_tokenizer(model.name_or_path)),
-        **kwargs,
-    )
+    config = DecoderConfig.from_dict(settings).override(mixture or {})
+    decoder = config.build(tokenizer or _load_tokenizer(model.name_or_path))
+    return model.generate(generation_config=generation_config, custom_generate=decoder, **kwargs)  # ty: ignore
 
 
 @lru_cache(maxsize=4)

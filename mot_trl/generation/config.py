@@ -36,7 +36,7 @@ class DecoderConfig:
         cold_stop_patience: Cold steps in a row after which `stop_text` is forced.
 
     Raises:
-        ValueError: The strategy is unknown, or an option is not one of its own or out of its range.
+        ValueError: The strategy or a setting is unknown, or an option is not the strategy's or out of its range.
     """
 
     strategy: str = "top_k"
@@ -54,11 +54,7 @@ class DecoderConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "DecoderConfig":
-        """Read the output of `to_dict`, or part of it; what is left out gets its default.
-
-        Raises:
-            ValueError: A key is not a field, or the strategy or one of its options is not valid.
-        """
+        """Read the output of `to_dict`, or part of it; what is left out gets its default."""
         known = [each.name for each in fields(cls)]
         if unknown := sorted(set(settings) - set(known)):
             raise ValueError(f"A decoder has no setting {', '.join(unknown)}; it takes {known}.")
@@ -69,23 +65,15 @@ class DecoderConfig:
         return asdict(self)
 
     def override(self, settings: Mapping[str, Any]) -> "DecoderConfig":
-        """Replace some settings. A different strategy starts from its own defaults, not from this one's options.
-
-        Raises:
-            ValueError: As for `from_dict`.
-        """
+        """Replace some settings. A different strategy starts from its own defaults, not from this one's options."""
         kept = self.to_dict()
         if settings.get("strategy", self.strategy) != self.strategy:
             kept["strategy_kwargs"] = {}
-        return DecoderConfig.from_dict({**kept, **settings})
+        return DecoderConfig.from_dict(kept | dict(settings))
 
     def complete(self) -> "DecoderConfig":
         """Fill in the strategy's default options, so that equal decoders have equal configs."""
-        return replace(self, strategy_kwargs=name_of(self.build_strategy())[1])
-
-    def build_strategy(self) -> Strategy:
-        """Make the strategy."""
-        return build_strategy(self.strategy, **self.strategy_kwargs)
+        return replace(self, strategy_kwargs=name_of(build_strategy(self.strategy, **self.strategy_kwargs))[1])
 
     def build_phases(self, tokenizer: PreTrainedTokenizerBase) -> Phases:
         """Make the rules that begin and end the thinking, for a model with this tokenizer.
@@ -107,36 +95,26 @@ class DecoderConfig:
         )
 
     def build(self, tokenizer: PreTrainedTokenizerBase) -> MixtureDecoder:
-        """Make the decoder, for a model with this tokenizer.
-
-        Raises:
-            ValueError: As for `build_phases`.
-        """
-        return MixtureDecoder(self.build_strategy(), self.build_phases(tokenizer), self.mixture_score)
+        """Make the decoder, for a model with this tokenizer."""
+        strategy = build_strategy(self.strategy, **self.strategy_kwargs)
+        return MixtureDecoder(strategy, self.build_phases(tokenizer), self.mixture_score)
 
 
 def build_phases(tokenizer: PreTrainedTokenizerBase, **settings: Any) -> Phases:
-    """Make the phases that some fields of `DecoderConfig` describe, such as `max_mixture_tokens`.
-
-    Raises:
-        ValueError: A setting is unknown, or a text encodes to nothing.
-    """
+    """Make the phases that some fields of `DecoderConfig` describe, such as `max_mixture_tokens`."""
     return DecoderConfig.from_dict(settings).build_phases(tokenizer)
 
 
 def decoder_for(name: str, embedded: Mapping[str, Any] | None, *, path: str) -> DecoderConfig:
-    """Choose the decoder for a checkpoint, from a strategy on the command line and the decoder stored with it.
-
-    A named strategy keeps the stored phases, if there are any.
+    """Choose the decoder for a checkpoint; a named strategy keeps the phases that are stored with it, if any.
 
     Args:
         name: As for `parse_settings`, or `trained` for the checkpoint's own decoder.
-        embedded: The checkpoint's decoder settings, as plain data; None if it has none.
+        embedded: The checkpoint's decoder settings, as plain data.
         path: The checkpoint, for error messages.
 
     Raises:
-        ValueError: The name is unknown, or it is `trained` and the checkpoint holds no decoder, or one that this
-            version cannot build.
+        ValueError: The name is unknown, or the checkpoint holds no decoder, or one that this version cannot build.
     """
     if embedded is None:
         if name == TRAINED:
@@ -166,10 +144,7 @@ def parse_settings(text: str) -> dict[str, Any]:
     """Read one word of a command line: `dirichlet`, `top_k:k=5,min_prob=0.1` or `preset:soft_thinking`.
 
     A name is a strategy's or, if none has it or `preset:` precedes it, a preset's. After the colon come options of
-    the strategy, each value as JSON or as text.
-
-    Returns:
-        Fields of `DecoderConfig`.
+    the strategy, each value as JSON or as text. The result holds fields of `DecoderConfig`.
 
     Raises:
         ValueError: The name is unknown, or an option is malformed, unknown or out of range.
@@ -180,11 +155,10 @@ def parse_settings(text: str) -> dict[str, Any]:
     if name in STRATEGIES and not text.startswith("preset:"):
         settings = {"strategy": name, "strategy_kwargs": options}
     elif name in PRESETS:
-        preset = dict(PRESETS[name].settings)
+        settings = PRESETS[name].settings
         # Trainer configs give the number of candidates a field of its own; here it is an option like the others.
-        size, preset_options = preset.pop("mixture_k"), preset.pop("strategy_kwargs")
-        preset_options |= {} if size is None else {"k": size}
-        settings = {**preset, "strategy_kwargs": preset_options | options}
+        size = settings.pop("mixture_k")
+        settings["strategy_kwargs"] |= ({} if size is None else {"k": size}) | options
     else:
         raise ValueError(
             f"Unknown strategy {name!r}; choose one of {sorted(STRATEGIES)}, or of the presets {sorted(PRESETS)}."

@@ -14,12 +14,8 @@ from mot_trl.generation.config import DecoderConfig
 
 # The training-time sampling settings that become the checkpoint's defaults for generation.
 SAMPLING = ("do_sample", "max_new_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-# Sampling from p itself: transformers' own default is `top_k=50`.
-UNTRUNCATED = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
 
 ENTRY = "mot_trl.generation.checkpoint_entry"
-REQUIREMENTS = "torch>=2.9\ntransformers>=5.17\n"
-COPIED = "# Copied by mot_trl from {path}; Apache License 2.0.\n"
 
 # Shape annotations are evaluated when a module is imported, so their names must exist where jaxtyping does not.
 JAXTYPING = '''"""Stand-in for jaxtyping: `Float[Tensor, "B C"]` is `Tensor`."""
@@ -52,8 +48,6 @@ def write_custom_generate(
     adapter.
 
     Args:
-        directory: Holds a saved model or adapter.
-        config: The decoder.
         sampling: Temperature and so on, by transformers' names; by default sampling from p, untruncated.
         generation_config: The config to extend if the folder holds none, as an adapter's folder does not.
 
@@ -64,12 +58,12 @@ def write_custom_generate(
     folder = Path(directory)
     if not folder.is_dir():
         raise FileNotFoundError(f"{str(directory)!r} is not a folder; save the model there first.")
-    options = {**UNTRUNCATED, **(sampling or {})}
+    # Sampling from p itself: transformers' own default is `top_k=50`.
+    options = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, **(sampling or {})}
     options = {name: options[name] for name in SAMPLING if options.get(name) is not None}
-    code = folder / "custom_generate"
-    code.mkdir(exist_ok=True)
+    (folder / "custom_generate").mkdir(exist_ok=True)
     for name, text in decoder_files(config, options).items():
-        (code / name).write_text(text, encoding="utf-8")
+        (folder / "custom_generate" / name).write_text(text, encoding="utf-8")
     # The settings stay readable in JSON: users can edit them, and the library itself reads them from there.
     base = generation_config or GenerationConfig()
     if (folder / "generation_config.json").is_file():
@@ -86,24 +80,22 @@ def decoder_files(config: DecoderConfig, sampling: Mapping[str, Any]) -> dict[st
     `generate.py`, the one that transformers looks for, is `checkpoint_entry` with these settings appended.
     """
     # Whole files, rather than the functions in use, so that an exported decoder can be compared with its source.
-    files = {"requirements.txt": REQUIREMENTS}
+    files = {"requirements.txt": "torch>=2.9\ntransformers>=5.17\n"}
     pending = [ENTRY]
     while pending:
         module = pending.pop()
         name = f"{_flat_name(module)}.py"
         if name in files:
             continue
-        text = JAXTYPING if module == "jaxtyping" else _source(module)
+        text = JAXTYPING
+        if module != "jaxtyping":
+            origin = f"# Copied by mot_trl from {module.replace('.', '/')}; Apache License 2.0.\n"
+            text = origin + inspect.getsource(import_module(module))
         pending += [imported for _, imported in _IMPORT.findall(text)]
         files[name] = _IMPORT.sub(lambda match: f"{match[1]}.{_flat_name(match[2])}", text)
     settings = pformat({"mixture": config.to_dict(), "sampling": dict(sampling)}, width=110, sort_dicts=False)
     files["generate.py"] += f"\nEMBEDDED_CONFIG |= {settings}\n"
     return files
-
-
-def _source(module: str) -> str:
-    path = module.replace(".", "/")
-    return COPIED.format(path=path) + inspect.getsource(import_module(module))
 
 
 def _flat_name(module: str) -> str:

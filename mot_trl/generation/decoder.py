@@ -10,6 +10,7 @@ from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel,
 from transformers.generation.streamers import BaseStreamer
 
 from mot_trl.generation.decoding_loop import DecodingLoop
+from mot_trl.generation.forward_pass import ForwardPass
 from mot_trl.generation.phases import Phases
 from mot_trl.modeling.cpu_linear import onednn_linears
 from mot_trl.modeling.embedding import blend_of, override_embeddings
@@ -23,8 +24,8 @@ class MixtureDecoder:
     """Decodes like transformers' sampling loop, but feeds the model mixtures while a row is thinking.
 
     Pass it as `model.generate(..., custom_generate=decoder)`: logits processors, stopping criteria and the generation
-    config keep their meaning. Afterwards `rollout` holds what was drawn. With `do_sample=False`, the limit of zero
-    temperature, every mixture is its likeliest token alone.
+    config keep their meaning. Instead of `stop_strings` pass a `StopStringCriteria`, since transformers does not pass
+    a tokenizer on. With `do_sample=False`, the limit of zero temperature, every mixture is its likeliest token alone.
 
     Adjacent equal prompts are read once; in float32 on a CPU with `sdpa` attention, their keys and values are also
     stored and attended to once. Finished rows leave the batch, and the cache grows in place, unless you pass a cache
@@ -34,11 +35,7 @@ class MixtureDecoder:
     The host synchronizes with the device once a step to decide when to stop; on accelerators twice in eight steps, in
     addition to the one synchronization a step with which transformers checks whether its mask hides anything.
 
-    transformers does not pass a tokenizer on, so instead of `stop_strings` pass a `StopStringCriteria`.
-
     Attributes:
-        strategy: Draws the mixtures.
-        phases: When thinking begins and ends.
         mixture_score: How `rollout.logps` scores a mixture: `density`, `expected` or `visible`.
         rollout: The record of the last call, one row a completion.
     """
@@ -59,19 +56,10 @@ class MixtureDecoder:
         token_streamer: BaseStreamer | None = None,
         **model_kwargs: Any,
     ) -> Int[Tensor, "B S"]:
-        """Decode, and keep the rollout.
+        """Decode left-padded prompts, return them with their completions padded on the right, and keep the rollout.
 
-        Args:
-            model: A decoder-only model.
-            input_ids: Left-padded prompts.
-            logits_processor: Changes the logits before each draw, the temperature included.
-            stopping_criteria: Ends rows; includes the maximum length.
-            generation_config: `do_sample`, the end and padding tokens are read here.
-            token_streamer: Receives the visible tokens of each step (`generate` does not pass `streamer` on).
-            model_kwargs: The forward pass's inputs, as `generate` prepared them.
-
-        Returns:
-            Prompts and completions, padded on the right.
+        The arguments are those that `generate` passes to a decoding loop, and `token_streamer`, which receives the
+        visible tokens of each step: `generate` does not pass `streamer` on.
 
         Raises:
             ValueError: Beam search is asked for, or nothing bounds the length.
@@ -84,15 +72,14 @@ class MixtureDecoder:
             self.strategy,
             self.phases,
             self.mixture_score,
-            model=model,
-            max_length=stopping_criteria.max_length,
+            forward_pass=ForwardPass(model, model_kwargs, generation_config),
             input_ids=input_ids,
+            max_new_tokens=stopping_criteria.max_length - input_ids.size(1),
             logits_processor=logits_processor,
             stopping_criteria=stopping_criteria,
-            generation_config=generation_config,
-            model_kwargs=model_kwargs,
         )
-        packed = onednn_linears(model, packed=loop.is_long)
+        # Packing the weights takes time, which a single row or a short completion does not repay.
+        packed = onednn_linears(model, packed=len(input_ids) > 1 and loop.max_new_tokens >= 64)
         with packed, override_embeddings(model, blend_of(self.strategy)) as override:
             while loop.is_running():
                 loop.advance(loop.forward(override))

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+from transformers import LogitsProcessorList, StoppingCriteriaList
 from transformers.utils import logging
 
 from mot_trl.generation.forward_pass import ForwardPass
@@ -43,18 +43,6 @@ def steps_between_checks(device: torch.device) -> int:
     return 1 if device.type == "cpu" else 8
 
 
-class Step(NamedTuple):
-    """What one step drew in the `N` active rows."""
-
-    mixture: Mixture
-    visible_ids: Int[Tensor, " N"]
-    thinking_mask: Bool[Tensor, " N"]
-    mixture_mask: Bool[Tensor, " N"]
-    forced_mask: Bool[Tensor, " N"]
-    logps: Float[Tensor, " N"]
-    non_finite: Bool[Tensor, " N"]
-
-
 class RowCounts(NamedTuple):
     """How many rows were in which state at the last check; the device may be some steps ahead."""
 
@@ -72,7 +60,6 @@ class ActiveRows:
         indices: Which of the `B` completions they are; a slice of all until the first row leaves.
         input_ids: Prompts and visible tokens.
         finished: Rows that have ended, and draw padding until they leave.
-        phase: Thinking, answering or waiting, and the stop rules' states.
         fed: The last step's mixtures, for the next forward pass; None before the first step.
     """
 
@@ -93,68 +80,53 @@ class ActiveRows:
         )
 
 
+@dataclass
 class DecodingLoop:
-    """One batch of completions, from prompts to rollout.
+    """One batch of completions, from prompts to rollout; `length` counts its steps."""
 
-    Attributes:
-        completion_ids: Visible tokens, padded on the right.
-        length: Number of steps so far.
-    """
+    strategy: Strategy
+    phases: Phases
+    mixture_score: LogProbType
+    forward_pass: ForwardPass
+    input_ids: Int[Tensor, "B P"]
+    max_new_tokens: int
+    logits_processor: LogitsProcessorList
+    stopping_criteria: StoppingCriteriaList
 
-    def __init__(
-        self,
-        strategy: Strategy,
-        phases: Phases,
-        mixture_score: LogProbType,
-        *,
-        model: Any,
-        max_length: int,
-        input_ids: Int[Tensor, "B P"],
-        logits_processor: LogitsProcessorList,
-        stopping_criteria: StoppingCriteriaList,
-        generation_config: GenerationConfig,
-        model_kwargs: dict[str, Any],
-    ) -> None:
-        rows, device = input_ids.size(0), input_ids.device
-        self.strategy, self.phases, self.mixture_score = strategy, phases, mixture_score
-        self.forward_pass = ForwardPass(model, model_kwargs, generation_config)
-        self.logits_processor, self.stopping_criteria = logits_processor, stopping_criteria
-        self.greedy = not generation_config.do_sample
-        self.pad_token_id = generation_config.pad_token_id or 0
-        # What a row with non-finite logits ends with, as if it had drawn it.
-        self.end_token_id = _first(generation_config.eos_token_id, default=self.pad_token_id)
-        is_parallel = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-        self.in_step_with_peers = is_parallel and is_sharded(model)
+    length: int = 0
+    # The number of candidates is known after the first draw.
+    rollout: Rollout | None = None
+
+    def __post_init__(self) -> None:
+        """Start with every row in the batch, and none of its columns filled."""
+        rows, device = len(self.input_ids), self.input_ids.device
         self.steps_between_checks = steps_between_checks(device)
+        rowwise = are_rowwise(self.logits_processor, self.stopping_criteria)
+        self.can_drop_rows = rowwise and self.forward_pass.can_select_rows
+        is_parallel = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        self.in_step_with_peers = is_parallel and is_sharded(self.forward_pass.model)
+        config = self.forward_pass.generation_config
+        self.pad_token_id = config.pad_token_id or 0
+        # What a row with non-finite logits ends with, as if it had drawn it.
+        end_ids = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+        self.end_token_id = next((each for each in end_ids if each is not None), self.pad_token_id)
 
-        # All B rows, column by column. The number of candidates is known after the first draw.
-        self.length = 0
-        self.completion_ids = input_ids.new_full((rows, max_length - input_ids.size(1)), self.pad_token_id)
+        self.completion_ids = self.input_ids.new_full((rows, self.max_new_tokens), self.pad_token_id)
         self.completion_lengths = torch.zeros(rows, dtype=torch.long, device=device)
-        self.rollout: Rollout | None = None
-
-        self.active = ActiveRows(
-            slice(None),
-            input_ids,
-            torch.zeros(rows, dtype=torch.bool, device=device),
-            phases.begin(rows, device),
-        )
-        self.counts = RowCounts(running=rows, thinking=0 if phases.start else rows, undecided=rows)
-
-    @property
-    def is_long(self) -> bool:
-        """Whether there are rows and steps enough to repay preparing the model for them."""
-        rows, max_new_tokens = self.completion_ids.shape
-        return rows > 1 and max_new_tokens >= 64
+        finished = torch.zeros(rows, dtype=torch.bool, device=device)
+        self.active = ActiveRows(slice(None), self.input_ids, finished, self.phases.begin(rows, device))
+        self.counts = RowCounts(running=rows, thinking=0 if self.phases.start else rows, undecided=rows)
 
     def is_running(self) -> bool:
         """Whether another step is due, in this process or a peer; lets finished rows leave first."""
-        if self._is_full():
+        if self.length == self.max_new_tokens:
             return self._any_peer(running=False)
         if self.length and self.length % self.steps_between_checks == 0:
-            self.counts = self._count()
-            if self.counts.running and self.forward_pass.can_select_rows and self._is_worth_dropping():
-                self._drop_finished()
+            finished, phase = self.active.finished, self.active.phase
+            # Stacked, so that the host waits for the device once.
+            counts = [(~finished).sum(), phase.thinking.sum(), (phase.thinking | phase.waiting).sum()]
+            self.counts = RowCounts(*torch.stack(counts).tolist())
+            self._drop_finished()
         return self._any_peer(running=self.counts.running > 0)
 
     def forward(self, override: EmbeddingOverride) -> Float[Tensor, "N V"]:
@@ -168,7 +140,7 @@ class DecodingLoop:
 
     def advance(self, logits: Float[Tensor, "N V"]) -> None:
         """Draw a token or a mixture in each row, update the row's state, and record the step."""
-        if self._is_full():
+        if self.length == self.max_new_tokens:
             return  # the forward pass was for peers only
         rows = self.active
         logps, non_finite = self._log_probs(logits)
@@ -180,8 +152,7 @@ class DecodingLoop:
         # A row with non-finite logits ends here, with an end token that it did not draw.
         visible_ids = visible_ids.masked_fill(rows.finished, self.pad_token_id)
         visible_ids, forced_mask = visible_ids.masked_fill(non_finite, self.end_token_id), forced_mask | non_finite
-        draw_logps = self._draw_logps(logps, mixture, visible_ids, thinking_mask)
-        draw_logps = draw_logps.masked_fill(rows.finished | forced_mask, 0.0)
+        draw_logps = self._draw_logps(logps, mixture, visible_ids).masked_fill(rows.finished | forced_mask, 0.0)
 
         self.completion_lengths[rows.indices] += ~rows.finished
         rows.input_ids = torch.cat([rows.input_ids, visible_ids.unsqueeze(-1)], dim=-1)
@@ -194,7 +165,8 @@ class DecodingLoop:
         mixture_mask = thinking_mask & ~closes & is_mixed(mixture.log_weights)
         fed = (mixture.candidate_ids, mixture.log_weights, mixture_mask)
         rows.fed = MixtureInputs(*(tensor.unsqueeze(1) for tensor in fed))
-        self._record(Step(mixture, visible_ids, thinking_mask, mixture_mask, forced_mask, draw_logps, non_finite))
+        masks = {"thinking_mask": thinking_mask, "mixture_mask": mixture_mask, "forced_mask": forced_mask}
+        self._record(mixture, visible_ids, non_finite, logps=draw_logps, **masks)
 
     def result(self) -> tuple[Int[Tensor, "B C"], Rollout]:
         """The completions, cut to the longest, and their rollout.
@@ -226,26 +198,21 @@ class DecodingLoop:
 
     def _draw(self, logps: Float[Tensor, "N V"]) -> tuple[Mixture, Int[Tensor, " N"]]:
         """A mixture for each thinking row and a token for each answering one."""
-        if self.greedy:
-            candidate_ids = logps.argmax(dim=-1, keepdim=True)
-        elif self.counts.undecided and self.strategy != OneToken():
-            mixture = self.strategy.draw(logps)
-            # The counts are exact only where they are taken at each step.
-            if self.counts.thinking == self.counts.running and self.steps_between_checks == 1:
-                return mixture, mixture.visible_ids
-            return mixture, torch.multinomial(logps.exp(), 1).squeeze(-1)
-        else:
-            # All rows answer, or a thought is a single token: one draw serves as both.
-            candidate_ids = torch.multinomial(logps.exp(), 1)
-        token_ids = candidate_ids.squeeze(-1)
-        return Mixture(candidate_ids, torch.zeros_like(candidate_ids, dtype=torch.float32), token_ids), token_ids
+        if not self.forward_pass.generation_config.do_sample:
+            token_ids = logps.argmax(dim=-1)
+            log_weights = torch.zeros(len(token_ids), 1, device=token_ids.device)
+            return Mixture(token_ids.unsqueeze(-1), log_weights, token_ids), token_ids
+        # Once all rows answer, as where a thought is a single token, one draw serves as both.
+        strategy = self.strategy if self.counts.undecided else OneToken()
+        mixture = strategy.draw(logps)
+        # The counts are exact only where they are taken at each step.
+        all_think = self.counts.thinking == self.counts.running and self.steps_between_checks == 1
+        if all_think or strategy == OneToken():
+            return mixture, mixture.visible_ids
+        return mixture, torch.multinomial(logps.exp(), 1).squeeze(-1)
 
     def _draw_logps(
-        self,
-        logps: Float[Tensor, "N V"],
-        mixture: Mixture,
-        visible_ids: Int[Tensor, " N"],
-        thinking_mask: Bool[Tensor, " N"],
+        self, logps: Float[Tensor, "N V"], mixture: Mixture, visible_ids: Int[Tensor, " N"]
     ) -> Float[Tensor, " N"]:
         """Log-probability (nats) of each row's draw, as the loss will score it."""
         visible_logps = logps.gather(-1, visible_ids.unsqueeze(-1)).squeeze(-1)
@@ -253,46 +220,34 @@ class DecodingLoop:
             return visible_logps
         candidate_logps = logps.gather(-1, mixture.candidate_ids)
         scores = surrogate(self.strategy, candidate_logps, mixture, log_prob_type=self.mixture_score)
-        return torch.where(thinking_mask, scores, visible_logps)
+        return torch.where(self.active.phase.thinking, scores, visible_logps)
 
-    def _record(self, step: Step) -> None:
-        num_candidates = step.mixture.candidate_ids.size(-1)
+    def _record(
+        self, mixture: Mixture, visible_ids: Int[Tensor, " N"], non_finite: Bool[Tensor, " N"], **columns: Tensor
+    ) -> None:
+        """Write the step into column `length` of the record; `columns` has the fields with one value a token."""
+        num_candidates, device = mixture.candidate_ids.size(-1), visible_ids.device
         if self.rollout is None:
-            rows, length = self.completion_ids.shape
-            device = step.visible_ids.device
-            self.rollout = Rollout.empty(rows, length, num_candidates=num_candidates, device=device)
+            self.rollout = Rollout.empty(*self.completion_ids.shape, num_candidates=num_candidates, device=device)
         record, rows, column = self.rollout, self.active.indices, self.length
-        self.completion_ids[rows, column] = step.visible_ids
+        self.completion_ids[rows, column] = visible_ids
+        for name, values in columns.items():
+            getattr(record, name)[rows, column] = values
         # Where no mixture was drawn the record holds its blank, whatever the strategy gave for the row.
-        drawn = step.thinking_mask.unsqueeze(-1)
-        blank = torch.where(torch.arange(num_candidates, device=drawn.device) == 0, 0.0, -torch.inf)
+        drawn = columns["thinking_mask"].unsqueeze(-1)
+        blank = torch.where(torch.arange(num_candidates, device=device) == 0, 0.0, -torch.inf)
         # Once all rows answer, steps have one candidate; the other slots keep the record's blank.
-        record.candidate_ids[rows, column, :num_candidates] = torch.where(drawn, step.mixture.candidate_ids, 0).int()
-        record.log_weights[rows, column, :num_candidates] = torch.where(drawn, step.mixture.log_weights, blank)
-        record.thinking_mask[rows, column] = step.thinking_mask
-        record.mixture_mask[rows, column] = step.mixture_mask
-        record.forced_mask[rows, column] = step.forced_mask
-        record.logps[rows, column] = step.logps
+        record.candidate_ids[rows, column, :num_candidates] = torch.where(drawn, mixture.candidate_ids, 0).int()
+        record.log_weights[rows, column, :num_candidates] = torch.where(drawn, mixture.log_weights, blank)
         record.closed_by[rows] = self.active.phase.closed_by.to(torch.int8)
-        record.non_finite[rows] |= step.non_finite
+        record.non_finite[rows] |= non_finite
         self.length += 1
 
-    def _is_full(self) -> bool:
-        return self.length == self.completion_ids.size(1)
-
-    def _count(self) -> RowCounts:
-        """Ask the device, once, how many rows are in which state."""
-        phase = self.active.phase
-        counts = [(~self.active.finished).sum(), phase.thinking.sum(), (phase.thinking | phase.waiting).sum()]
-        return RowCounts(*torch.stack(counts).tolist())
-
-    def _is_worth_dropping(self) -> bool:
-        """Whether an eighth of the rows have finished, which pays for copying the cache without them."""
-        rows = len(self.active.finished)
-        rowwise = are_rowwise(self.logits_processor, self.stopping_criteria)
-        return rowwise and self.counts.running <= rows - max(1, rows // 8)
-
     def _drop_finished(self) -> None:
+        """Let finished rows leave once they are an eighth, which pays for copying the cache without them."""
+        rows = len(self.active.finished)
+        if not 0 < self.counts.running <= rows - max(1, rows // 8) or not self.can_drop_rows:
+            return
         kept = (~self.active.finished).nonzero().squeeze(-1)
         self.active = self.active.select(kept)
         self.logits_processor = select_rows(self.logits_processor, kept)
@@ -306,9 +261,3 @@ class DecodingLoop:
         flag = torch.tensor(float(running), device=self.active.input_ids.device)
         dist.all_reduce(flag, op=dist.ReduceOp.MAX)
         return bool(flag)
-
-
-def _first(token_ids: int | list[int] | None, *, default: int) -> int:
-    if token_ids is None or token_ids == []:
-        return default
-    return token_ids[0] if isinstance(token_ids, list) else token_ids

@@ -1,7 +1,5 @@
 """Format a generation as text: the mixture of each thinking step, then the answer."""
 
-from collections.abc import Iterator
-
 from transformers import PreTrainedTokenizerBase
 
 from mot_trl.generation.generate import Generation
@@ -15,11 +13,7 @@ def format_generation(generation: Generation, tokenizer: PreTrainedTokenizerBase
 
     `forced` marks the tokens that a stop rule put there to close the thinking.
     """
-    return "\n".join(_lines(generation, tokenizer, row))
-
-
-def _lines(generation: Generation, tokenizer: PreTrainedTokenizerBase, row: int) -> Iterator[str]:
-    rollout = generation.rollout
+    rollout, lines = generation.rollout, []
     visible_ids = generation.completion_ids[row].tolist()
     thinking, forced = rollout.thinking_mask[row].tolist(), rollout.forced_mask[row].tolist()
     # With a start text the thinking may begin late: everything up to its end is shown step by step.
@@ -27,13 +21,14 @@ def _lines(generation: Generation, tokenizer: PreTrainedTokenizerBase, row: int)
     for step in range(thought):
         token = repr(tokenizer.decode(visible_ids[step]))
         mixed = "forced" if forced[step] else _format_mixture(generation, tokenizer, row, step)
-        yield f"{step:5d}  {token:16s}  {mixed}".rstrip()
+        lines.append(f"{step:5d}  {token:16s}  {mixed}".rstrip())
     if rollout.closed_by[row] < 0 and thought:
-        yield "(The thinking was not closed.)"
+        lines.append("(The thinking was not closed.)")
     if rest := str(tokenizer.decode(visible_ids[thought:], skip_special_tokens=True)).strip():
-        yield f"\n{rest}"
+        lines.append(f"\n{rest}")
     if generation.answers[row] is not None:
-        yield f"\nAnswer: {generation.answers[row]}"
+        lines.append(f"\nAnswer: {generation.answers[row]}")
+    return "\n".join(lines)
 
 
 def _format_mixture(generation: Generation, tokenizer: PreTrainedTokenizerBase, row: int, step: int) -> str:

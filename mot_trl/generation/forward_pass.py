@@ -21,13 +21,8 @@ ROW_INPUTS = ("attention_mask", "position_ids", "token_type_ids")
 class ForwardPass:
     """A model with its cache and the other inputs that `generate` prepared for it.
 
-    Args:
-        model: A decoder-only model.
-        model_kwargs: Inputs of the forward pass, the cache among them; one row a completion.
-        generation_config: Read for the prefill in chunks.
-
     Attributes:
-        use_cache: Whether the model remembers what it has read.
+        model_kwargs: Inputs of the forward pass, the cache among them; one row a completion.
         can_select_rows: Whether equal prompts are read once and finished rows may leave. Where not, the batch stays as
             `generate` prepared it.
     """
@@ -54,7 +49,10 @@ class ForwardPass:
             logits = self._prefill(input_ids[first_row])
             # From here on each completion needs a row of its own again, in the inputs and in the cache.
             self._select_inputs(prompt_of_row)
-            expand(self.model_kwargs["past_key_values"], prompt_of_row, share=self._uses_cascade())
+            attention = self.model.config.get_text_config(decoder=True)._attn_implementation
+            # Shared keys and values answer `scaled_dot_product_attention` alone, in the cache's own precision.
+            share = attention == "sdpa" and not torch.is_autocast_enabled("cpu") and not is_compiled(self.model)
+            expand(self.model_kwargs["past_key_values"], prompt_of_row, share=share)
             return logits[prompt_of_row]
 
     def step(self, input_ids: Int[Tensor, "N S"]) -> Float[Tensor, "N V"]:
@@ -109,8 +107,3 @@ class ForwardPass:
             )
             return False
         return True
-
-    def _uses_cascade(self) -> bool:
-        """Whether the model calls `scaled_dot_product_attention`, in the cache's own precision."""
-        implementation = self.model.config.get_text_config(decoder=True)._attn_implementation
-        return implementation == "sdpa" and not torch.is_autocast_enabled("cpu") and not is_compiled(self.model)

@@ -1,7 +1,8 @@
-"""Complete texts and chats with mixtures, in batches of prompts of similar length."""
+"""Complete texts and chats with mixtures, in batches of prompts of similar length, and stream their text."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +17,6 @@ from transformers.utils.logging import tqdm
 from mot_trl.generation.config import DecoderConfig, build_phases
 from mot_trl.generation.decoder import MixtureDecoder
 from mot_trl.generation.phases import Phases
-from mot_trl.generation.streaming import BatchTextStreamer
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.rewards.answer import THINK_OPEN, final_answer
 from mot_trl.strategies import Strategy, build_strategy
@@ -53,7 +53,6 @@ def generate(
     """Complete prompts, thinking in mixtures until `</think>`.
 
     Args:
-        model: A decoder-only transformers model, or one with PEFT adapters.
         tokenizer: The model's. Its padding token is set to the end-of-sequence token if it has none.
         prompts: Texts, taken as they are, or chats, formatted with the tokenizer's chat template.
         strategy: A strategy, or the name of one with default options.
@@ -72,22 +71,25 @@ def generate(
         raise ValueError("`prompts` is empty; give at least one text or chat.")
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"`batch_size={batch_size}` is a number of prompts, so it must be at least 1.")
-    texts = [_as_text(tokenizer, prompt) for prompt in prompts]
+    as_text = partial(tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=True)
+    texts = [prompt if isinstance(prompt, str) else str(as_text(prompt)) for prompt in prompts]
     # Padding needs some token; which one does not matter, since the mask hides it and the loop knows where rows end.
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    decoder = MixtureDecoder(
-        build_strategy(strategy) if isinstance(strategy, str) else strategy, phases or build_phases(tokenizer)
-    )
+    if isinstance(strategy, str):
+        strategy = build_strategy(strategy)
+    decoder = MixtureDecoder(strategy, phases or build_phases(tokenizer))
     samples = generation_kwargs.get("num_return_sequences") or 1
     lengths = [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
     decoded = []
     with tqdm(total=len(prompts), desc="Generating", unit="prompt", disable=not progress) as bar:
         for batch in by_length(lengths, batch_size):
             rows = [index * samples + sample for index in batch for sample in range(samples)]
-            streamer = None if on_text is None else BatchTextStreamer(tokenizer, rows, on_text)
+            options = dict(generation_kwargs)
+            if on_text is not None:
+                options["token_streamer"] = BatchTextStreamer(tokenizer, rows, on_text)
             batch_texts = [texts[index] for index in batch]
-            decoded.append((rows, *_decode(model, tokenizer, batch_texts, decoder, streamer, **generation_kwargs)))
+            decoded.append((rows, *_decode(model, tokenizer, batch_texts, decoder, **options)))
             bar.update(len(batch))
     completion_ids, rollout = gather_rows(decoded, pad_token_id=tokenizer.pad_token_id or 0)
     completions = tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
@@ -115,22 +117,18 @@ def gather_rows(
     """Join the completions and rollouts of several batches, each row at the position that its batch gives for it."""
     length = max(completion_ids.size(1) for _, completion_ids, _ in batches)
     num_candidates = max(rollout.num_candidates for _, _, rollout in batches)
-    padded = [F.pad(ids, (0, length - ids.size(1)), value=pad_token_id) for _, ids, _ in batches]
-    rollouts = [_pad_candidates(rollout.resize(length), num_candidates) for _, _, rollout in batches]
-    order = torch.tensor([row for rows, _, _ in batches for row in rows], device=padded[0].device).argsort()
-    names = [each.name for each in fields(Rollout)]
-    joined = {name: torch.cat([getattr(rollout, name) for rollout in rollouts])[order] for name in names}
-    return torch.cat(padded)[order], Rollout(**joined)
-
-
-def _pad_candidates(rollout: Rollout, num_candidates: int) -> Rollout:
-    # A strategy of the caller's own may draw another number of candidates in each batch.
-    spare = (0, num_candidates - rollout.num_candidates)
-    return replace(
-        rollout,
-        candidate_ids=F.pad(rollout.candidate_ids, spare),
-        log_weights=F.pad(rollout.log_weights, spare, value=-torch.inf),
-    )
+    completions, records = [], []
+    for _, completion_ids, rollout in batches:
+        completions.append(F.pad(completion_ids, (0, length - completion_ids.size(1)), value=pad_token_id))
+        # A strategy of the caller's own may draw another number of candidates in each batch.
+        spare = (0, num_candidates - rollout.num_candidates)
+        candidate_ids = F.pad(rollout.candidate_ids, spare)
+        log_weights = F.pad(rollout.log_weights, spare, value=-torch.inf)
+        padded = replace(rollout, candidate_ids=candidate_ids, log_weights=log_weights)
+        records.append(padded.resize(length).to_batch())
+    order = torch.tensor([row for rows, _, _ in batches for row in rows], device=completions[0].device).argsort()
+    joined = {name: torch.cat([record[name] for record in records])[order] for name in records[0]}
+    return torch.cat(completions)[order], Rollout.from_batch(joined)
 
 
 def _decode(
@@ -138,30 +136,57 @@ def _decode(
     tokenizer: PreTrainedTokenizerBase,
     texts: list[str],
     decoder: MixtureDecoder,
-    streamer: BaseStreamer | None,
     **generation_kwargs: Any,
 ) -> tuple[Int[Tensor, "B C"], Rollout]:
     """The completions of one batch of prompts, and their rollout."""
-    inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
-    input_ids, mask = inputs["input_ids"].to(model.device), inputs["attention_mask"].to(model.device)
+    encoded = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
+    inputs = {name: encoded[name].to(model.device) for name in ("input_ids", "attention_mask")}
     options: dict[str, Any] = {"do_sample": True, "top_k": 0, "pad_token_id": tokenizer.pad_token_id}
     options |= generation_kwargs
-    if streamer is not None:
-        options["token_streamer"] = streamer
     # transformers does not pass its tokenizer on to a custom decoding loop, so the criterion is made here.
     if stop_strings := options.pop("stop_strings", None):
         criteria = [*options.get("stopping_criteria", ()), StopStringCriteria(tokenizer, stop_strings)]
         options["stopping_criteria"] = StoppingCriteriaList(criteria)
     decoder.rollout = None
-    sequences = model.generate(  # ty: ignore[not-callable]
-        input_ids=input_ids, attention_mask=mask, custom_generate=decoder, **options
-    )
+    sequences = model.generate(**inputs, custom_generate=decoder, **options)  # ty: ignore[not-callable]
     if decoder.rollout is None:
         raise RuntimeError("The model's `generate` did not use the decoder.")
-    return sequences[:, input_ids.size(1) :], decoder.rollout
+    return sequences[:, inputs["input_ids"].size(1) :], decoder.rollout
 
 
-def _as_text(tokenizer: PreTrainedTokenizerBase, prompt: str | list[dict[str, str]]) -> str:
-    if isinstance(prompt, str):
-        return prompt
-    return str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True))
+class BatchTextStreamer(BaseStreamer):
+    """Decodes the visible tokens of each step to the new text of each row.
+
+    Like transformers' `TextStreamer`, for any number of rows. Special tokens are left out, padding included.
+    `on_text` is called with a row's name, one of `rows`, and its new text, whenever there is some.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, rows: Sequence[int], on_text: Callable[[int, str], None]
+    ) -> None:
+        self.tokenizer, self.rows, self.on_text = tokenizer, rows, on_text
+        self._special_ids = set(tokenizer.all_special_ids)
+        # Per row, the tokens of the text emitted last, and those since. New tokens are decoded after the former, on
+        # which their text may depend (a leading space, a combining mark), at a cost that does not grow with the row.
+        self._emitted: list[list[int]] = [[] for _ in rows]
+        self._pending: list[list[int]] = [[] for _ in rows]
+
+    def put(self, value: Int[Tensor, " B"]) -> None:
+        """Take one token a row."""
+        for pending, token_id in zip(self._pending, value.tolist(), strict=True):
+            if token_id not in self._special_ids:
+                pending.append(token_id)
+        self._emit(hold_back=True)
+
+    def end(self) -> None:
+        """Emit what was held back."""
+        self._emit(hold_back=False)
+
+    def _emit(self, *, hold_back: bool) -> None:
+        before = self.tokenizer.batch_decode(self._emitted)
+        after = self.tokenizer.batch_decode([a + b for a, b in zip(self._emitted, self._pending, strict=True)])
+        for index, (old, text) in enumerate(zip(before, after, strict=True)):
+            # Tokenizers decode the first bytes of a character to U+FFFD until the rest has come.
+            if len(text) > len(old) and not (hold_back and text.endswith("\ufffd")):
+                self._emitted[index], self._pending[index] = self._pending[index], []
+                self.on_text(self.rows[index], text[len(old) :])

@@ -4,7 +4,7 @@ from copy import copy
 
 from jaxtyping import Int
 from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteriaList
+from transformers import LogitsProcessorList, StoppingCriteriaList
 from transformers.generation import logits_process, stopping_criteria
 
 # These keep no state of single rows but what `select_rows` handles, so rows may leave unnoticed. Any other may count
@@ -37,14 +37,11 @@ def are_rowwise(processors: LogitsProcessorList, criteria: StoppingCriteriaList)
 
 def select_rows(processors: LogitsProcessorList, indices: Int[Tensor, " M"]) -> LogitsProcessorList:
     """The processors for the rows `indices`; the given ones, which may be the caller's own, stay unchanged."""
-    return LogitsProcessorList(_select_rows(rule, indices) for rule in processors)
-
-
-def _select_rows(rule: LogitsProcessor, indices: Int[Tensor, " M"]) -> LogitsProcessor:
-    # The repetition penalty holds the length of each row's padding.
-    padding = getattr(rule, "prompt_ignore_length", None)
-    if not isinstance(padding, Tensor):
-        return rule
-    rule = copy(rule)
-    rule.prompt_ignore_length = padding[indices.to(padding.device)]  # ty: ignore[missing-attribute]
-    return rule
+    selected = LogitsProcessorList(processors)
+    for place, rule in enumerate(processors):
+        # The repetition penalty holds the length of each row's padding.
+        padding = getattr(rule, "prompt_ignore_length", None)
+        if isinstance(padding, Tensor):
+            selected[place] = copy(rule)
+            selected[place].prompt_ignore_length = padding[indices.to(padding.device)]
+    return selected

@@ -1,8 +1,8 @@
 """Thinking and answering phases: when a row draws mixtures, and which rules end its thinking."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -23,13 +23,10 @@ Fired = tuple[Int[Tensor, " N"], Bool[Tensor, " N"]]
 
 @runtime_checkable
 class Rule(Protocol):
-    """A condition that ends (or begins) thinking. Its memory is one integer a row, which starts at 0.
-
-    Attributes:
-        forces: Whether the closing tag must be forced when the rule fires, because the text does not hold it yet.
-    """
+    """A condition that ends (or begins) thinking. Its memory is one integer a row, which starts at 0."""
 
     forces: ClassVar[bool]
+    """Whether the closing tag must be forced when the rule fires, because the text does not hold it yet."""
 
     def update(self, state: Int[Tensor, " N"], visible_ids: Int[Tensor, " N"], logps: Float[Tensor, "N V"]) -> Fired:
         """The state after the visible tokens, drawn from `logps` (nats), and the rows in which the rule fires."""
@@ -41,7 +38,6 @@ class BudgetRule:
     """Fires after `tokens` tokens of thinking."""
 
     tokens: int
-
     forces: ClassVar[bool] = True
 
     def update(self, state: Int[Tensor, " N"], visible_ids: Int[Tensor, " N"], logps: Float[Tensor, "N V"]) -> Fired:
@@ -55,7 +51,6 @@ class ColdStopRule:
 
     threshold: float
     patience: int
-
     forces: ClassVar[bool] = True
 
     def update(self, state: Int[Tensor, " N"], visible_ids: Int[Tensor, " N"], logps: Float[Tensor, "N V"]) -> Fired:
@@ -66,8 +61,7 @@ class ColdStopRule:
         return cold, cold >= self.patience
 
 
-@dataclass(frozen=True, eq=False)
-class PhaseState:
+class PhaseState(NamedTuple):
     """The phase of each of `N` rows.
 
     Attributes:
@@ -75,8 +69,6 @@ class PhaseState:
         waiting: The start text has not been seen yet.
         forced: How many tokens of the closing tag have been forced; -1 where none is due.
         closed_by: Index of the rule that ended the thinking; -1 where none did.
-        start_state: State of the start rule.
-        rule_states: State of each rule.
     """
 
     thinking: Bool[Tensor, " N"]
@@ -88,19 +80,15 @@ class PhaseState:
 
     def select(self, indices: Int[Tensor, " M"]) -> "PhaseState":
         """The rows `indices`."""
-        tensors = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "rule_states"}
-        return PhaseState(
-            **{name: tensor[indices] for name, tensor in tensors.items()},
-            rule_states=tuple(state[indices] for state in self.rule_states),
-        )
+        *tensors, rule_states = self
+        return PhaseState(*(tensor[indices] for tensor in tensors), tuple(state[indices] for state in rule_states))
 
 
 @dataclass(frozen=True)
 class Phases:
-    """Thinking, then answering, row by row. The first rule that fires ends the thinking.
+    """Thinking, then answering, row by row. The first of the rules that fires ends the thinking.
 
     Attributes:
-        rules: What ends the thinking.
         closing_ids: Tokens to force when a rule fires before its tag is in the text.
         start: What begins the thinking; None to begin with the first token.
     """
@@ -131,10 +119,10 @@ class Phases:
         due = state.forced >= 0
         if not self.can_force:
             return visible_ids, due, state
-        closing = _ids_on_device(self.closing_ids, visible_ids.device)
+        closing = on_device(self.closing_ids, visible_ids.device)
         forced = torch.where(due, state.forced + 1, state.forced)
         visible_ids = torch.where(due, closing[state.forced.clamp(min=0)], visible_ids)
-        return visible_ids, due, replace(state, forced=torch.where(forced >= len(closing), -1, forced))
+        return visible_ids, due, state._replace(forced=torch.where(forced >= len(closing), -1, forced))
 
     def advance(
         self,
@@ -167,5 +155,6 @@ class Phases:
 
 
 @lru_cache(maxsize=16)
-def _ids_on_device(token_ids: tuple[int, ...], device: torch.device) -> Int[Tensor, " L"]:
-    return torch.tensor(token_ids, device=device)
+def on_device(numbers: tuple[int, ...] | Tensor, device: torch.device) -> Tensor:
+    """The numbers on a device; copied there once, since a copy at each step would make the host wait for it."""
+    return torch.as_tensor(numbers, device=device)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from mot_trl.generation.phases import Fired
+from mot_trl.generation.phases import Fired, on_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +25,11 @@ class TextRule:
     """
 
     table: Int[Tensor, "L V"]
-
     forces: ClassVar[bool] = False
 
     def update(self, state: Int[Tensor, " N"], visible_ids: Int[Tensor, " N"], logps: Float[Tensor, "N V"]) -> Fired:
         """Advance the match; fire where it is complete, and start over."""
-        table = _on_device(self, state.device)
+        table = on_device(self.table, state.device)
         # Models often pad their vocabulary beyond the tokenizer's; such an id matches nothing.
         matched = table[state, visible_ids.clamp(max=table.size(1) - 1)].long()
         found = matched == table.size(0)
@@ -40,10 +39,7 @@ class TextRule:
 def text_rule(tokenizer: PreTrainedTokenizerBase, text: str, *, setting: str = "stop_text") -> TextRule:
     """Make a rule that finds `text` in any tokenization: one token on Qwen3, three on Qwen2.5, or another split.
 
-    Args:
-        tokenizer: The model's.
-        text: What to look for.
-        setting: The setting that `text` came from, for error messages.
+    Error messages name the `setting` that the text came from.
 
     Raises:
         ValueError: `text` encodes to nothing, or decoding its tokens does not give it back.
@@ -70,18 +66,9 @@ def token_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """The text that each token adds to a text before it, special tokens included."""
     # Decoded after a letter, since SentencePiece tokenizers drop the space of a first token.
     before = tokenizer.encode("a", add_special_tokens=False)
-    prefix = _decode(tokenizer, [before])[0]
-    texts = _decode(tokenizer, [[*before, token_id] for token_id in range(len(tokenizer))])
+    ids = [before, *([*before, token_id] for token_id in range(len(tokenizer)))]
+    prefix, *texts = tokenizer.batch_decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     return [text.removeprefix(prefix) for text in texts]
-
-
-def _decode(tokenizer: PreTrainedTokenizerBase, ids: list[list[int]]) -> list[str]:
-    return tokenizer.batch_decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-
-
-@lru_cache(maxsize=16)
-def _on_device(rule: TextRule, device: torch.device) -> Int[Tensor, "L V"]:
-    return rule.table.to(device)
 
 
 @lru_cache(maxsize=16)

@@ -8,8 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mot_trl.generation.config import build_phases
 from mot_trl.generation.formatting import format_generation
-from mot_trl.generation.generate import Generation, by_length, gather_rows, generate
-from mot_trl.generation.streaming import BatchTextStreamer
+from mot_trl.generation.generate import BatchTextStreamer, Generation, by_length, gather_rows, generate
 from mot_trl.modeling.rollout import Rollout
 
 TEXTS = ["a", "four score and seven years", "bb", "the quick brown fox"]
