@@ -145,8 +145,8 @@ def main() -> None:
         print(lines[-1], file=sys.stderr, flush=True)
     # Where answers are judged faster than by the bare scorer, nothing is added.
     overhead = [max(line.guarded - line.bare, 0.0) for line in lines]
-    print(_HEAD.format(count=len(lines), hostile=len(HOSTILE), executed="did **not** run" * (not Path(MARK).exists())))
-    print("| dataset | ms an item | slowest | gold earns 1 | junk earns | ms an answer | bare | |")
+    print(_HEAD.format(count=len(lines), hostile=len(HOSTILE), executed="**Some**" if Path(MARK).exists() else "None"))
+    print("| dataset | ms per item | slowest | gold earns 1 | junk earns | ms per answer | bare | note |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for line in lines:
         note = "runs answers" if line.task in EXECUTED else "tamed" if line.task in TAMED else ""
@@ -155,8 +155,8 @@ def main() -> None:
             f"| {line.guarded:.2f} | {line.bare:.2f} | {note} |"
         )
     print(
-        f"\nThe sandbox adds {statistics.mean(overhead):.2f} ms to an answer on average, "
-        f"{statistics.median(overhead):.2f} in the middle, {max(overhead):.2f} at most."
+        f"\nThe sandbox adds {statistics.mean(overhead):.2f} ms per answer on average, "
+        f"median {statistics.median(overhead):.2f}, at most {max(overhead):.2f}."
     )
 
 
@@ -165,41 +165,46 @@ _HEAD = """# Reasoning Gym
 ```python
 from mot_trl.tasks import reasoning_gym
 
-rows = reasoning_gym.load("maze", size=1000)  # any dataset, with its settings: max_dist=12
+rows = reasoning_gym.load("maze", size=1000)  # any dataset; also takes its settings, such as max_dist=12
 held_out = reasoning_gym.load("maze", size=100, split="test")
 mixture = reasoning_gym.load({{"maze": 2, "acre": 1}})  # weights; or a suite: "five", "ten"
-endless = reasoning_gym.stream("ten")  # made while training: needs `max_steps`
+endless = reasoning_gym.stream("ten")  # generated during training: needs `max_steps`
 trainer = GRPOTrainer(..., reward_funcs=[reasoning_gym.score], train_dataset=rows, eval_dataset=held_out)
 ```
 
 `recipes/reasoning_gym.py` does this from the command line, with `--task`, `--suite` and `--curriculum`.
 
-**Splits.** A hash of the question, ignoring letter case and white space, decides on its split: one in eight goes to
-the test split. So no seed, size or setting can bring a test question into training. Seeds cannot ensure that: item `i`
-of seed `s` is item 0 of seed `s + i`, and some datasets have few questions.
+**Splits.** A hash of the question, ignoring letter case and white space, decides its split: one question in eight goes
+to the test split. So no seed, size or setting can bring a test question into training. Seeds cannot ensure that: item
+`i` of seed `s` is item 0 of seed `s + i`, and some datasets have few questions.
 
-**The same rows everywhere.** Items are made in a separate process with a fixed `PYTHONHASHSEED`: without it,
+**The same rows everywhere.** Items are generated in a separate process with a fixed `PYTHONHASHSEED`; otherwise
 isomorphic_strings, knight_swap, polynomial_multiplication, ransom_note and word_ladder differ between processes. A row
-carries everything its scorer needs as text, since a table would turn tuples into lists and integer keys into text.
+stores everything its scorer needs as text, since a table would turn tuples into lists and integer keys into text.
 
-**Scores.** Nine scorers run the answer as Python. An answer must first pass a grammar that has no names, calls or
-attributes but those of elementary mathematics; then the scorer sees it, in the sandbox. The final answer is
-stripped. Credit of at most 0.05, which any answer gets, counts as 0; other partial credit counts only if it is for a
-part of a solution, not if the answer merely contains the gold or is near it. Four scorers are replaced:
-game_of_life_halting (any text earns 1) by equality, coin_flip (`0` earns 1) by the distance of the numbers, and the
-two integrations (seconds for a wrong answer) by a comparison of the derivative at four points. A few golds of
-intermediate_integration are unevaluated integrals, which earn 1 as the same text only; a solution earns 1, too.
+**Scores.** The final answer is stripped. Nine scorers run the answer as Python. An answer must first pass a grammar
+that allows only the names, calls and attributes of elementary mathematics; then the scorer reads it in the sandbox.
+Credit of at most 0.05, which any answer gets, counts as 0. Other partial credit counts only for a part of a solution,
+not for an answer that merely contains the gold or is near it. Four scorers are replaced: game_of_life_halting (any
+text earns 1) by equality, coin_flip (`0` earns 1) by the distance of the numbers, and the two integrations (a wrong
+answer takes seconds) by a comparison of the derivative at four points. A few golds of intermediate_integration are
+unevaluated integrals, which earn 1 only as the same text; a solution earns 1, too.
 
-**Curriculum.** `training_data(..., curriculum=True)` gives a stream whose items become harder, by Reasoning Gym's
-own levels, as the logged `<task>_accuracy` rises, and easier as it falls; `<task>_level` is logged. Levels depend on
-the log alone, so a resumed run has the same ones.
+**Curriculum.** `training_data(..., curriculum=True)` returns a stream whose items become harder, by Reasoning Gym's
+own levels, as the logged `<task>_accuracy` rises, and easier as it falls. `<task>_level` is logged. Levels depend only
+on the log, so a resumed run has the same levels.
 
 ## All datasets
 
-Made by `python -m benchmarks.reasoning_gym`: {count} datasets, 20 items each of seed 42, {hostile} hostile or
-junk answers to two of them. Their code {executed}. Golds are scored by the dataset's scorer in the sandbox. Times
-are for a batch of 64 wrong answers, the best of three, in ms an answer; `bare` is Reasoning Gym's own scorer in this
-process, without a sandbox.
+`python -m benchmarks.reasoning_gym` generates this page: {count} datasets, 20 items each with seed 42, and
+{hostile} hostile or junk answers to two of the items. {executed} of the code in those answers ran.
+
+- `gold earns 1`: golds that the dataset's scorer, in the sandbox, gives a reward of 1.
+- `ms per answer`: time to score a batch of 64 wrong answers, divided by 64, best of three; `bare` is the same for
+  Reasoning Gym's own scorer, called in the benchmark's process without a sandbox.
+- `runs answers`: the dataset's scorer runs the answer as Python, so answers must pass the grammar first.
+- `tamed`: generated with smaller settings than Reasoning Gym's defaults, which take up to seconds per item or never
+  finish.
 """
 
 if __name__ == "__main__":

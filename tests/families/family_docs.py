@@ -1,4 +1,4 @@
-"""Try every model family and write docs/models.md: `python tests/families/family_docs.py`."""
+"""Test every model family and write docs/models.md: `python tests/families/family_docs.py`."""
 
 import sys
 import tempfile
@@ -41,12 +41,12 @@ REMARKS = {
 }
 HEAD = f"""# Models
 
-Mixtures enter at the embedding module, so most decoders work unchanged. Each family below was tried in miniature, in
-float32. A row generates the same tokens alone and in a ragged batch. Replayed log-probabilities equal those of
-generation, and candidates' log-probabilities and gradients equal those of a full softmax, to {TOLERANCE:.0e}
-nats. A training step moves the weights. Made with transformers {transformers.__version__} and TRL {trl.__version__}.
+Mixtures enter at the embedding module, so most decoders work unchanged. Each family below was tested as a tiny random
+model. A row generates the same tokens alone and in a padded batch. Replayed log-probabilities equal those of
+generation, and candidates' log-probabilities and gradients equal those of a full softmax, within {TOLERANCE:.0e} nats in
+float32. A training step changes the weights. Generated with transformers {transformers.__version__} and TRL {trl.__version__}.
 
-`python tests/families/family_docs.py` makes this page; `pytest tests/families` checks the same.
+`python tests/families/family_docs.py` generates this page; `pytest tests/families` tests the same.
 
 """
 
@@ -103,7 +103,7 @@ def page(pool: Executor) -> Iterator[str]:
     yield "| model | `model_type` | outcome | largest gap | remarks |\n| --- | --- | --- | --- | --- |"
     yield from pool.map(text_row, FAMILIES)
     yield from pool.map(vision_row, vision_table.FAMILIES)
-    yield "\nOn the plain cache path finished rows stay in the batch, and each row reads its own prompt.\n"
+    yield "\nOn the plain cache path, finished rows stay in the batch until the end, and each row reads its prompt.\n"
     yield "## Refused\n\n| model | `model_type` | what the trainer says |\n| --- | --- | --- |"
     yield from pool.map(refused_row, REFUSED)
 
