@@ -43,8 +43,9 @@ HEAD = f"""# Models
 
 Mixtures enter at the embedding module, so most decoders work unchanged. Each family below was tested as a tiny random
 model. A row generates the same tokens alone and in a padded batch. Replayed log-probabilities equal those of
-generation, and candidates' log-probabilities and gradients equal those of a full softmax, within {TOLERANCE:.0e} nats in
-float32. A training step changes the weights. Generated with transformers {transformers.__version__} and TRL {trl.__version__}.
+generation, and candidates' log-probabilities and gradients equal those of a full softmax, within
+{TOLERANCE:.0e} nats in float32. A training step changes the weights.
+Generated with transformers {transformers.__version__} and TRL {trl.__version__}.
 
 `python tests/families/family_docs.py` generates this page; `pytest tests/families` tests the same.
 
