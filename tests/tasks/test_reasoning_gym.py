@@ -1,8 +1,10 @@
 import itertools
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 
@@ -181,6 +183,38 @@ def test_a_generator_that_never_ends_is_stopped_and_the_next_item_comes():
         generator.items("sokoban", small, seed=42, indices=[0])
 
     assert generator.items("gcd", {}, seed=42, indices=[0])[0].entry["answer"].isdigit()
+    generator.close()
+
+
+def made_and_maker():
+    made = reasoning_gym.GENERATOR.items("gcd", {}, seed=1, indices=[0])
+    return made, reasoning_gym.GENERATOR._process.pid
+
+
+@pytest.mark.filterwarnings("ignore:This process")
+def test_a_fork_and_the_parent_of_a_killed_process_start_their_own():
+    before = made_and_maker()
+
+    with multiprocessing.get_context("fork").Pool(1) as forks:
+        forked = forks.apply(made_and_maker)
+        assert made_and_maker() == before
+    reasoning_gym.GENERATOR._process.kill()
+    reasoning_gym.GENERATOR._process.wait()
+    again = made_and_maker()
+
+    assert before[0] == forked[0] == again[0]
+    assert len({before[1], forked[1], again[1]}) == 3
+
+
+def test_a_process_that_ends_while_it_makes_an_item_is_told():
+    generator = Generator()
+    generator.names()
+    threading.Timer(1.0, generator._process.kill).start()
+
+    with pytest.raises(RuntimeError, match=r"process ended making sokoban with .*'max_h': 3"):
+        generator.items("sokoban", {"min_w": 3, "max_w": 3, "min_h": 3, "max_h": 3}, seed=42, indices=[0])
+
+    assert generator.levels("gcd") > 0
     generator.close()
 
 

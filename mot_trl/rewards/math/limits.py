@@ -1,6 +1,7 @@
 """Limits on what is read and computed: answers that would take too long are recognized by their text alone."""
 
 import re
+from itertools import accumulate
 
 MAX_LENGTH = 1000  # characters of an answer
 # SymPy's parser and simplification are far from linear; honest answers that need them are short.
@@ -17,21 +18,14 @@ _LOOPS = re.compile(r"\\(?:sum|prod|int|iint|iiint|oint|lim|bigcup|bigcap|binom)
 _LARGE_BOUND = re.compile(r"[0-9]{4,}")
 
 
-def _depth(text: str) -> int:
+def nesting_depth(text: str) -> int:
     """The depth to which brackets of any kind nest in `text`."""
-    level = deepest = 0
-    for char in text:
-        if char in "({[":
-            level += 1
-            deepest = max(deepest, level)
-        elif char in ")}]":
-            level -= 1
-    return deepest
+    return max(accumulate(((char in "({[") - (char in ")]}") for char in text), initial=0))
 
 
 def is_readable(text: str) -> bool:
     """Whether `text` is short and shallow enough to be read at all, in time quadratic in its length at worst."""
-    return len(text) <= MAX_LENGTH and _depth(text) <= _MAX_DEPTH
+    return len(text) <= MAX_LENGTH and nesting_depth(text) <= _MAX_DEPTH
 
 
 def is_computable(text: str) -> bool:
@@ -47,10 +41,6 @@ def is_computable(text: str) -> bool:
 
 
 def _has_balanced_braces(text: str) -> bool:
-    level = 0
-    for brace in re.findall(r"(?<!\\)[{}]", text):
-        level += 1 if brace == "{" else -1
-        # `}{` would close the box that the worker puts around the text.
-        if level < 0:
-            return False
-    return level == 0
+    levels = list(accumulate((1 if brace == "{" else -1 for brace in re.findall(r"(?<!\\)[{}]", text)), initial=0))
+    # `}{` would close the box that the worker puts around the text.
+    return min(levels) == 0 == levels[-1]

@@ -10,6 +10,8 @@ import ast
 import re
 from collections.abc import Callable
 
+from mot_trl.rewards.math.limits import nesting_depth
+
 MAX_CHARACTERS = 4096
 """Longer answers are wrong, unless the gold is about as long itself."""
 
@@ -21,10 +23,7 @@ _MAX_DIGITS = 12
 _MAX_DEPTH = 30
 _MAX_EXPONENT = 24
 _MAX_TOWER = 3
-_FUNCTIONS = frozenset(
-    ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "exp", "log", "ln", "sqrt")
-)
-_NAMES = _FUNCTIONS | {"pi"}
+_FUNCTIONS = {"sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "exp", "log", "ln", "sqrt"}
 _OPERATIONS = (ast.BinOp, ast.UnaryOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.UAdd, ast.USub)
 
 
@@ -55,8 +54,8 @@ def _is_literal(answer: str) -> bool:
     # Words without operators can call nothing, even where a scorer evaluates them.
     if _PLAIN.fullmatch(answer):
         return "__" not in answer
-    tree = _parsed(answer)
-    return tree is not None and isinstance(tree, ast.List) and all(map(_is_literal_node, ast.walk(tree)))
+    nodes = _nodes(answer)
+    return bool(nodes) and isinstance(nodes[0], ast.List) and all(map(_is_literal_node, nodes))
 
 
 def _is_literal_node(node: ast.AST) -> bool:
@@ -67,8 +66,8 @@ def _is_literal_node(node: ast.AST) -> bool:
 
 def _is_arithmetic(answer: str) -> bool:
     """Integers under `+ - * /`."""
-    tree = _formula(answer)
-    return tree is not None and all(map(_is_arithmetic_node, ast.walk(tree)))
+    nodes = _FORMULA.fullmatch(answer) and _nodes(answer)
+    return bool(nodes) and all(map(_is_arithmetic_node, nodes))
 
 
 def _is_arithmetic_node(node: ast.AST) -> bool:
@@ -80,8 +79,8 @@ def _is_arithmetic_node(node: ast.AST) -> bool:
 
 def _is_expression(answer: str) -> bool:
     """Numbers, letters, elementary functions of one argument, and powers that stay small."""
-    tree = _formula(answer)
-    return tree is not None and all(map(_is_expression_node, ast.walk(tree))) and _tower(tree) <= _MAX_TOWER
+    nodes = _FORMULA.fullmatch(answer) and _nodes(answer)
+    return bool(nodes) and all(map(_is_expression_node, nodes)) and _tower(nodes[0]) <= _MAX_TOWER
 
 
 def _is_expression_node(node: ast.AST) -> bool:
@@ -90,7 +89,7 @@ def _is_expression_node(node: ast.AST) -> bool:
             return _is_small(node)
         # One letter is a variable to SymPy; the names of Python that could do harm are longer.
         case ast.Name(id=name):
-            return len(name) == 1 or name in _NAMES
+            return len(name) == 1 or name == "pi" or name in _FUNCTIONS
         # No keyword, no star, and the function by its name: not something that an expression returned.
         case ast.Call(func=ast.Name(id=name), args=[_], keywords=[]):
             return name in _FUNCTIONS
@@ -116,40 +115,23 @@ def _is_small(node: ast.Constant) -> bool:
     return type(node.value) in (int, float) and len(repr(node.value)) <= _MAX_DIGITS
 
 
-def _formula(answer: str) -> ast.expr | None:
-    return _parsed(answer) if _FORMULA.fullmatch(answer) else None
-
-
-def _parsed(answer: str) -> ast.expr | None:
-    # Comments and continued lines: SymPy's tokenizer and Python's may read them differently.
-    if "#" in answer or "\\" in answer or _deepest(answer) > _MAX_DEPTH:
-        return None
+def _nodes(answer: str) -> list[ast.AST]:
+    """The nodes of an expression's tree, its root first; none where it is no expression, or too large or deep."""
+    # Comments and continued lines: SymPy's tokenizer and Python's may read them differently. And on some hundred
+    # nested brackets, Python's own parser fails in a way that fills memory.
+    if "#" in answer or "\\" in answer or nesting_depth(answer) > _MAX_DEPTH:
+        return []
     try:
-        tree = ast.parse(answer, mode="eval").body
+        nodes = list(ast.walk(ast.parse(answer, mode="eval").body))
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return None
-    return tree if sum(1 for _ in ast.walk(tree)) <= _MAX_NODES else None
-
-
-def _deepest(answer: str) -> int:
-    """The depth of nested brackets: on some hundred, Python's own parser fails in a way that fills memory."""
-    depth = deepest = 0
-    for character in answer:
-        depth += (character in "([{") - (character in ")]}")
-        deepest = max(deepest, depth)
-    return deepest
+        return []
+    return nodes if len(nodes) <= _MAX_NODES else []
 
 
 _CHECKS: dict[str, Callable[[str], bool]] = {
-    "binary_matrix": _is_literal,
-    "n_queens": _is_literal,
-    "spiral_matrix": _is_literal,
-    "string_insertion": _is_literal,
-    "countdown": _is_arithmetic,
-    "puzzle24": _is_arithmetic,
-    "polynomial_multiplication": _is_expression,
-    "simple_integration": _is_expression,
-    "intermediate_integration": _is_expression,
+    **dict.fromkeys(("binary_matrix", "n_queens", "spiral_matrix", "string_insertion"), _is_literal),
+    **dict.fromkeys(("countdown", "puzzle24"), _is_arithmetic),
+    **dict.fromkeys(("polynomial_multiplication", "simple_integration", "intermediate_integration"), _is_expression),
     "complex_arithmetic": _is_finite,
     "quantum_lock": _is_sequence,
 }

@@ -14,14 +14,10 @@ _AHEAD = 3
 
 
 class CurriculumCallback(TrainerCallback):
-    """Feeds the log to a `Curriculum`; when training resumes, the checkpoint's log first.
-
-    Args:
-        curriculum: The one that the stream was made with.
+    """Feeds the log to the `Curriculum` that a stream was made with; on resuming, the checkpoint's log first.
 
     Raises:
-        ValueError: When training begins: `shuffle_dataset` is set. TRL shuffles a stream within a thousand rows, which
-            would be drawn before training on the first.
+        ValueError: When training begins: `shuffle_dataset` is set.
     """
 
     def __init__(self, curriculum: Curriculum) -> None:
@@ -45,30 +41,21 @@ class CurriculumCallback(TrainerCallback):
 
 
 def rows_drawn(args: Any, step: int) -> int:
-    """An upper bound on the rows that a `GRPOTrainer` has drawn from a stream when optimizer step `step` ends.
-
-    Args:
-        args: A `GRPOConfig`.
-        step: Counted from 1, as in the log.
-    """
+    """An upper bound on the rows that a `GRPOTrainer` has drawn from a stream when the log's `step`, from 1, ends."""
     uses = args.steps_per_generation * args.num_iterations
     rows = args.generation_batch_size // args.num_generations
     return (step * args.gradient_accumulation_steps // uses + _AHEAD) * rows
 
 
 def training_data(mixture: TaskMixture, *, size: int, seed: int = 42, curriculum: bool = False) -> dict[str, Any]:
-    """`train_dataset` and `callbacks` for a `GRPOTrainer`.
+    """`train_dataset` and `callbacks` for a `GRPOTrainer`; for the mixture and its seed see `load`.
 
     Args:
-        mixture: See `load`.
         size: Number of rows; 0 for an endless stream, which needs `max_steps`.
-        seed: Reasoning Gym's.
         curriculum: A stream whose items become harder as they are solved. Also needs `shuffle_dataset=False`.
     """
     if curriculum:
         levels = Curriculum([part.task for part in parts(mixture, {})])
         return {"train_dataset": stream(mixture, seed=seed, level=levels), "callbacks": [CurriculumCallback(levels)]}
-    return {
-        "train_dataset": load(mixture, size=size, seed=seed) if size else stream(mixture, seed=seed),
-        "callbacks": [],
-    }
+    rows = load(mixture, size=size, seed=seed) if size else stream(mixture, seed=seed)
+    return {"train_dataset": rows, "callbacks": []}

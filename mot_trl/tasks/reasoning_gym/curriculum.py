@@ -1,6 +1,5 @@
 """Raise and lower the levels of Reasoning Gym's own curricula by the accuracies in the trainer's log."""
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -44,19 +43,17 @@ class Curriculum:
                 f"start={start} not below 0."
             )
         self._raise_at, self._lower_at, self._window, self._start = raise_at, lower_at, window, start
-        # No curriculum gives 0 levels, so a top of -1: that dataset is left out.
-        tops = {task: GENERATOR.levels(task) - 1 for task in tasks}
-        self._tops = {
-            task: top if max_level is None else min(top, max_level) for task, top in tops.items() if top >= 0
-        }
+        levels = {task: GENERATOR.levels(task) for task in tasks}
+        # A dataset without a curriculum has no levels, and is left out.
+        tops = {task: count - 1 for task, count in levels.items() if count}
+        self._tops = {task: top if max_level is None else min(top, max_level) for task, top in tops.items()}
         self.reset()
 
     def reset(self) -> None:
         """Forget the log."""
         self._recent: dict[str, deque[float]] = {task: deque(maxlen=self._window) for task in self._tops}
-        # For each dataset, the rows at which its level changes, and the level from each of them on.
-        self._rows = {task: [0] for task in self._tops}
-        self._levels = {task: [min(self._start, top)] for task, top in self._tops.items()}
+        # For each dataset, the rows at which its level changes, each with the level from there on.
+        self._changes = {task: [(0, min(self._start, top))] for task, top in self._tops.items()}
 
     def __deepcopy__(self, _: object) -> "Curriculum":
         """Return itself: `datasets` copies what a stream is made with, and a copy would not see the log."""
@@ -64,16 +61,12 @@ class Curriculum:
 
     def __call__(self, task: str, row: int) -> int | None:
         """The level at a row of the stream; None for a dataset without a curriculum."""
-        if task not in self._tops:
-            return None
-        return self._levels[task][bisect_right(self._rows[task], row) - 1]
+        return next((level for start, level in reversed(self._changes.get(task, ())) if start <= row), None)
 
     def read(self, entry: Mapping[str, Any], rows_drawn: Callable[[int], int]) -> None:
-        """Read one entry of the trainer's log.
+        """Read one entry of the trainer's log: `step`, and `<task>_accuracy` for some datasets.
 
-        Args:
-            entry: As in `TrainerState.log_history`: `step`, and `<task>_accuracy` for some datasets.
-            rows_drawn: For a step, an upper bound on the rows drawn from the stream by then.
+        `rows_drawn` gives, for a step, an upper bound on the rows drawn from the stream by then.
         """
         for task, recent in self._recent.items():
             accuracy = entry.get(f"{task}_accuracy")
@@ -86,10 +79,10 @@ class Curriculum:
             mean = sum(recent) / len(recent)
             # Up, down or neither, as a sum of two truths.
             change = (mean >= self._raise_at) - (mean < self._lower_at)
-            level = min(max(self._levels[task][-1] + change, 0), self._tops[task])
-            if level != self._levels[task][-1]:
+            _, now = self._changes[task][-1]
+            level = min(max(now + change, 0), self._tops[task])
+            if level != now:
                 # From a row that is certainly not drawn yet, so that all processes change at the same one.
-                self._rows[task].append(rows_drawn(entry["step"]))
-                self._levels[task].append(level)
+                self._changes[task].append((rows_drawn(entry["step"]), level))
                 # Accuracies at the old level say nothing about the new one.
                 recent.clear()

@@ -13,6 +13,7 @@ are disjoint whatever the seeds, sizes and settings. Seeds cannot separate them:
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,7 +39,6 @@ Level = Callable[[str, int], int | None]
 
 # Items in a row that may belong to the other split, before a dataset counts as exhausted.
 _MAX_MISSES = 64 * TEST_SHARE
-_MAX_BATCH = 64
 
 
 def names() -> list[str]:
@@ -53,12 +53,10 @@ def load(mixture: TaskMixture, *, size: int = 500, seed: int = 42, split: Split 
     name) and `entry` (what `score` needs, as text, which keeps tuples, sets and integer keys).
 
     Args:
-        mixture: A dataset's name, a suite's, several names or parts, or a weight for each of several datasets. Rows
-            follow its weights as closely as possible, at every length.
-        size: Number of rows.
+        mixture: A dataset's name (which may take settings, as `config`), a suite's, several names or parts, or a
+            weight for each of several datasets. Rows follow the weights as closely as possible, at every length.
         seed: Reasoning Gym's; the splits of one seed and of different ones are disjoint.
         split: "train", or "test" for one question in eight.
-        config: Settings of the dataset, if it is a single one.
 
     Raises:
         ValueError: A dataset does not exist, refuses its settings, or has too few questions for the split.
@@ -69,7 +67,7 @@ def load(mixture: TaskMixture, *, size: int = 500, seed: int = 42, split: Split 
 
     if size <= 0:
         raise ValueError(f"`size` is {size}; give the number of rows, above 0.")
-    rows = _rows(parts(mixture, config), seed, _checked(split))
+    rows = _rows(**_plan(mixture, config, seed, split))
     return datasets.Dataset.from_list([made for made, _ in zip(rows, range(size), strict=False)])
 
 
@@ -79,19 +77,15 @@ def stream(
     """An endless stream of the rows of `load`, each made when it is asked for: set `max_steps`.
 
     Can be resumed: after a checkpoint come the rows that would have come without the interruption (the trainer skips
-    those before; `datasets`' own `state_dict` works, too).
+    those before; `datasets`' own `state_dict` works, too). The other arguments are those of `load`.
 
     Args:
-        mixture: See `load`.
-        seed: See `load`.
-        split: See `load`.
         level: A `Curriculum`: the level for a dataset's name and a row's number, or None for `config`. Rows then have
             a column `level`, which `score` logs.
-        config: See `load`.
     """
     import datasets
 
-    arguments = {"chosen": parts(mixture, config), "seed": seed, "split": _checked(split), "level": level}
+    arguments = {**_plan(mixture, config, seed, split), "level": level}
     return datasets.IterableDataset.from_generator(_rows, gen_kwargs=arguments)
 
 
@@ -102,10 +96,10 @@ def split_of(question: str) -> Split:
     return "test" if int.from_bytes(digest[:8], "big") % TEST_SHARE == 0 else "train"
 
 
-def _checked(split: str) -> Split:
+def _plan(mixture: TaskMixture, config: dict[str, Any], seed: int, split: str) -> dict[str, Any]:
     if split not in ("train", "test"):
         raise ValueError(f"Unknown split {split!r}; choose 'train' or 'test'.")
-    return split
+    return {"chosen": parts(mixture, config), "seed": seed, "split": split}
 
 
 def _rows(chosen: tuple[Part, ...], seed: int, split: Split, level: Level | None = None) -> Iterator[dict[str, Any]]:
@@ -113,20 +107,16 @@ def _rows(chosen: tuple[Part, ...], seed: int, split: Split, level: Level | None
     sources = [_Source(part, seed, split) for part in chosen]
     behind = [0.0] * len(chosen)
     total = sum(part.weight for part in chosen)
-    position = 0
-    while True:
+    for position in itertools.count():
         behind = [lag + part.weight / total for lag, part in zip(behind, chosen, strict=True)]
         # Rounded, as sums of floats would break ties differently at different lengths.
         turn = max(range(len(chosen)), key=lambda number: round(behind[number], 9))
         behind[turn] -= 1
         task = chosen[turn].task
-        if level is None:
-            yield row(task, sources[turn].next())
-        else:
-            now = level(task, position)
-            # -1 for none, so that the reward gets integers throughout.
-            yield {**row(task, sources[turn].next(now)), "level": -1 if now is None else now}
-        position += 1
+        now = level(task, position) if level else None
+        # -1 for none, so that the reward gets integers throughout.
+        extra = {"level": -1 if now is None else now} if level else {}
+        yield row(task, sources[turn].next(now)) | extra
 
 
 class _Source:
@@ -134,36 +124,18 @@ class _Source:
 
     def __init__(self, part: Part, seed: int, split: Split) -> None:
         self._part, self._seed, self._split = part, seed, split
-        # Made in advance, the next one last.
-        self._ready: list[Item] = []
-        self._level: int | None = None
-        self._start = 0
-        self._batch = 1
+        self._indices = itertools.count()
 
     def next(self, level: int | None = None) -> Item:
-        """The next item. Which one depends on the levels so far, not on when they were asked for."""
-        # Items made in advance at the old level are made again at the new one, from the first not yet handed out.
-        if level != self._level:
-            self._start -= len(self._ready)
-            self._ready, self._level, self._batch = [], level, 1
-        for _ in range(_MAX_MISSES):
-            item = self._following()
+        part = self._part
+        for index in itertools.islice(self._indices, _MAX_MISSES):
+            (item,) = GENERATOR.items(part.task, part.settings, seed=self._seed, indices=[index], level=level)
             if split_of(item.entry["question"]) == self._split:
                 return item
         raise ValueError(
-            f"{_MAX_MISSES} items of {self._part.task} held no question of the {self._split} split: with "
-            f"{self._part.settings}, the dataset has too few different questions."
+            f"{_MAX_MISSES} items of {part.task} held no question of the {self._split} split: with "
+            f"{part.settings}, the dataset has too few different questions."
         )
-
-    def _following(self) -> Item:
-        if not self._ready:
-            indices = range(self._start, self._start + self._batch)
-            part = self._part
-            made = GENERATOR.items(part.task, part.settings, seed=self._seed, indices=indices, level=self._level)
-            self._ready, self._start = made[::-1], indices.stop
-            # Few at first, for a stream that is read for a few rows; then more, to save on messages.
-            self._batch = min(2 * self._batch, _MAX_BATCH)
-        return self._ready.pop()
 
 
 def row(task: str, item: Item) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 import json
 import os
-import selectors
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,6 @@ from mot_trl.sandbox import codec
 
 _ROOT = Path(__file__).resolve().parents[3]
 _START_SECONDS = 120
-_READ_BYTES = 1 << 16
 
 
 class RefusedError(ValueError):
@@ -38,19 +37,18 @@ class Generator:
     def __init__(self, timeout: float = 60.0) -> None:
         """Keep the setting; no process starts yet."""
         self._timeout = timeout
-        self._process: Any = None
-        self._owner = 0
-        self._buffer = bytearray()
+        self._process: subprocess.Popen | None = None
+        self._connection: Any = None
         # One request at a time: the answers have no sign of whose they are.
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
         """The names of all datasets."""
-        return self._ask({"do": "names"}, 1)[0]
+        return self._ask("names")
 
     def levels(self, task: str) -> int:
         """The number of levels of a dataset's own curriculum; 0 if it has none."""
-        return self._ask({"do": "levels", "task": task}, 1)[0]
+        return self._ask("levels", task=task)
 
     def items(
         self, task: str, config: Mapping[str, Any], *, seed: int, indices: Sequence[int], level: int | None = None
@@ -69,80 +67,66 @@ class Generator:
             TimeoutError: An item took more than `timeout` seconds.
             ImportError: reasoning-gym is not installed.
         """
-        request = {"task": task, "config": codec.encode(dict(config)), "seed": seed, "level": level}
-        answers = self._ask({"do": "items", **request, "indices": list(indices)}, len(indices))
-        return [Item(answer["item"], answer["config"]) for answer in answers]
+        request = {"task": task, "config": json.dumps(codec.encode(dict(config))), "seed": seed, "level": level}
+        return [Item(*self._ask("item", index=index, **request)) for index in indices]
 
     def close(self) -> None:
         """End the process. The generator may be used again."""
         process, self._process = self._process, None
-        # A fork of the trainer only forgets the process, which is not its child.
-        if process is not None and self._owner == os.getpid():
+        # In a fork of the trainer, to which the process is no child, both do nothing.
+        if process is not None:
             process.kill()
-            process.communicate()
+            process.wait()
 
-    def _ask(self, request: dict[str, Any], count: int) -> list[Any]:
+    def _ask(self, function: str, **request: Any) -> Any:
         with self._lock:
             try:
-                process = self._started()
-                process.stdin.write(json.dumps(request).encode() + b"\n")
-                process.stdin.flush()
-                return [self._read(process, request) for _ in range(count)]
-            except RefusedError:  # a complete answer, so the next one can be read
-                raise
-            except BaseException:  # a half-read answer must not be taken for the next request's
+                self._ensure_started()
+                self._connection.send((function, request))
+                error, answer = self._receive(self._timeout, request)
+            except BaseException:  # an answer still to come must not be taken for the next request's
                 self.close()
                 raise
+        if error is not None:
+            raise RefusedError(f"Reasoning Gym refuses {_words(**request)}: {error}")
+        return codec.decode(answer)
 
-    def _read(self, process: Any, request: dict[str, Any]) -> Any:
-        answer = self._line(process, self._timeout, request)
-        if "error" in answer:
-            raise RefusedError(f"Reasoning Gym refuses {_words(request)}: {answer['error']}")
-        return codec.decode(answer["answer"])
+    def _receive(self, timeout: float, request: dict[str, Any]) -> tuple[str | None, Any]:
+        try:
+            if not self._connection.poll(timeout):
+                raise TimeoutError(f"No item in {timeout:g} s; ask for easier ones than {_words(**request)}.")
+            return self._connection.recv()
+        except (EOFError, ConnectionError) as error:
+            raise RuntimeError(f"Reasoning Gym's process ended making {_words(**request)}.") from error
 
-    def _started(self) -> Any:
-        # After a fork the process belongs to the parent: two readers of one pipe would mix up their answers.
-        if self._process is not None and self._owner == os.getpid() and self._process.poll() is None:
-            return self._process
-        self._buffer.clear()
-        self._owner = os.getpid()
+    def _ensure_started(self) -> None:
+        # After a fork, `poll` finds no such child and says that it ended. So each process has its own: two readers of
+        # one pipe would mix up their answers.
+        if self._process is not None and self._process.poll() is None:
+            return
         path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
-        self._process = subprocess.Popen(
-            # -P, so that a `reasoning_gym` in the working directory does not hide the package; not -I, which would
-            # ignore PYTHONHASHSEED.
-            [sys.executable, "-P", "-m", "mot_trl.tasks.reasoning_gym.generator_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"},
-            start_new_session=True,  # Ctrl-C must reach the trainer alone
-        )
-        hello = self._line(self._process, _START_SECONDS, {"do": "start"})
-        if "missing" in hello:
-            raise ImportError(f'Reasoning Gym is missing; `pip install "mot-trl[rg]"`. ({hello["missing"]})')
-        return self._process
-
-    def _line(self, process: Any, timeout: float, request: dict[str, Any]) -> dict[str, Any]:
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while (end := self._buffer.find(b"\n")) < 0:
-                if not selector.select(timeout):
-                    raise TimeoutError(f"No item in {timeout:g} s; ask for easier ones than {_words(request)}.")
-                # Unbuffered: `select` does not see what a buffered reader has already taken in.
-                part = os.read(process.stdout.fileno(), _READ_BYTES)
-                if not part:
-                    raise RuntimeError(f"Reasoning Gym's process ended making {_words(request)}.")
-                self._buffer += part
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 1]
-        return json.loads(line)
+        self._connection, theirs = Pipe()
+        # Not multiprocessing's spawn, which runs the user's script again and cannot fix the hash seed. The child must
+        # hold the only copy of its end, or its death would go unnoticed here.
+        with theirs:
+            self._process = subprocess.Popen(
+                # -P, so that a `reasoning_gym` in the working directory does not hide the package; not -I, which would
+                # ignore PYTHONHASHSEED.
+                [sys.executable, "-P", "-m", f"{__package__}.generator_worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # some generators print
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"},
+                start_new_session=True,  # Ctrl-C must reach the trainer alone
+            )
+        missing, _ = self._receive(_START_SECONDS, {})
+        if missing is not None:
+            raise ImportError(f'Reasoning Gym is missing; `pip install "mot-trl[rg]"`. ({missing})')
 
 
-def _words(request: dict[str, Any]) -> str:
-    config = codec.decode(request.get("config", {"dict": []}))
-    return f"{request.get('task', 'anything')} with {config}" + (
-        f" at level {request['level']}" if request.get("level") else ""
-    )
+def _words(task: str = "anything", config: str = '{"dict": []}', level: int | None = None, **_: Any) -> str:
+    return f"{task} with {codec.decode(json.loads(config))}" + (f" at level {level}" if level else "")
 
 
 GENERATOR = Generator()

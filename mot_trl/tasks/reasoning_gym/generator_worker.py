@@ -1,18 +1,16 @@
-"""The process that makes Reasoning Gym's items: `python -P -m mot_trl.tasks.reasoning_gym.generator_worker`.
+"""The process that makes Reasoning Gym's items: `python -P -m mot_trl.tasks.reasoning_gym.generator_worker FD`.
 
 Items of five datasets follow the order of Python's sets of strings, so they differ between processes unless
 `PYTHONHASHSEED` is fixed; and a configuration can make a generator loop endlessly, which only ending a process stops.
-Reads one request a line, answers one item a line.
+Over the socket FD comes one request at a time, (function, arguments), and goes its answer, (error or None, value).
 """
 
 import contextlib
 import dataclasses
-import io
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator
 from functools import lru_cache
+from multiprocessing.connection import Connection
 from typing import Any
 
 from mot_trl.sandbox import codec
@@ -24,75 +22,74 @@ _MAX_TERM = 10**9
 
 
 def main() -> None:
-    """Serve requests until stdin closes."""
-    # What a generator prints must not get among the answers.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="ascii")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    """Serve requests until the other end is closed."""
+    connection = Connection(int(sys.argv[1]))
     try:
         import reasoning_gym  # noqa: F401
     except ImportError as error:
-        print(json.dumps({"missing": str(error)}), file=answers, flush=True)
+        connection.send((str(error), None))
         return
     _bound_number_sequences()
-    print(json.dumps({"ready": True}), file=answers, flush=True)
-    for line in sys.stdin:
-        for answer in _answers(json.loads(line)):
-            print(json.dumps(answer), file=answers, flush=True)
+    connection.send((None, None))
+    with contextlib.suppress(EOFError):
+        while True:
+            connection.send(_answer(*connection.recv()))
 
 
-def _answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    serve: Callable[..., Iterator[object]] = {"items": _items, "names": _names, "levels": _levels}[request.pop("do")]
+def _answer(function: str, request: dict[str, Any]) -> tuple[str | None, Any]:
     try:
-        for answer in serve(**request):
-            yield {"answer": codec.encode(answer)}
+        # Encoded, as a pickled value could drag Reasoning Gym's own classes into the trainer.
+        return None, codec.encode({"item": item, "names": names, "levels": levels}[function](**request))
     except Exception as error:  # mostly a configuration that the dataset refuses
-        yield {"error": f"{type(error).__name__}: {error}"}
+        return f"{type(error).__name__}: {error}", None
 
 
-def _names() -> Iterator[list[str]]:
+def names() -> list[str]:
     """The names of all datasets but `composite`, which is made of others."""
     from reasoning_gym.factory import DATASETS
 
-    yield sorted(set(DATASETS) - {"composite"})
+    return sorted(set(DATASETS) - {"composite"})
 
 
-def _levels(task: str) -> Iterator[int]:
+def levels(task: str) -> int:
     """The number of levels of a dataset's curriculum; 0 if it has none."""
     from reasoning_gym.factory import create_curriculum, has_curriculum
 
     attributes = create_curriculum(task).attributes.values() if has_curriculum(task) else ()
-    yield max((len(attribute.levels) for attribute in attributes), default=0)
+    return max((len(attribute.levels) for attribute in attributes), default=0)
 
 
-def _items(task: str, config: Any, seed: int, indices: list[int], level: int | None) -> Iterator[dict[str, Any]]:
-    """Items with their configuration, in Reasoning Gym's numbering."""
-    # JSON has neither tuples nor integer keys, which settings and items have: hence the codec.
-    settings = codec.decode(config) if level is None else _configuration(task, codec.decode(config), level)
-    key = json.dumps(codec.encode(settings), sort_keys=True)
-    for index in indices:
-        chunk, place = divmod(index, CHUNK)
-        with contextlib.redirect_stdout(io.StringIO()):
-            item = _dataset(task, key, seed + chunk * CHUNK)[place]
-        yield {"item": item, "config": settings}
+def item(task: str, config: str, seed: int, index: int, level: int | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An item, in Reasoning Gym's numbering, and its settings."""
+    settings = config if level is None else _settings_at(task, config, level)
+    chunk, place = divmod(index, CHUNK)
+    return _dataset(task, settings, seed + chunk * CHUNK)[place], _unpacked(settings)
 
 
-# Settings come as text, so that they can be a key.
+# Settings are passed as text, so that they can be a cache's key.
+
+
 @lru_cache(maxsize=256)
-def _dataset(task: str, key: str, seed: int) -> Any:
+def _dataset(task: str, settings: str, seed: int) -> Any:
     from reasoning_gym.factory import create_dataset
 
-    return create_dataset(task, seed=seed, size=CHUNK, **codec.decode(json.loads(key)))
+    return create_dataset(task, seed=seed, size=CHUNK, **_unpacked(settings))
 
 
-def _configuration(task: str, config: dict[str, Any], level: int) -> dict[str, Any]:
+@lru_cache(maxsize=256)
+def _settings_at(task: str, config: str, level: int) -> str:
     """The settings of the dataset's own curriculum at `level`, over those of `config`."""
     from reasoning_gym.factory import create_curriculum
 
     curriculum = create_curriculum(task)
     curriculum.set_global_level(level)
-    settings = dataclasses.asdict(curriculum.generate_configuration(config))
+    settings = dataclasses.asdict(curriculum.generate_configuration(_unpacked(config)))
     # They are given with each request instead.
-    return {name: value for name, value in settings.items() if name not in ("seed", "size")}
+    return json.dumps(codec.encode({name: value for name, value in settings.items() if name not in ("seed", "size")}))
+
+
+def _unpacked(settings: str) -> dict[str, Any]:
+    return codec.decode(json.loads(settings))
 
 
 def _bound_number_sequences() -> None:

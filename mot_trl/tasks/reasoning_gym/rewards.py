@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -105,47 +104,43 @@ class _Scorer:
     """Scores answers in the sandbox, and caches the scores."""
 
     runner: ProgramRunner
-    known: OrderedDict[Row, float] = field(default_factory=OrderedDict)
+    known: dict[Row, float] = field(default_factory=dict)
 
     def scores(self, rows: list[Row]) -> list[float | None]:
         """The rows' scores from the cache, by comparison with the gold, or from the scorers."""
         fresh = dict.fromkeys(row for row in rows if row not in self.known)
         # A gold is right, though once stripped it may not please its own scorer.
-        found = self.ask([row for row in fresh if not row[2] or row[2] != _gold(row[1])])
-        found |= {row: 1.0 for row in fresh if row not in found}
-        found |= {row: self.known[row] for row in rows if row in self.known}
+        right = {row: 1.0 for row in fresh if row[2] and row[2] == _gold(row[1])}
+        found = self.known | right | self.ask([row for row in fresh if row not in right])
         # A failure of the sandbox is not cached: the answer may be asked about again.
-        self.known.update({row: scored for row in fresh if (scored := found[row]) is not None})
-        while len(self.known) > _CACHED:
-            self.known.popitem(last=False)
+        self.known.update((row, scored) for row in fresh if (scored := found[row]) is not None)
+        for oldest in list(self.known)[:-_CACHED]:
+            del self.known[oldest]
         return [found[row] for row in rows]
 
     def ask(self, rows: list[Row]) -> dict[Row, float | None]:
         """The scorers' scores of the answers that the grammar admits; 0 for the others."""
-        asked: dict[Row, Any] = {}
-        for row in dict.fromkeys(rows):
-            task, packed, answer = row
-            if is_admissible(task, answer, _gold(packed)):
-                unpacked = codec.decode(json.loads(packed))
-                asked[row] = (task, unpacked["config"], unpacked["entry"], answer)
-        return {row: 0.0 for row in rows if row not in asked} | self._run(asked, _CHUNK)
+        asked = [row for row in dict.fromkeys(rows) if is_admissible(row[0], row[2], _gold(row[1]))]
+        return dict.fromkeys(rows, 0.0) | self._run(asked, _CHUNK)
 
-    def _run(self, asked: dict[Row, Any], size: int) -> dict[Row, float | None]:
+    def _run(self, rows: list[Row], size: int) -> dict[Row, float | None]:
         """The scores of answers, `size` to a process; those of a process that fails are asked again one by one."""
-        rows = list(asked)
         chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
-        jobs = [Score(f"{_SCORERS}:score_all", ([asked[row] for row in chunk],)) for chunk in chunks]
+        jobs = [Score(f"{_SCORERS}:score_all", ([_arguments(*row) for row in chunk],)) for chunk in chunks]
         found: dict[Row, float | None] = {}
-        alone: dict[Row, Any] = {}
+        alone: list[Row] = []
         for chunk, result in zip(chunks, self.runner.run_many(jobs), strict=True):
             scores = _values(result, len(chunk))
-            if scores is not None:
-                found.update(zip(chunk, scores, strict=True))
-            elif len(chunk) == 1:
-                found[chunk[0]] = _failure(result)
+            if scores is None and len(chunk) > 1:
+                alone += chunk
             else:
-                alone |= {row: asked[row] for row in chunk}
+                found |= zip(chunk, scores or [_failure(result)], strict=True)
         return found | self._run(alone, 1) if alone else found
+
+
+def _arguments(task: str, packed: str, answer: str) -> tuple[str, dict[str, Any], dict[str, Any], str]:
+    unpacked = codec.decode(json.loads(packed))
+    return task, unpacked["config"], unpacked["entry"], answer
 
 
 @lru_cache(maxsize=4096)
@@ -176,12 +171,7 @@ def _failure(result: Result) -> float | None:
 class ThinkingLength:
     """A TRL reward: 1 if the length of the thinking is within a window, less in proportion outside, 0 if not closed.
 
-    Below `shortest` the reward is the fraction of it that is there; above `longest` it falls to 0 at twice that
-    length.
-
-    Args:
-        shortest: Characters.
-        longest: Characters.
+    Below `shortest` characters the reward is the fraction that is there; above `longest` it falls to 0 at twice that.
 
     Raises:
         ValueError: Not 0 < `shortest` <= `longest`.

@@ -31,10 +31,7 @@ _ATTEMPT = 0.05
 
 
 def score_all(rows: list[tuple[str, dict[str, Any], dict[str, Any], str]]) -> list[float]:
-    """The scores in [0, 1] of several answers, each with its dataset, the dataset's settings and the entry.
-
-    An exception in a scorer is a 0, and so is a NaN.
-    """
+    """The scores in [0, 1] of several answers, each with its dataset, the dataset's settings and the entry."""
     return [_score(*row) for row in rows]
 
 
@@ -64,12 +61,9 @@ def _same_text(_task: str, _config: dict[str, Any], entry: dict[str, Any], answe
 
 def _same_probability(_task: str, _config: dict[str, Any], entry: dict[str, Any], answer: str) -> float:
     """Replaces coin_flip's scorer, which gives full marks to `0`, the first character of every gold."""
-    return float(abs(_fraction(answer) - _fraction(entry["answer"])) <= 1e-4)
-
-
-def _fraction(text: str) -> float:
     # Golds are fractions or decimals; of exponents, `Fraction` would compute every digit.
-    return float(Fraction(text)) if "e" not in text.lower() else float(text)
+    value, gold = (float(text if "e" in text.lower() else Fraction(text)) for text in (answer, entry["answer"]))
+    return float(abs(value - gold) <= 1e-4)
 
 
 def _antiderivative(_task: str, _config: dict[str, Any], entry: dict[str, Any], answer: str) -> float:
@@ -79,10 +73,8 @@ def _antiderivative(_task: str, _config: dict[str, Any], entry: dict[str, Any], 
     x = sympy.Symbol(variable)
     derivative = sympy.diff(sympy.parse_expr(answer, local_dict={variable: x, "C": sympy.Symbol("C")}), x)
     integrand = sympy.parse_expr(entry["metadata"]["integrand"], local_dict={variable: x})
-    values = [
-        (complex(derivative.subs(x, point).evalf()), complex(integrand.subs(x, point).evalf())) for point in _POINTS
-    ]
-    return float(all(cmath.isclose(value, wanted, rel_tol=1e-9, abs_tol=1e-9) for value, wanted in values))
+    values = [[complex(side.subs(x, point).evalf()) for side in (derivative, integrand)] for point in _POINTS]
+    return float(all(cmath.isclose(*pair, rel_tol=1e-9, abs_tol=1e-9) for pair in values))
 
 
 # Above 0, where logarithms and roots are real, and so odd that no wrong answer agrees by chance.

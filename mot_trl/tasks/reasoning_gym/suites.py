@@ -7,12 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Part:
-    """One dataset of a mixture.
-
-    Args:
-        task: Reasoning Gym's name of it.
-        weight: Its share of the rows, relative to the other parts.
-        config: Its settings, over those of `TAMED`.
+    """One dataset of a mixture: its `weight` is relative to the other parts, its `config` goes over that of `TAMED`.
 
     Raises:
         ValueError: The weight is not above 0, or the settings hold `seed` or `size`.
@@ -23,7 +18,7 @@ class Part:
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check the weight and the settings."""
+        """Check the arguments."""
         if not self.weight > 0:
             raise ValueError(f"The weight of {self.task} is {self.weight}; give one above 0, or leave it out.")
         if taken := sorted({"seed", "size"} & set(self.config)):
@@ -45,25 +40,19 @@ TAMED: dict[str, dict[str, Any]] = {
 """Settings for datasets that would otherwise take up to seconds an item."""
 
 FIVE = ("shortest_path", "family_relationships", "number_sequence", "maze", "sokoban")
+TEN = ("maze", "emoji_mystery", "mini_sudoku", "family_relationships", "number_sequence", "acre",
+       "color_cube_rotation", "graph_color", "shortest_path", "prime_factorization")  # fmt: skip
 
 # Those of MoT-G (arXiv:2509.21482), appendix: seed 42, 10,000 items, of maze 5,000.
-TEN: dict[str, dict[str, Any]] = {
-    "maze": {},
-    "emoji_mystery": {},
-    "mini_sudoku": {},
+_SETTINGS: dict[str, dict[str, Any]] = {
     "family_relationships": {"min_family_size": 8, "max_family_size": 12},
-    "number_sequence": {},
-    "acre": {},
-    "color_cube_rotation": {},
-    "graph_color": {},
     "shortest_path": {"p_blocked": 0.1, "min_rows": 3, "min_cols": 3},
-    "prime_factorization": {},
 }
 
-# The paper's maze has half as many items as each of the others.
 SUITES: dict[str, tuple[Part, ...]] = {
-    "five": tuple(Part(task, config=TEN.get(task, {})) for task in FIVE),
-    "ten": tuple(Part(task, weight=0.5 if task == "maze" else 1.0, config=TEN[task]) for task in TEN),
+    "five": tuple(Part(task, config=_SETTINGS.get(task, {})) for task in FIVE),
+    # The paper's maze has half as many items as each of the others.
+    "ten": tuple(Part(task, 0.5 if task == "maze" else 1.0, _SETTINGS.get(task, {})) for task in TEN),
 }
 """`five`: paths, kinship, sequences, mazes, sokoban. `ten`: the datasets and settings of MoT-G (arXiv:2509.21482)."""
 
@@ -71,11 +60,7 @@ TaskMixture = str | Sequence[str | Part] | Mapping[str, float]
 
 
 def parts(mixture: TaskMixture, config: Mapping[str, Any]) -> tuple[Part, ...]:
-    """The parts of a mixture.
-
-    Args:
-        mixture: A suite's or dataset's name, several names or parts, or a weight for each name.
-        config: Settings, for a single dataset.
+    """The parts of a mixture: of a suite's or dataset's name, several names or parts, or a weight for each name.
 
     Raises:
         ValueError: `config` is given for several datasets, or one of them comes twice, or there is none.
