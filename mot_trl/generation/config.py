@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, get_args
 
 from transformers import PreTrainedTokenizerBase
 
@@ -49,8 +49,12 @@ class DecoderConfig:
     cold_stop_patience: int = 256
 
     def __post_init__(self) -> None:
-        """Check the strategy and its options."""
+        """Check the strategy with its options, and the settings that have a range."""
         build_strategy(self.strategy, **self.strategy_kwargs)
+        if self.mixture_score not in (scores := get_args(LogProbType)):
+            raise ValueError(f"Unknown `mixture_score={self.mixture_score!r}`; choose one of {list(scores)}.")
+        if self.max_mixture_tokens is not None and self.max_mixture_tokens < 1:
+            raise ValueError(f"`max_mixture_tokens={self.max_mixture_tokens}` must be at least 1.")
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "DecoderConfig":

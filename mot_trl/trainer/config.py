@@ -1,7 +1,7 @@
 """Configuration of `MoTGRPOTrainer`: TRL's `GRPOConfig`, and fields for mixtures, presets and traces."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any, get_args
+from typing import Any
 
 from trl import GRPOConfig
 
@@ -73,8 +73,6 @@ class MoTGRPOConfig(GRPOConfig):
         self._resolve()
         if self.mixture_k is not None and self.mixture_k < 1:
             raise ValueError(f"`mixture_k={self.mixture_k}` must be at least 1.")
-        if self.max_mixture_tokens is not None and self.max_mixture_tokens < 1:
-            raise ValueError(f"`max_mixture_tokens={self.max_mixture_tokens}` must be at least 1.")
         # A budget as long as the completion would force the tag after the last token: no answer, no reward, ever.
         longest = self.max_completion_length
         if self.max_mixture_tokens is not None and longest is not None and self.max_mixture_tokens >= longest:
@@ -87,9 +85,6 @@ class MoTGRPOConfig(GRPOConfig):
                 f"`trace_steps={self.trace_steps}` must be 0 (no traces) or more, and "
                 f"`trace_samples={self.trace_samples}` at least 1."
             )
-        if self.mixture_score not in get_args(LogProbType):
-            scores = list(get_args(LogProbType))
-            raise ValueError(f"Unknown `mixture_score={self.mixture_score!r}`; choose one of {scores}.")
         # Building it refuses a strategy or an option that does not exist, before any model is loaded.
         _ = self.decoder
         if not self.normal_generation:

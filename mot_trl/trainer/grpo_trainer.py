@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from mot_trl.traces.completion_column import COLUMN, widest_mixtures
 from mot_trl.trainer.checks import base_model, check_arguments, check_config, check_policy
 from mot_trl.trainer.config import MoTGRPOConfig
 from mot_trl.trainer.metrics import log_prob_gap, rollout_totals, summarize
-from mot_trl.trainer.nan_rows import drop_non_finite, without_rewards
+from mot_trl.trainer.nan_rows import drop_non_finite
 from mot_trl.trainer.replay import ReplayModel, RolloutScope, decoding_with
 from mot_trl.trainer.resume import ResumableTrainer
 
@@ -164,7 +165,7 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
                 "probably not finite. Resume from the last checkpoint, with a lower learning rate or in another dtype."
             )
         # Kept for the traces: TRL's log has no room for an evaluation that is larger than a training batch.
-        self._scope.rewards = without_rewards(rewards, non_finite)
+        self._scope.rewards = rewards.masked_fill(non_finite.unsqueeze(-1), torch.nan)
         return self._scope.rewards
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
@@ -235,7 +236,7 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
     def _log_rollout(self, batch: dict[str, Any], rollout: Rollout) -> dict[str, float]:
         """Log the metrics of a batch of rollouts over all processes, and the mixtures of its completions."""
         totals = rollout_totals(rollout, batch["completion_ids"], batch["completion_mask"])
-        metrics = summarize(self.accelerator.reduce(totals, reduction="sum"))
+        metrics = summarize(totals, reduce=partial(self.accelerator.reduce, reduction="sum"))
         for name, value in metrics.items():
             self._metrics[self._mode][name].append(value)
         if self.log_completions:

@@ -1,37 +1,25 @@
 """Metrics of a batch of rollouts, as sums that add up over processes."""
 
+from collections.abc import Callable, Mapping
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from mot_trl.modeling.rollout import Rollout
 
-# One tensor of sums takes a single reduction over processes. Means are taken of the sums, since processes differ in
-# how many tokens they drew.
-TOTALS = (
-    "completions",
-    "tokens",
-    "mixtures",
-    "draws",
-    "closed",
-    "effective_candidates",
-    "entropy",
-    "visible_weight",
-    "non_finite",
-)
-
 
 def rollout_totals(
     rollout: Rollout, completion_ids: Int[Tensor, "B C"], completion_mask: Int[Tensor, "B C"]
-) -> Float[Tensor, " T"]:
-    """Sum over completions, tokens and draws: one number for each of `TOTALS`."""
+) -> dict[str, Tensor]:
+    """Sum over this process's completions, tokens and draws."""
     log_weights = rollout.log_weights[rollout.thinking_mask]
     weights = log_weights.exp()
     mixtures = rollout.mixtures(completion_ids)
     visible = weights.masked_fill(mixtures.candidate_ids != mixtures.visible_ids.unsqueeze(-1), 0.0)
     # An unused candidate has log-weight -inf, and 0 * -inf would be NaN.
     entropies = -(weights * log_weights.masked_fill(weights == 0, 0.0)).sum(dim=-1)
-    totals = {
+    return {
         "completions": (~rollout.non_finite).sum(),
         "tokens": completion_mask.sum(),
         "mixtures": rollout.mixture_mask.sum(),
@@ -42,17 +30,18 @@ def rollout_totals(
         "visible_weight": visible.sum(),
         "non_finite": rollout.non_finite.sum(),
     }
-    return torch.stack([totals[name].to(rollout.logps) for name in TOTALS])
 
 
-def summarize(totals: Float[Tensor, " T"]) -> dict[str, float]:
-    """Compute the metrics of TRL's log from sums over all processes.
+def summarize(totals: Mapping[str, Tensor], *, reduce: Callable[[Tensor], Tensor]) -> dict[str, float]:
+    """Compute the metrics of TRL's log; `reduce` adds a tensor up over processes.
 
     `mixture/share` is a share of completion tokens, `mixture/closed_ratio` of completions. Lengths are in tokens,
     entropies (of the weights) in nats. `mixture/effective_candidates` is the mean of 1 / sum w^2.
     `mixture/broken_rows` counts completions with NaN or infinite logits; no other metric includes them.
     """
-    total = dict(zip(TOTALS, totals.tolist(), strict=True))
+    # One tensor takes one reduction. Means are taken of the sums, since processes differ in how many tokens they drew.
+    sums = reduce(torch.stack([each.float() for each in totals.values()])).tolist()
+    total = dict(zip(totals, sums, strict=True))
     completions, draws = max(total["completions"], 1.0), max(total["draws"], 1.0)
     return {
         "mixture/share": total["mixtures"] / max(total["tokens"], 1.0),

@@ -2,10 +2,6 @@
 
 from typing import Any
 
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
-
 from mot_trl.modeling.rollout import Rollout
 
 
@@ -14,13 +10,7 @@ def drop_non_finite(batch: dict[str, Any], rollout: Rollout, *, pad_token_id: in
 
     Where images belong to a prompt, the prompt stays, because its image tokens are counted.
 
-    Args:
-        batch: What TRL shuffles and splits, rows first, without the record.
-        rollout: Record of its completions.
-        pad_token_id: A token of the model's vocabulary.
-
-    Returns:
-        The batch and the record; unchanged if all logits were finite.
+    `batch` is what TRL shuffles and splits, rows first, without the record. Without such rows both are unchanged.
     """
     rows = rollout.non_finite
     if not rows.any():
@@ -42,8 +32,3 @@ def drop_non_finite(batch: dict[str, Any], rollout: Rollout, *, pad_token_id: in
     for name, tensor in record.items():
         tensor[rows] = getattr(nothing, name)[rows]
     return {**batch, **dropped}, Rollout(**{**record, "non_finite": rows})
-
-
-def without_rewards(rewards: Float[Tensor, "N F"], non_finite: Bool[Tensor, " N"]) -> Float[Tensor, "N F"]:
-    """Set the rewards of `F` functions to NaN in some rows: TRL leaves NaN out of a group's baseline."""
-    return rewards.masked_fill(non_finite.unsqueeze(-1), torch.nan)

@@ -61,3 +61,12 @@ def test_checkpoints_of_the_previous_version_keep_their_options() -> None:
     config = decoder_for(TRAINED, stored, path="old")
 
     assert config.complete().strategy_kwargs == {"k": 4, "min_prob": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"mixture_score": "nope"}, "Unknown `mixture_score='nope'`"), ({"max_mixture_tokens": 0}, "must be at least 1")],
+)
+def test_a_setting_out_of_its_range_is_refused(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DecoderConfig.from_dict(settings)
