@@ -149,7 +149,10 @@ def serving(behave: Callable[[dict[str, Any]], Reply], *, port: int = 0) -> Iter
         server = await asyncio.start_server(judge.serve, "127.0.0.1", port, backlog=512)
         judge.port = server.sockets[0].getsockname()[1]
         ready.set()
-        await asyncio.sleep(MAX_SECONDS)
+        try:
+            await asyncio.sleep(MAX_SECONDS)
+        finally:
+            server.close()
 
     task = loop.create_task(main())
 

@@ -46,12 +46,15 @@ def test_two_event_loops_one_after_the_other_and_at_once(recwarn, caplog):
 
 def test_a_loop_in_a_daemon_thread_as_trl_runs_it():
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, daemon=True).start()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
     with serving(gullible) as server:
         reward = judge(server.url)
 
         rewards = asyncio.run_coroutine_threadsafe(ask(reward), loop).result(timeout=20)
     loop.call_soon_threadsafe(loop.stop)
+    thread.join(5)
+    loop.close()
     assert rewards == [1.0] * 10
 
 

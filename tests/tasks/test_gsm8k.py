@@ -62,7 +62,8 @@ def test_line_separators_inside_a_string_do_not_split_a_row(tmp_path):
 
 
 def test_gold_solutions_earn_1_and_others_0():
-    rows = [json.loads(line) for line in (gsm8k.FIXTURE / "train.jsonl").open(encoding="utf-8")]
+    with (gsm8k.FIXTURE / "train.jsonl").open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
     golds = [gsm8k.gold_number(row["answer"]) for row in rows]
     right = [
         [{"role": "assistant", "content": f"<think>\n{row['answer']}\n</think>\n#### {gold}"}]

@@ -38,7 +38,8 @@ def test_training_golds_come_from_the_solutions(tmp_path):
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"the dataset is not in {DATA}")
 def test_every_solution_of_the_dataset_earns_1():
     rows = math500.load(path=DATA)
-    solutions = [json.loads(line)["solution"] for line in (DATA / "test.jsonl").open(encoding="utf-8")]
+    with (DATA / "test.jsonl").open(encoding="utf-8") as lines:
+        solutions = [json.loads(line)["solution"] for line in lines]
 
     rewards = math500.correct_answer(completions=solutions, answer=rows["answer"], question=rows["question"])
 

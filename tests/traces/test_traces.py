@@ -242,14 +242,14 @@ for index in range(10**6):
 
 def test_a_process_killed_while_writing_leaves_only_whole_files(tmp_path: Path) -> None:
     writer = subprocess.Popen([sys.executable, "-c", KILLED_WHILE_WRITING, str(tmp_path)], stdout=subprocess.PIPE)
-    assert writer.stdout is not None
-    for _ in range(5):
-        writer.stdout.readline()
-    # Kill it in the middle of a file, which has its temporary name until it is complete.
-    while not list(tmp_path.glob(".*.part")):
-        pass
-    writer.kill()
-    writer.wait()
+    with writer:
+        assert writer.stdout is not None
+        for _ in range(5):
+            writer.stdout.readline()
+        # Kill it in the middle of a file, which has its temporary name until it is complete.
+        while not list(tmp_path.glob(".*.part")):
+            pass
+        writer.kill()
 
     assert load_traces(tmp_path).num_rows == 2000 * len(trace_files(tmp_path))
 
