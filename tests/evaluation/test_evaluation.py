@@ -265,6 +265,8 @@ def test_what_cannot_be_evaluated_is_told(
         evaluation.run(config(base, tmp_path / "out", **{name: filled(value) for name, value in change.items()}))
 
 
+# peft warns, and our error must follow.
+@pytest.mark.filterwarnings("ignore:Found missing adapter keys:UserWarning")
 @pytest.mark.parametrize("other", [{"hidden_size": 64}, {"num_hidden_layers": 1}, {"num_hidden_layers": 3}])
 def test_an_adapter_for_another_base_is_refused(base: Path, tmp_path: Path, other: dict) -> None:
     lora(base, tmp_path / "adapter")
@@ -274,6 +276,7 @@ def test_an_adapter_for_another_base_is_refused(base: Path, tmp_path: Path, othe
         load_checkpoint(str(tmp_path / "adapter"), base=str(tmp_path / "other"))
 
 
+@pytest.mark.filterwarnings("ignore:Could not find a config file:UserWarning")
 def test_an_adapter_whose_base_is_gone_says_where_it_looked(base: Path, tmp_path: Path) -> None:
     make_model().save_pretrained(tmp_path / "moved")
     make_tokenizer().save_pretrained(tmp_path / "moved")
