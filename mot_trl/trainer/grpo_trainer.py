@@ -221,8 +221,7 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
 
     @property
     def _mode(self) -> str:
-        policy: Any = self.model
-        return "train" if policy.training else "eval"
+        return "train" if self.model.training else "eval"  # ty: ignore[missing-union-attribute]
 
     def _sample_traces(self, batch: dict[str, Any], rewards: Tensor | None) -> dict[str, Tensor]:
         """Sample completions for the traces; the column that numbers their rows, if this step is traced."""
