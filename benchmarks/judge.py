@@ -23,9 +23,9 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from mot_trl.rewards.judge import JudgeReward, Limits
-from mot_trl.rewards.judge.client import Endpoint
-from mot_trl.rewards.judge.correctness import INSTRUCTIONS, VERDICTS
+from mot_trl.rewards.judge.client import Judge
 from mot_trl.rewards.judge.prompt import JudgeRequest
+from mot_trl.rewards.judge.reward import ANSWER_PROMPT, EQUALITY
 
 SERVER = Path(__file__).parents[1] / "tests" / "rewards" / "mock_judge_server.py"
 PRESSURE = Path("/proc/pressure/cpu")
@@ -80,9 +80,9 @@ async def measure(url: str, *, pairs: int, concurrency: int) -> Timing:
 async def floor(url: str, *, pairs: int, concurrency: int) -> float:
     """Seconds of a batch's requests, written beforehand, over bare sockets."""
     _, golds = batch(pairs)
-    endpoint = Endpoint("mock", url, "OPENAI_API_KEY", {})
-    questions = [JudgeRequest(INSTRUCTIONS, {"reference": gold, "answer": f"{gold}s"}, VERDICTS) for gold in golds]
-    bodies = [endpoint.body(question, plain=False, max_reply_tokens=512) for question in questions]
+    judge = Judge("mock", base_url=url)
+    questions = [JudgeRequest(ANSWER_PROMPT, {"reference": gold, "answer": f"{gold}s"}, EQUALITY) for gold in golds]
+    bodies = [judge.body(question, plain=False) for question in questions]
     requests = iter([_post(json.dumps(body).encode()) for body in bodies])
     address = urlsplit(url)
     lines = [await asyncio.open_connection(address.hostname, address.port) for _ in range(concurrency)]

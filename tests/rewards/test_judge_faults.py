@@ -408,9 +408,7 @@ def test_rules_spare_the_judge_what_they_can_decide():
 
 
 def test_the_math_grader_has_the_first_word(monkeypatch):
-    monkeypatch.setattr(
-        "mot_trl.rewards.judge.correctness.is_equivalent", lambda gold, answer, timeout: answer == "36/2"
-    )
+    monkeypatch.setattr("mot_trl.rewards.judge.reward.is_equivalent", lambda gold, answer, timeout: answer == "36/2")
     with serving(honest) as server:
         rewards, _ = asked(judge(server.url), ["36/2", "38/2"], ["18", "18"])
 

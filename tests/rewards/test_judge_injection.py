@@ -10,8 +10,7 @@ import pytest
 from mock_judge_server import gullible, serving, told
 
 from mot_trl.rewards.judge import JudgeReward, Limits
-from mot_trl.rewards.judge.correctness import rules_out
-from mot_trl.rewards.judge.injection import instructs, is_offense, tidy
+from mot_trl.rewards.judge.guards import instructs, is_offense, rules_out, tidy
 from mot_trl.rewards.judge.prompt import JudgeRequest, read_verdict
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -124,8 +123,8 @@ def test_the_same_words_are_paid_where_they_are_right():
 
 
 def test_the_attempts_would_be_paid_without_the_guards(monkeypatch):
-    monkeypatch.setattr("mot_trl.rewards.judge.correctness.is_offense", lambda _answer, _gold: False)
-    monkeypatch.setattr("mot_trl.rewards.judge.correctness.rules_out", lambda _gold, _answer: False)
+    monkeypatch.setattr("mot_trl.rewards.judge.reward.is_offense", lambda _answer, _gold: False)
+    monkeypatch.setattr("mot_trl.rewards.judge.reward.rules_out", lambda _gold, _answer: False)
 
     rewards, _ = rewards_of(ATTEMPTS)
 

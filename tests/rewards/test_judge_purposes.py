@@ -211,3 +211,8 @@ def test_judges_of_one_run_have_names_of_their_own():
     names = [JudgeReward("mock", base_url=url, **settings).__name__ for settings in judges]
 
     assert names == ["judge", "quality_judge", "pairwise_judge"]
+
+
+@pytest.mark.untyped("None for the limits")
+def test_no_limits_are_the_default_ones():
+    assert JudgeReward("mock", base_url="http://localhost/v1", limits=None).limits == Limits()

@@ -3,11 +3,15 @@
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+# Anything may have written the file, and only a number in [0, 1] is a verdict.
+_SELECT = """SELECT key, value FROM verdicts WHERE key IN (SELECT value FROM json_each(?))
+             AND typeof(value) = 'real' AND value BETWEEN 0 AND 1"""
 
 
 @dataclass
@@ -23,24 +27,18 @@ class VerdictCache:
     def get(self, keys: Iterable[str]) -> dict[str, float]:
         """The known verdicts among `keys`."""
         keys = set(keys)
-        # As one JSON value, for the number of an SQL statement's parameters is limited.
-        missing = json.dumps([*(keys - self._memory.keys())])
-        select = "SELECT key, value FROM verdicts WHERE key IN (SELECT value FROM json_each(?))"
-        stored = self._access(lambda connection: connection.execute(select, [missing]))
-        # Anything may have written the file, and only a number in [0, 1] is a verdict.
-        self._memory |= {key: value for key, value in stored if isinstance(value, float) and 0 <= value <= 1}
+        self._memory |= self._execute(_SELECT, [*(keys - self._memory.keys())])
         return {key: self._memory[key] for key in keys & self._memory.keys()}
 
     def put(self, verdicts: Mapping[str, float]) -> None:
         """Store `verdicts`, in one transaction."""
         self._memory |= verdicts
-        insert = "INSERT OR IGNORE INTO verdicts VALUES (?, ?)"
-        self._access(lambda connection: connection.executemany(insert, verdicts.items()))
+        self._execute("INSERT OR IGNORE INTO verdicts SELECT key, value FROM json_each(?)", verdicts)
         while len(self._memory) > self.max_entries:
             del self._memory[next(iter(self._memory))]
 
-    def _access(self, run: Callable[[sqlite3.Connection], sqlite3.Cursor]) -> list[Any]:
-        """The rows that `run` gives; none where there is no file, or none that can be used."""
+    def _execute(self, sql: str, parameter: Any) -> list[Any]:
+        """The rows that `sql` gives for a JSON value; none where there is no file, or none that can be used."""
         if self.path is None:
             return []
         try:
@@ -48,7 +46,7 @@ class VerdictCache:
             # Opened for each access (0.1 ms), as a connection works in one thread only and must not survive a fork.
             with closing(sqlite3.connect(self.path, timeout=self.lock_seconds)) as connection, connection:
                 connection.execute("CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, value REAL NOT NULL)")
-                return run(connection).fetchall()
+                return connection.execute(sql, [json.dumps(parameter)]).fetchall()
         except (sqlite3.Error, OSError):
             self.errors += 1
             return []

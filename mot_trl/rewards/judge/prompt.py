@@ -47,17 +47,15 @@ class JudgeRequest:
         """The JSON schema of a verdict, as a chat-completions request takes it."""
         verdict = {"type": "string", "enum": list(self.verdicts)}
         schema = {"type": "object", "properties": {"verdict": verdict}}
-        # `strict` demands both of these.
-        schema = schema | {"required": ["verdict"], "additionalProperties": False}
-        return {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": schema}}
+        strict = {"required": ["verdict"], "additionalProperties": False}  # both are demanded by `"strict": True`
+        return {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": schema | strict}}
 
 
 def read_reply(body: bytes) -> tuple[bool, str | None, int, int]:
     """Whether a body is a chat completion, its content, and its tokens in and out, 0 where the server gives none."""
     try:
         completion = json.loads(body)
-        content = completion["choices"][0]["message"].get("content")
-        usage = completion.get("usage")
+        content, usage = completion["choices"][0]["message"].get("content"), completion.get("usage")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # thousands of nested brackets
         return False, None, 0, 0
     counts = [usage.get(name) if isinstance(usage, dict) else 0 for name in ("prompt_tokens", "completion_tokens")]
@@ -66,23 +64,16 @@ def read_reply(body: bytes) -> tuple[bool, str | None, int, int]:
 
 
 def read_verdict(content: str | None, verdicts: Mapping[str, float]) -> float | None:
-    """The reward for the judge's reply, or None unless the whole reply is one verdict, as JSON or as a bare word.
-
-    A reasoning model's `<think>...</think>` and a code fence around the JSON are removed.
-    """
+    """The reward for a reply of one verdict, as JSON or a bare word, after thinking or in a code fence; else None."""
     text = (content or "").rpartition("</think>")[2].strip()
     if text.startswith("```") and text.endswith("```") and text.count("```") == 2:
         text = text.strip("`").removeprefix("json").strip()
     # Never searched for in prose, where a verdict may be quoted from the text under judgment.
-    word = _json_verdict(text) if text.startswith("{") else text.strip("\"'.*` ")
-    return verdicts.get(word.strip().lower())
-
-
-def _json_verdict(text: str) -> str:
-    try:
-        fields = json.loads(text, object_pairs_hook=list)
-    except (ValueError, RecursionError):
-        return ""
-    # Of a field given twice some parsers take the first value and some the last, so it is no verdict.
-    words = [value for name, value in fields if name == "verdict"]
-    return str(words[0]) if len(words) == 1 and type(words[0]) in (str, int) else ""
+    word = text.strip("\"'.*` ")
+    if text.startswith("{"):
+        try:
+            # Of a field given twice some parsers take the first value and some the last, so it is no verdict.
+            [word] = [value for name, value in json.loads(text, object_pairs_hook=list) if name == "verdict"]
+        except (ValueError, RecursionError):
+            return None
+    return verdicts.get(str(word).strip().lower())
