@@ -15,9 +15,8 @@ from transformers.utils import logging
 
 from mot_trl.generation.phases import BudgetRule, ColdStopRule, Phases, Rule
 from mot_trl.generation.stop_text import TextRule
-from mot_trl.modeling.rollout import Rollout
 from mot_trl.strategies import Strategy
-from mot_trl.traces.row import completion_columns
+from mot_trl.traces.row import completion_columns, reward_columns
 from mot_trl.traces.schema import SCHEMA, VERSION
 from mot_trl.traces.storage import FOLDER, set_aside, write_trace
 
@@ -52,12 +51,7 @@ class TraceCallback(TrainerCallback):
     `add_entropies` keeps the entropies that the loss computes anyway, and the file is written when the last traced
     row of this process has passed the loss. Each process writes a file of its own, so none waits for another.
 
-    Args:
-        args: The run's `MoTGRPOConfig`.
-        tokenizer: Decodes the tokens.
-        phases: The rules that end thinking; `closed_by` names the one that did.
-        strategy: Named in the file's metadata.
-        reward_weights: Weight of each reward function, in order.
+    `args` is the run's `MoTGRPOConfig`; `reward_weights` has a weight for each reward function, in order.
     """
 
     def __init__(
@@ -123,8 +117,8 @@ class TraceCallback(TrainerCallback):
                     "split": split,
                     "group": number // group_size,
                     "sample": number,
-                    **self._describe(batch, row - first),
-                    **self._describe_rewards({name: values[row] for name, values in rewards.items()}),
+                    **completion_columns(batch, row - first, tokenizer=self.tokenizer, causes=self.causes),
+                    **reward_columns({name: values[row] for name, values in rewards.items()}, self.reward_weights),
                 }
                 trace.unscored.add(number)
                 column[row - first] = number
@@ -159,12 +153,10 @@ class TraceCallback(TrainerCallback):
         if self.args.process_index:
             return
         try:
-            aside = set_aside(self.folder, after=state.global_step)
+            if aside := set_aside(self.folder, after=state.global_step):
+                logger.warning(f"Traces that another run left of steps after {state.global_step} are now in {aside}.")
         except OSError as error:
             logger.warning(f"Traces of another run stay in {self.folder}, they could not be moved: {error}")
-        else:
-            if aside:
-                logger.warning(f"Traces that another run left of steps after {state.global_step} are now in {aside}.")
 
     def on_evaluate(self, *args: Any, **kwargs: Any) -> None:
         """Write the evaluation's trace."""
@@ -173,23 +165,6 @@ class TraceCallback(TrainerCallback):
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:
         """Write the trace that is still open, if any."""
         self._write("train")
-
-    def _describe(self, batch: Mapping[str, Tensor], row: int) -> dict[str, Any]:
-        columns = completion_columns(
-            Rollout.from_batch(batch).rows(row, row + 1),
-            self.tokenizer,
-            prompt_ids=_unpadded(batch, "prompt", row),
-            completion_ids=_unpadded(batch, "completion", row),
-            causes=self.causes,
-        )
-        return {**columns, "advantage": batch["advantages"][row].item()}
-
-    def _describe_rewards(self, rewards: Mapping[str, float]) -> dict[str, Any]:
-        judged = {name: None if math.isnan(value) else value for name, value in rewards.items()}
-        return {
-            "rewards": [{"name": name, "value": value} for name, value in judged.items()],
-            "reward": weighted_sum(list(judged.values()), self.reward_weights),
-        }
 
     def _write(self, split: str) -> None:
         trace, self._open[split] = self._open[split], _OpenTrace()
@@ -211,12 +186,6 @@ class TraceCallback(TrainerCallback):
             logger.warning(f"The trace {name} could not be written, and training continues without it: {error}")
 
 
-def _unpadded(batch: Mapping[str, Tensor], name: str, row: int) -> list[int]:
-    ids, mask = batch[f"{name}_ids"][row], batch[f"{name}_mask"][row].bool()
-    # With `mask_truncated_completions` TRL masks all of a completion that was cut short; it fills the row.
-    return ids[mask].tolist() if mask.any() else ids.tolist()
-
-
 def traced_rows(count: int, *, rows: int, processes: int, group_size: int) -> list[int]:
     """Choose `count` of all processes' rows: a whole group of each process, then the next group of each.
 
@@ -225,9 +194,3 @@ def traced_rows(count: int, *, rows: int, processes: int, group_size: int) -> li
     # By position within the process first: the first groups of all processes come before any second one.
     starts = sorted(range(0, rows * processes, group_size), key=lambda start: (start % rows, start))
     return [row for start in starts for row in range(start, min(start + group_size, rows * processes))][:count]
-
-
-def weighted_sum(values: Sequence[float | None], weights: Sequence[float]) -> float | None:
-    """The reward as TRL sums it: over the functions that could judge; None if none could."""
-    terms = [value * weight for value, weight in zip(values, weights, strict=True) if value is not None]
-    return sum(terms) if terms else None

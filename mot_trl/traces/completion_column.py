@@ -2,7 +2,6 @@
 
 from transformers import PreTrainedTokenizerBase
 
-from mot_trl.generation.stop_text import token_texts
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.traces.token_text import token_text
 
@@ -15,7 +14,6 @@ def widest_mixtures(
     rollout: Rollout, tokenizer: PreTrainedTokenizerBase, *, positions: int = 5, num_candidates: int = 3
 ) -> list[str]:
     """For each completion, the mixtures with the most effective candidates, as in `#12 'the' 62% 'a' 38%`."""
-    vocabulary = token_texts(tokenizer)
     # One copy to the CPU instead of a transfer per completion.
     records = (tensor.cpu() for tensor in (rollout.candidate_ids, rollout.log_weights.exp(), rollout.mixture_mask))
     cells = []
@@ -28,7 +26,7 @@ def widest_mixtures(
             ids, shares = candidate_ids[position][heaviest.indices].tolist(), heaviest.values.tolist()
             # Quoted in ASCII, so that no control character of a completion reaches the terminal.
             shown = [
-                f"{token_text(token_id, vocabulary)!a} {share:.0%}"
+                f"{token_text(tokenizer, token_id)!a} {share:.0%}"
                 for token_id, share in zip(ids, shares, strict=True)
                 if share >= MIN_WEIGHT
             ]

@@ -1,43 +1,42 @@
 """One completion as a row of a trace file."""
 
-from collections.abc import Sequence
-from itertools import pairwise
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from mot_trl.generation.stop_text import token_texts
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.traces.phase_changes import phase_changes
 from mot_trl.traces.token_text import token_text, visible_texts
 
 
 def completion_columns(
-    rollout: Rollout,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    prompt_ids: list[int],
-    completion_ids: list[int],
-    causes: Sequence[str],
+    batch: Mapping[str, Tensor], row: int, *, tokenizer: PreTrainedTokenizerBase, causes: Sequence[str]
 ) -> dict[str, Any]:
-    """The columns that are known once a completion is generated; `entropies` is null at each token.
+    """The columns that a row of a generated and scored batch gives; `entropies` is null at each token.
 
-    Args:
-        rollout: The completion's draws, as the only row.
-        tokenizer: Decodes the tokens.
-        prompt_ids: Without padding.
-        completion_ids: Likewise.
-        causes: Names of the rules that end thinking, in the order of `Phases.rules`.
+    `causes` names the rules that end thinking, in the order of `Phases.rules`.
     """
-    length, closed_by = len(completion_ids), int(rollout.closed_by)
+    prompt_ids, completion_ids = (_unpadded(batch, name, row) for name in ("prompt", "completion"))
+    rollout, length = Rollout.from_batch(batch), len(completion_ids)
     thinking, mixed, forced, logps = (
-        values[0, :length].tolist()
+        values[row, :length].tolist()
         for values in (rollout.thinking_mask, rollout.mixture_mask, rollout.forced_mask, rollout.logps)
     )
+    closed_by = int(rollout.closed_by[row])
     cause = causes[closed_by] if closed_by >= 0 else None
-    candidate_ids, log_weights = _drawn_candidates(rollout, length)
-    vocabulary, tokens = token_texts(tokenizer), visible_texts(tokenizer, completion_ids)
+    # Positions outside the thinking hold a one-hot filler, so the weights alone do not show what was drawn.
+    used = (rollout.log_weights[row, :length] > -torch.inf) & rollout.thinking_mask[row, :length, None]
+    counts = used.sum(dim=-1).tolist()
+    # One copy to the CPU, cut there into a list per position.
+    candidate_ids, log_weights = (
+        [drawn.tolist() for drawn in values[row, :length][used].cpu().split(counts)]
+        for values in (rollout.candidate_ids, rollout.log_weights)
+    )
+    tokens = visible_texts(tokenizer, completion_ids)
     # Models such as Qwen2.5 also stop at the padding token.
     end_ids = (tokenizer.eos_token_id, tokenizer.pad_token_id)
     return {
@@ -48,7 +47,7 @@ def completion_columns(
         "completion_ids": completion_ids,
         "tokens": tokens,
         "candidate_ids": candidate_ids,
-        "candidate_tokens": [[token_text(token_id, vocabulary) for token_id in ids] for ids in candidate_ids],
+        "candidate_tokens": [[token_text(tokenizer, token_id) for token_id in ids] for ids in candidate_ids],
         "log_weights": log_weights,
         "thinking": thinking,
         "mixed": mixed,
@@ -58,15 +57,18 @@ def completion_columns(
         "phases": phase_changes(thinking, forced, cause=cause),
         "closed_by": cause,
         "truncated": not completion_ids or completion_ids[-1] not in end_ids,
+        "advantage": batch["advantages"][row].item(),
     }
 
 
-def _drawn_candidates(rollout: Rollout, length: int) -> tuple[list[list[int]], list[list[float]]]:
-    """Candidate ids and log-weights at each position of the only row; empty where the strategy drew nothing."""
-    log_weights = rollout.log_weights[0, :length]
-    # Positions outside the thinking hold a one-hot filler, so the weights alone do not show what was drawn.
-    used = (log_weights > -torch.inf) & rollout.thinking_mask[0, :length].unsqueeze(-1)
-    ids, weights = rollout.candidate_ids[0, :length][used].tolist(), log_weights[used].tolist()
-    # Converted to lists in one go and cut afterwards, since a tensor operation per position would be slow.
-    spans = list(pairwise([0, *used.sum(dim=-1).cumsum(0).tolist()]))
-    return [ids[start:end] for start, end in spans], [weights[start:end] for start, end in spans]
+def reward_columns(rewards: Mapping[str, float], weights: Sequence[float]) -> dict[str, Any]:
+    """The rewards by function, null where it could not judge (NaN), and their sum as TRL makes it: over the others."""
+    terms = [value * weight for value, weight in zip(rewards.values(), weights, strict=True) if not math.isnan(value)]
+    entries = [{"name": name, "value": None if math.isnan(value) else value} for name, value in rewards.items()]
+    return {"rewards": entries, "reward": sum(terms) if terms else None}
+
+
+def _unpadded(batch: Mapping[str, Tensor], name: str, row: int) -> list[int]:
+    ids, mask = batch[f"{name}_ids"][row], batch[f"{name}_mask"][row].bool()
+    # With `mask_truncated_completions` TRL masks all of a completion that was cut short; it fills the row.
+    return ids[mask].tolist() if mask.any() else ids.tolist()

@@ -10,8 +10,9 @@ BROKEN = "\N{REPLACEMENT CHARACTER}"
 MAX_UTF8_BYTES = 4
 
 
-def token_text(token_id: int, texts: Sequence[str]) -> str:
+def token_text(tokenizer: PreTrainedTokenizerBase, token_id: int) -> str:
     """The text of one token; ids outside the tokenizer's vocabulary are shown as `[id]`."""
+    texts = token_texts(tokenizer)
     return texts[token_id] if 0 <= token_id < len(texts) else f"[{token_id}]"
 
 
@@ -20,19 +21,15 @@ def visible_texts(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) 
 
     Where byte tokens make up one character, the first token gets the character and the others the empty string.
     """
-    vocabulary = token_texts(tokenizer)
-    texts = [token_text(token_id, vocabulary) for token_id in token_ids]
-    start = 0
-    while start < len(texts):
-        end = start + 1
-        if BROKEN in texts[start]:
-            # The shortest run of tokens that decodes cleanly. None does where generation stopped inside a character:
-            # its tokens keep the replacement character.
-            for stop in range(start + 2, min(start + MAX_UTF8_BYTES, len(texts)) + 1):
-                whole = str(tokenizer.decode(list(token_ids[start:stop]), clean_up_tokenization_spaces=False))
-                if BROKEN not in whole:
-                    texts[start:stop] = [whole, *[""] * (stop - start - 1)]
-                    end = stop
-                    break
-        start = end
+    texts = [token_text(tokenizer, token_id) for token_id in token_ids]
+    for start in range(len(texts)):
+        if BROKEN not in texts[start]:
+            continue
+        # The shortest run of tokens that decodes cleanly. None does where generation stopped inside a character: its
+        # tokens keep the replacement character.
+        for end in range(start + 2, min(start + MAX_UTF8_BYTES, len(texts)) + 1):
+            whole = str(tokenizer.decode(list(token_ids[start:end]), clean_up_tokenization_spaces=False))
+            if BROKEN not in whole:
+                texts[start:end] = [whole, *[""] * (end - start - 1)]
+                break
     return texts

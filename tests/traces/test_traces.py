@@ -1,6 +1,7 @@
 """Traces hold what was drawn, can be replayed, and survive interrupted and resumed runs."""
 
 import json
+import math
 import sqlite3
 import subprocess
 import sys
@@ -20,8 +21,9 @@ from mot_trl.modeling.candidate_head import add_candidate_head
 from mot_trl.strategies import mixture
 from mot_trl.strategies.surrogate import surrogate
 from mot_trl.traces import load_traces, schema, to_replay
-from mot_trl.traces.callback import traced_rows, weighted_sum
+from mot_trl.traces.callback import traced_rows
 from mot_trl.traces.phase_changes import phase_changes
+from mot_trl.traces.row import reward_columns
 from mot_trl.traces.schema import METADATA_KEY, SCHEMA
 from mot_trl.traces.storage import read_metadata, trace_files, write_trace
 from mot_trl.traces.token_text import visible_texts
@@ -326,8 +328,11 @@ def test_a_trace_takes_whole_groups_from_each_process_in_turn() -> None:
 
 
 def test_a_reward_is_summed_over_the_functions_that_could_judge() -> None:
-    assert weighted_sum([1.0, None], [0.5, 1.0]) == 0.5
-    assert weighted_sum([None], [1.0]) is None
+    judged = reward_columns({"first": 1.0, "second": math.nan}, [0.5, 1.0])
+
+    assert judged["reward"] == 0.5
+    assert [entry["value"] for entry in judged["rewards"]] == [1.0, None]
+    assert reward_columns({"only": math.nan}, [1.0])["reward"] is None
 
 
 def test_metrics_reach_tensorboard_and_mixtures_trls_table(
