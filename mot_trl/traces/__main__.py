@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from mot_trl.traces.page import write_page
-from mot_trl.traces.token_selection_plots import write_figure, write_tables
+from mot_trl.traces.token_selection_plots import write_analysis
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,9 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
         if left_out:
             print(f"{left_out} completions were left out, evenly over the steps, to keep the page within 10 MB.")
         if options.tables:
-            print(*write_tables(options.run_dir), sep="\n")
-            # Last, since it alone needs matplotlib: without it, the page and the tables are written all the same.
-            print(*write_figure(options.run_dir), sep="\n")
+            for path in write_analysis(options.run_dir):
+                print(path)
     except (FileNotFoundError, ImportError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

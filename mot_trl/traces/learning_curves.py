@@ -11,12 +11,6 @@ from unicodedata import east_asian_width
 
 import pandas as pd
 
-Z = 1.96
-"""Standard errors in a 95 % interval of a mean."""
-
-# How TRL's log marks the metrics of each split.
-PREFIXES = {"train": "", "eval": "eval_"}
-
 
 class Panel(NamedTuple):
     """One plot: its file name and title, the metric of TRL's log that it shows, the metric's unit and bounds."""
@@ -77,9 +71,10 @@ def _tensorboard_entries(run_dir: Path) -> Iterator[dict[str, Any]]:
         for tag in events.Tags()["scalars"]:
             # transformers logs `eval_reward` as `eval/reward`, and all else under `train/`.
             split, _, name = tag.partition("/")
-            if split in PREFIXES:
+            if split in ("train", "eval"):
+                metric = name if split == "train" else f"eval_{name}"
                 for event in events.Scalars(tag):
-                    yield {"step": event.step, PREFIXES[split] + name: event.value}
+                    yield {"step": event.step, metric: event.value}
 
 
 def curve(log: pd.DataFrame, metric: str, *, window: int = 1) -> pd.DataFrame:
@@ -102,19 +97,17 @@ def curve(log: pd.DataFrame, metric: str, *, window: int = 1) -> pd.DataFrame:
         # Centered, since a trailing mean would show everything half a window late.
         rolled = values.rolling(window, min_periods=1, center=True)
         mean, error = rolled.mean(), rolled.std() / rolled.count() ** 0.5
-    return pd.DataFrame({"mean": mean, "low": mean - Z * error, "high": mean + Z * error})
+    # 95 % of a normal distribution are within 1.96 standard deviations.
+    return pd.DataFrame({"mean": mean, "low": mean - 1.96 * error, "high": mean + 1.96 * error})
 
 
 def plot_runs(run_dirs: Sequence[Path | str], out: Path | str | None = None, *, window: int = 10) -> list[Path]:
     """Plot runs on shared axes: one file per metric that any of them logged, and an overview of all.
 
     Args:
-        run_dirs: Output folders.
+        run_dirs: The runs' output folders.
         out: Folder for the files; by default `plots` in the first run's.
         window: Number of logged steps in a train curve's mean and interval.
-
-    Returns:
-        The files.
 
     Raises:
         FileNotFoundError: A folder holds no log.

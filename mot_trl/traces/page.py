@@ -32,26 +32,17 @@ def write_page(run_dir: Path | str, path: Path | str | None = None, *, max_bytes
         ValueError: Not even one step's completions fit.
     """
     run_dir = Path(run_dir).resolve()
-    traces = load_traces(run_dir)
     path = Path(path) if path is not None else run_dir / "traces.html"
-    metadata = read_metadata(trace_files(run_dir)[-1])
-    page, left_out = _render_within(traces, run=run_dir.name, metadata=metadata, max_bytes=max_bytes)
-    path.write_text(page, encoding="utf-8")
-    return path, left_out
-
-
-def _render_within(traces: pa.Table, *, run: str, metadata: Mapping[str, Any], max_bytes: int) -> tuple[str, int]:
-    """The page of as many steps as fit in `max_bytes`, evenly spaced, and how many completions were left out."""
-    step_of_row = traces["step"].to_pylist()
-    steps = sorted(set(step_of_row))
-    kept = steps
+    traces, metadata = load_traces(run_dir), read_metadata(trace_files(run_dir)[-1])
+    steps = kept = traces["step"].unique().to_pylist()
     while True:
-        table = traces.filter(pa.array([step in set(kept) for step in step_of_row]))
+        table = traces.filter(pa.array([step in kept for step in traces["step"].to_pylist()]))
         left_out = traces.num_rows - table.num_rows
-        page = render(table.to_pylist(), run=run, metadata=metadata, left_out=left_out)
-        size = len(page.encode())
+        page = render(table.to_pylist(), run=run_dir.name, metadata=metadata, left_out=left_out).encode()
+        size = len(page)
         if size <= max_bytes:
-            return page, left_out
+            path.write_bytes(page)
+            return path, left_out
         if len(kept) == 1:
             raise ValueError(
                 f"The {table.num_rows} completions of step {kept[0]} alone make a page of {size} bytes, over "
@@ -75,15 +66,13 @@ def render(rows: Sequence[Mapping[str, Any]], *, run: str, metadata: Mapping[str
         files("mot_trl.traces").joinpath(name).read_text(encoding="utf-8")
         for name in ("page.html", "page.css", "page.js")
     )
-    parts = {
-        "style": style,
-        "script": script,
-        # The content security policy runs these two and nothing else, should markup slip through all the same.
-        "style_hash": _csp_hash(style),
-        "script_hash": _csp_hash(script),
-        "payload": base64.b64encode(packed).decode(),
-    }
+    parts = {"style": style, "script": script}
+    # The content security policy runs these two and nothing else, should markup slip through all the same.
+    for name, text in list(parts.items()):
+        digest = hashlib.sha256(text.encode()).digest()
+        parts[f"{name}_hash"] = f"sha256-{base64.b64encode(digest).decode()}"
     # The payload last: base64 has no braces, so no placeholder is ever replaced inside of untrusted data.
+    parts["payload"] = base64.b64encode(packed).decode()
     for name, part in parts.items():
         page = page.replace("{{" + name + "}}", part)
     return page
@@ -154,7 +143,3 @@ def _finite(value: float | None, *, scale: int | None = None) -> float | None:
     if value is None or not math.isfinite(value):
         return None
     return value if scale is None else round(value * scale)
-
-
-def _csp_hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -14,13 +14,7 @@ from mot_trl.modeling.rollout import Rollout
 class Replay(NamedTuple):
     """Traced completions as a batch, prompts padded on the left, completions on the right.
 
-    Attributes:
-        prompt_ids: Prompts.
-        prompt_mask: 1 where they are not padding.
-        completion_ids: Visible tokens.
-        completion_mask: 1 where they are not padding.
-        rollout: The draws, with their log-probabilities (nats) at generation time.
-        advantages: As in the trace.
+    The masks are 1 where ids are not padding. `rollout` has the draws and their log-probabilities at generation time.
     """
 
     prompt_ids: Int[Tensor, "B P"]

@@ -1,7 +1,5 @@
 """Tables made from traces: which tokens are mixed with which, how widely, and how that changes over training."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -87,19 +85,10 @@ def pairs(traces: pa.Table, *, top: int = 50, min_weight: float = MIN_WEIGHT) ->
     # A token drawn more than once at a position is one candidate, or it would pair with others several times.
     by_token = found[found["weight"] >= min_weight].groupby(["at", "token_id"], as_index=False)
     found = by_token.agg(token=("token", "first"), weight=("weight", "sum"))
-    both = found.merge(found, on="at", suffixes=("", "_other"))
-    both = both[both["token_id"] < both["token_id_other"]]
-    return _most_frequent(
-        both,
-        by=["token_id", "token_id_other"],
-        top=top,
-        total=both["at"].nunique(),
-        token=("token", "first"),
-        other=("token_other", "first"),
-        count=("weight", "size"),
-        weight=("weight", "mean"),
-        other_weight=("weight_other", "mean"),
-    )
+    others = found.rename(columns={"token_id": "other_id", "token": "other", "weight": "other_weight"})
+    both = found.merge(others, on="at")
+    both = both[both["token_id"] < both["other_id"]]
+    return _most_frequent(both, ["token", "other"], ["weight", "other_weight"], top=top, total=both["at"].nunique())
 
 
 def disagreements(traces: pa.Table, *, top: int = 50) -> pd.DataFrame:
@@ -109,26 +98,18 @@ def disagreements(traces: pa.Table, *, top: int = 50) -> pd.DataFrame:
     `heaviest_weight`.
     """
     table = positions(traces)
-    return _most_frequent(
-        table[table["visible_weight"] < table["heaviest_weight"]],
-        by=["visible_id", "heaviest_id"],
-        top=top,
-        total=len(table),
-        visible=("visible", "first"),
-        heaviest=("heaviest", "first"),
-        count=("visible", "size"),
-        visible_weight=("visible_weight", "mean"),
-        heaviest_weight=("heaviest_weight", "mean"),
-    )
+    differing = table[table["visible_weight"] < table["heaviest_weight"]]
+    names = ["visible", "heaviest"]
+    return _most_frequent(differing, names, [f"{name}_weight" for name in names], top=top, total=len(table))
 
 
-def _most_frequent(table: pd.DataFrame, *, by: list[str], top: int, total: int, **columns: Any) -> pd.DataFrame:
-    """The `top` groups by `count`, one of the aggregated `columns`, with its `share` of `total`."""
+def _most_frequent(table: pd.DataFrame, texts: list[str], weights: list[str], *, top: int, total: int) -> pd.DataFrame:
+    """The `top` most frequent pairs of `texts`: `count`, its `share` of `total`, and the mean `weights`."""
     # Grouped by ids, since different tokens can have the same text.
-    grouped = table.groupby(by).agg(**columns).sort_values("count", ascending=False, kind="stable")
-    counted = grouped.head(top).reset_index(drop=True)
-    counted.insert(3, "share", counted["count"] / max(total, 1))
-    return counted
+    grouped = table.groupby([f"{text}_id" for text in texts])
+    counted = grouped[texts].first().assign(count=grouped.size())
+    counted = counted.assign(share=counted["count"] / max(total, 1)).join(grouped[weights].mean())
+    return counted.sort_values("count", ascending=False, kind="stable").head(top).reset_index(drop=True)
 
 
 def along_thinking(traces: pa.Table, *, bins: int = 20) -> pd.DataFrame:
@@ -158,12 +139,8 @@ def over_training(traces: pa.Table) -> pd.DataFrame:
     rows["thinking_length"] = [sum(thinking) for thinking in traces["thinking"].to_pylist()]
     rows["closed"] = rows["closed_by"].notna()
     keys = ["split", "step"]
-    by_row = rows.groupby(keys).agg(
-        completions=("closed", "size"),
-        reward=("reward", "mean"),
-        thinking_length=("thinking_length", "mean"),
-        closed=("closed", "mean"),
-    )
+    by_row = rows.groupby(keys)[["reward", "thinking_length", "closed"]].mean()
+    by_row.insert(0, "completions", rows.groupby(keys).size())
     table = positions(traces)
     table["mixed"] = table["heaviest_weight"] < 1
     table["disagreement"] = table["visible_weight"] < table["heaviest_weight"]
