@@ -110,10 +110,6 @@ def resolve_checkpoint(resume_from_checkpoint: str | bool | None, run_dir: str |
 def check_same_mixtures(checkpoint: str | Path, mixtures: Mapping[str, Any]) -> None:
     """Check that a checkpoint was trained with the mixtures of this run, as far as it says.
 
-    Args:
-        checkpoint: The folder.
-        mixtures: The run's, as `write_manifest` was given them.
-
     Raises:
         ValueError: They differ; the message says in what, and what to do.
     """

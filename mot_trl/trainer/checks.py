@@ -41,11 +41,7 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
 
 
 def check_policy(policy: Any, *, mixture_k: int | None) -> None:
-    """Check the model that TRL has set up.
-
-    Args:
-        policy: A transformers model, or one in PEFT's wrapper.
-        mixture_k: Candidates in a mixture.
+    """Check the model, perhaps in PEFT's wrapper, that TRL has set up.
 
     Raises:
         ValueError: It is an encoder-decoder, its head cannot be read by TRL's loss, or `mixture_k` is too large.

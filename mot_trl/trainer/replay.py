@@ -39,13 +39,8 @@ class ReplayModel:
 
     TRL cuts a batch into chunks of rows and calls the model once per chunk, in order. Each call gets the same rows of
     the record, so that the input embeddings are those of generation. In the log-probs that come back, those of the
-    visible tokens that a strategy drew are replaced by the log-probability of the whole draw.
-
-    Args:
-        model: The policy, or the reference model, with a candidate head.
-        rollout: Record of the whole batch.
-        strategy: Strategy that drew the mixtures.
-        mixture_score: Which log-probability stands for a mixture.
+    visible tokens that a strategy drew are replaced by the log-probability of the whole draw. `rollout` records
+    the whole batch; `model` needs a candidate head.
     """
 
     def __init__(
