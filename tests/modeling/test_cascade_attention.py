@@ -207,7 +207,7 @@ def test_rollouts_are_the_same_and_read_their_prompts_once(
     assert record.mixture_mask.any()
 
 
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("attention", ["eager", pytest.param("sdpa", marks=needs_packed_heads)])
 def test_greedy_tokens_are_transformers_own(attention: str, rollouts: Rollouts) -> None:
     model = make_model()
     model.set_attn_implementation(attention)
