@@ -82,7 +82,7 @@ PRESETS: dict[str, Preset] = {
     "top_k": _mot_g(
         strategy="top_k",
         mixture_k=2,
-        differs="The token that is scored is the one that was shown, drawn from the weights.",
+        differs="The scored token is the visible one, drawn from the weights.",
     ),
     "nucleus": _mot_g(
         strategy="nucleus",
@@ -106,7 +106,7 @@ PRESETS: dict[str, Preset] = {
     "elementwise_max": _mot_g(
         strategy="elementwise_max",
         mixture_k=2,
-        differs="The token that is scored is the one that was shown, drawn from p renormalized on the candidates.",
+        differs="The scored token is the visible one, drawn from p renormalized on the candidates.",
     ),
     "soft_thinking": Preset(
         strategy="top_k",
@@ -114,7 +114,7 @@ PRESETS: dict[str, Preset] = {
         mixture_score="visible",
         phase={"cold_stop_threshold": 0.01, "cold_stop_patience": 256},
         source=SOFT_THINKING,
-        differs="A training score is ours, the paper does not train. The closing tag is matched on tokens that were "
+        differs="The training score is ours; the paper does not train. The closing tag is matched on tokens that were "
         "drawn, not on the most likely ones.",
         published_temperature=0.6,
     ),
@@ -123,15 +123,15 @@ PRESETS: dict[str, Preset] = {
         mixture_k=5,
         strategy_kwargs={"temperature": 0.5, "min_prob": 0.0, "min_ratio": 0.0},
         source=STOCHASTIC,
-        differs="A training score is ours, the paper does not train. The visible token is the heaviest, so that it is "
-        "an exact draw.",
+        differs="The training score is ours; the paper does not train. The visible token is the heaviest, so that it "
+        "is an exact draw.",
     ),
     "stochastic_soft_thinking_dirichlet": Preset(
         strategy="dirichlet",
         mixture_k=5,
         strategy_kwargs={"concentration": 4.0, "min_prob": 0.0, "visible": "heaviest"},
         source=STOCHASTIC,
-        differs="A training score is ours, the paper does not train.",
+        differs="The training score is ours; the paper does not train.",
     ),
     "mixture_of_inputs": Preset(
         strategy="mixture_of_inputs",
@@ -139,8 +139,8 @@ PRESETS: dict[str, Preset] = {
         mixture_score="visible",
         strategy_kwargs={"beta": 1.0},
         source="Text Generation Beyond Discrete Token Sampling (arXiv 2505.14827)",
-        differs="A training score is ours, the paper does not train. Mixes 20 tokens, as the authors' code does, not "
-        "the paper; and only while thinking.",
+        differs="The training score is ours; the paper does not train. Mixes 20 tokens, as the authors' code does, "
+        "not the paper; and only while thinking.",
     ),
     "multiplex": Preset(
         strategy="multiplex",
@@ -183,6 +183,6 @@ PRESETS: dict[str, Preset] = {
         strategy="gumbel_softmax",
         mixture_k=5,
         source="This library, after Stochastic Soft Thinking (arXiv 2508.03440) and SofT-GRPO (arXiv 2511.06411)",
-        differs="Weights that the embedding hardly feels are censored: an exact score with far less noise.",
+        differs="Weights that hardly change the embedding are censored: an exact score with far less noise.",
     ),
 }
