@@ -63,6 +63,7 @@ def test_checkpoints_of_the_previous_version_keep_their_options() -> None:
     assert config.complete().strategy_kwargs == {"k": 4, "min_prob": 0.1}
 
 
+@pytest.mark.untyped("a type of score that does not exist")
 @pytest.mark.parametrize(
     ("settings", "message"),
     [({"mixture_score": "nope"}, "Unknown `mixture_score='nope'`"), ({"max_mixture_tokens": 0}, "must be at least 1")],
