@@ -6,7 +6,7 @@ PYTEST_FLAGS ?= -n 2
 export OMP_NUM_THREADS ?= 1
 EXTRAS := math,code,rg,judge,plots,vision
 
-.PHONY: quickstart test quick shapes check fix
+.PHONY: quickstart test quick shapes oldest check fix
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,6 +28,11 @@ SHAPED := mot_trl.strategies,mot_trl.modeling,mot_trl.generation,mot_trl.trainer
 shapes: $(VENV)/.installed
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not slow and not untyped" \
 		--jaxtyping-packages=$(SHAPED),shapes.typechecker tests/strategies tests/modeling tests/generation
+
+# The quick tests with the oldest transformers of the range, in a folder that goes before the rest.
+oldest: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/oldest --requirement oldest.txt
+	PYTHONPATH=$(CURDIR)/$(VENV)/oldest HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not slow"
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .

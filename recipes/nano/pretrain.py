@@ -7,7 +7,7 @@ Run it from the repository root. It takes about 10 minutes of one core; one thre
 small. A machine reproduces its own weights bit for bit.
 """
 
-import sys
+import argparse
 import time
 from itertools import chain, islice
 from pathlib import Path
@@ -50,4 +50,6 @@ def main(folder: Path = NANO, *, steps: int = STEPS, careful_steps: int = CAREFU
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:2]))
+    parser = argparse.ArgumentParser(description="Make the embedded model from nothing, in ten CPU minutes.")
+    parser.add_argument("folder", type=Path, nargs="?", default=NANO, help="where to (default: over the shipped one)")
+    main(parser.parse_args().folder)
