@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mot_trl.rewards.format import integer_answer, soft_format, strict_format, tag_count
 from mot_trl.rewards.math import MathReward
-from mot_trl.tasks.loading import read_rows
+from mot_trl.tasks.loading import QUESTION_COLUMNS, question_row, read_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -31,8 +31,6 @@ INSTRUCTION = (
     "then write the final number, alone, between <answer> and </answer>."
 )
 
-COLUMNS = ["prompt", "question", "answer"]
-
 # The golds are plain numbers, so nothing here needs computer algebra, and so math-verify.
 _REWARD = MathReward(symbolic=False)
 
@@ -49,7 +47,7 @@ def load(split: str = "train", path: str | Path | None = None) -> Dataset:
         ValueError: A column is missing, or a row has no gold answer.
     """
     rows = read_rows(split, path, hub_id="openai/gsm8k", config="main", columns=("question", "answer"))
-    return rows.map(_row, with_indices=True, remove_columns=rows.column_names).select_columns(COLUMNS)
+    return rows.map(_row, with_indices=True, remove_columns=rows.column_names).select_columns(QUESTION_COLUMNS)
 
 
 def correct_answer(completions: list, answer: list[str], **columns: Any) -> list[float | None]:
@@ -72,5 +70,4 @@ def _row(row: dict[str, str], index: int) -> dict[str, Any]:
         answer = gold_number(row["answer"])
     except ValueError as error:
         raise ValueError(f"Row {index}: {error}") from error
-    message = {"role": "user", "content": f"{row['question']}\n\n{INSTRUCTION}"}
-    return {"prompt": [message], "question": row["question"], "answer": answer}
+    return question_row(row["question"], answer, INSTRUCTION)

@@ -5,10 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+
+QUESTION_COLUMNS = ["prompt", "question", "answer"]
+
+
+def question_row(question: str, answer: Any, instruction: str) -> dict[str, Any]:
+    """A row of a dataset of questions, each with one gold answer; `prompt` is one user message."""
+    message = {"role": "user", "content": f"{question}\n\n{instruction}"}
+    return {"prompt": [message], "question": question, "answer": answer}
 
 
 def read_rows(
@@ -19,8 +28,7 @@ def read_rows(
     Args:
         split: The hub's split, or the name of the file in `path`. A `path` that is a file is read whole, regardless.
         path: The file or folder; None for the hub.
-        hub_id: The dataset on the hub.
-        config: Its configuration, if it has several.
+        hub_id: The dataset on the hub, of which `config` is the configuration, if it has several.
         columns: Names that the rows must have.
 
     Raises:

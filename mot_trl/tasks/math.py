@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mot_trl.rewards.answer import final_answer
 from mot_trl.rewards.format import integer_answer, soft_format, strict_format, tag_count
 from mot_trl.rewards.math import MathReward
-from mot_trl.tasks.loading import read_rows
+from mot_trl.tasks.loading import QUESTION_COLUMNS, question_row, read_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -23,8 +23,6 @@ INSTRUCTION = (
     "Reason step by step between <think> and </think>, "
     r"then write the final answer, alone and in \boxed{}, between <answer> and </answer>."
 )
-COLUMNS = ["prompt", "question", "answer"]
-
 _REWARD = MathReward()
 _logger = logging.getLogger(__name__)
 
@@ -44,10 +42,7 @@ def load(
     Rows without a gold, or with several, are left out, with a warning.
 
     Args:
-        split: The hub's split, or the name of the file in `path`.
-        path: A `.jsonl` file, or a folder holding `<split>.jsonl`, in place of the hub.
-        hub_id: The dataset on the hub.
-        config: Its configuration, if it has several.
+        path: A `.jsonl` file, or a folder holding `<split>.jsonl`, in place of `hub_id` and its `config`.
         question_column: The column with the problem; several are joined by a space (SVAMP's `Body` and `Question`).
         answer_column: The column with the gold. Of a list of one, the item counts (OlympiadBench's `final_answer`); of
             a solution, what stands behind `####` (GSM8K) or in the last `\boxed{}` (MATH).
@@ -72,11 +67,10 @@ def load(
     def to_row(row: dict[str, Any]) -> dict[str, Any]:
         # SVAMP's bodies end in spaces.
         question = " ".join(str(row[column]).strip() for column in questions)
-        message = {"role": "user", "content": f"{question}\n\n{instruction}"}
-        return {"prompt": [message], "question": question, "answer": gold_answer(row[answer_column])}
+        return question_row(question, gold_answer(row[answer_column]), instruction)
 
     # The model is asked for one answer, so a row that has several could never be graded fairly.
-    made = rows.map(to_row, remove_columns=rows.column_names).select_columns(COLUMNS)
+    made = rows.map(to_row, remove_columns=rows.column_names).select_columns(QUESTION_COLUMNS)
     graded = made.filter(lambda row: row["answer"] is not None)
     if len(graded) == 0:
         raise ValueError(f"No row has a single gold in `{answer_column}`; name another in `answer_column`.")
@@ -102,5 +96,4 @@ def gold_answer(gold: Any) -> str | None:
         gold = int(gold)
     text = str(gold).strip()
     # `final_answer` finds nothing in a bare answer such as `25`.
-    marked = final_answer(text) if r"\boxed" in text or "####" in text else text
-    return marked or None
+    return (final_answer(text) if r"\boxed" in text or "####" in text else text) or None

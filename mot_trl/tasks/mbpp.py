@@ -50,24 +50,22 @@ def load(split: str = "train", path: str | Path | None = None, *, sanitized: boo
 
 def _row(row: dict[str, Any], shown: int) -> dict[str, Any]:
     tests = [test.strip() for test in row["test_list"]]
-    imports = "\n".join(row.get("test_imports") or ())
     setup = (row.get("test_setup_code") or "").replace("\r\n", "\n")
     reference = ast.parse(row["code"].replace("\r\n", "\n"))
     # A test may get at a function through the row's own setup, so its names count as well.
     used = _names_used("\n".join([setup, *tests]))
     # The full rows call them "text", the sanitized ones "prompt".
     task = (row.get("text") or row["prompt"]).strip()
-    examples = "\n".join(tests[:shown])
-    request = f"{task}\n\nYour code should pass tests like these:\n\n{examples}\n\n{INSTRUCTION}"
+    request = [task, "Your code should pass tests like these:", "\n".join(tests[:shown]), INSTRUCTION]
     return {
-        "prompt": [{"role": "user", "content": request}],
+        "prompt": [{"role": "user", "content": "\n\n".join(request)}],
         "task_id": row["task_id"],
         "tests": tests,
         # Only what the reference defines may come from the program: one that defines its own `set` changes no test.
         "entry_points": [[name, name] for name in sorted(_names_defined(reference) & used)],
         "prelude": "",
         # The tests run apart from the program, so they need the imports that they share with the reference.
-        "setup": "\n".join([imports, *_imports_of(reference, used), setup]),
+        "setup": "\n".join([*(row.get("test_imports") or [""]), *_imports_of(reference, used), setup]),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from mot_trl.rewards.answer import completion_text, final_answer
 
@@ -26,13 +26,8 @@ INSTRUCTION = (
 )
 
 
-class Drawing(NamedTuple):
-    """A shape in one cell of the picture's grid."""
-
-    shape: str
-    color: str
-    row: int
-    column: int
+Drawing = tuple[str, str, int, int]
+"""A shape and its color in one cell of the picture's grid: the cell's row and column."""
 
 
 def load(split: str = "train", rows: int = 512, *, cells: int = 4, size: int = 112, seed: int = 0) -> Dataset:
@@ -71,10 +66,8 @@ def correct_answer(completions: list, answer: list[str], **_: Any) -> list[float
 
 def close_answer(completions: list, answer: list[str], **_: Any) -> list[float]:
     """1 / (1 + distance to the right count), 0 without an answer: a dense reward for models that cannot count yet."""
-    counts = [_count(completion) for completion in completions]
-    return [
-        0.0 if count is None else 1 / (1 + abs(count - int(gold))) for count, gold in zip(counts, answer, strict=True)
-    ]
+    pairs = zip(map(_count, completions), map(int, answer), strict=True)
+    return [0.0 if count is None else 1 / (1 + abs(count - gold)) for count, gold in pairs]
 
 
 def draw(drawings: list[Drawing], *, cells: int, size: int) -> Image:
@@ -91,38 +84,36 @@ def draw(drawings: list[Drawing], *, cells: int, size: int) -> Image:
     pen = ImageDraw.Draw(picture)
     # An eighth of a cell stays free on each side, so that neighbors do not touch.
     side = size // cells
-    for drawing in drawings:
-        left, top = drawing.column * side + side // 8, drawing.row * side + side // 8
+    for shape, color, row, column in drawings:
+        left, top = column * side + side // 8, row * side + side // 8
         right, bottom = left + side - side // 4, top + side - side // 4
-        fill = COLORS[drawing.color]
-        if drawing.shape == "circle":
-            pen.ellipse((left, top, right, bottom), fill=fill)
-        elif drawing.shape == "square":
-            pen.rectangle((left, top, right, bottom), fill=fill)
+        if shape == "triangle":
+            pen.polygon(((left, bottom), (right, bottom), ((left + right) // 2, top)), fill=COLORS[color])
         else:
-            pen.polygon(((left, bottom), (right, bottom), ((left + right) // 2, top)), fill=fill)
+            outline = pen.ellipse if shape == "circle" else pen.rectangle
+            outline((left, top, right, bottom), fill=COLORS[color])
     return picture
 
 
 def _example(generator: random.Random, cells: int, size: int) -> dict[str, Any]:
-    shape, color = generator.choice(SHAPES), generator.choice(list(COLORS))
+    asked = _kind(generator)
     # Cells keep the shapes from overlapping, so that the count is never in doubt.
     places = [(row, column) for row in range(cells) for column in range(cells)]
     filled = generator.sample(places, generator.randint(1, max(1, len(places) // 2)))
     # Half of the shapes are of the kind asked for: at random, nearly every count would be 0 or 1.
-    drawings = [
-        Drawing(shape, color, *place)
-        if generator.random() < 0.5
-        else Drawing(generator.choice(SHAPES), generator.choice(list(COLORS)), *place)
-        for place in filled
-    ]
-    count = sum(drawing.shape == shape and drawing.color == color for drawing in drawings)
+    kinds = [asked if generator.random() < 0.5 else _kind(generator) for _ in filled]
+    drawings = [(*kind, *place) for kind, place in zip(kinds, filled, strict=True)]
+    shape, color = asked
     question = f"How many {color} {shape}s are in the picture?\n\n{INSTRUCTION}"
     return {
         "prompt": [{"role": "user", "content": question}],
         "image": draw(drawings, cells=cells, size=size),
-        "answer": str(count),
+        "answer": str(kinds.count(asked)),
     }
+
+
+def _kind(generator: random.Random) -> tuple[str, str]:
+    return generator.choice(SHAPES), generator.choice(list(COLORS))
 
 
 def _count(completion: Any) -> int | None:

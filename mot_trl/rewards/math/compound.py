@@ -1,7 +1,7 @@
 r"""Answers made of parts (points, intervals, sets, lists, unions, matrices), compared part by part."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 _OPENINGS = {"(": ")", "[": "]", r"\{": r"\}", r"\langle": r"\rangle"}
@@ -37,12 +37,10 @@ Same = Callable[[str, str], bool | None]
 
 def read_compound(text: str) -> "str | Compound":
     """The parts of a normalized `text`, or the text itself where it is one expression."""
-    text = _MEMBER.sub("", text, count=1) if _MEMBER.match(text) else text
-    for read in (_matrix, _union, _interval, _list, _bracketed):
-        parts = read(text)
-        if parts is not None:
-            return parts
-    return text
+    member = _MEMBER.match(text)
+    text = text[member.end() :] if member else text
+    readings = (read(text) for read in (_matrix, _union, _interval, _list, _bracketed))
+    return next((parts for parts in readings if parts is not None), text)
 
 
 def same_compound(gold: "str | Compound", answer: "str | Compound", same: Same) -> bool | None:
@@ -59,32 +57,27 @@ def same_compound(gold: "str | Compound", answer: "str | Compound", same: Same) 
         return False
     if gold.kind == "unordered":
         return _same_unordered(gold.items, answer.items, same)
-    return _all(same_compound(*pair, same) for pair in zip(gold.items, answer.items, strict=True))
-
-
-def _all(verdicts: Iterable[bool | None]) -> bool | None:
-    """False at the first False, without asking for the rest; else None if any is None."""
-    together: bool | None = True
-    for verdict in verdicts:
-        if verdict is False:
+    verdicts = set()
+    for pair in zip(gold.items, answer.items, strict=True):
+        verdicts.add(same_compound(*pair, same))
+        # The rest could cost computer algebra.
+        if False in verdicts:
             return False
-        together = together and verdict
-    return together
+    return None if None in verdicts else True
 
 
 def _same_unordered(golds: tuple, answers: tuple, same: Same) -> bool | None:
     left = list(answers)
     for gold in golds:
-        undecided = False
-        for position, answer in enumerate(left):
-            verdict = same_compound(gold, answer, same)
-            if verdict:
-                # Equality is transitive, so the first partner found is as good as any.
-                del left[position]
+        verdicts = []
+        for answer in left:
+            verdicts.append(same_compound(gold, answer, same))
+            # Equality is transitive, so the first partner found is as good as any.
+            if verdicts[-1]:
                 break
-            undecided |= verdict is None
         else:
-            return None if undecided else False
+            return None if None in verdicts else False
+        del left[len(verdicts) - 1]
     return True
 
 
@@ -140,14 +133,14 @@ def _interval(text: str) -> Compound | None:
         return None
     if directions == {True}:
         terms, signs = terms[::-1], signs[::-1]
-    is_open = [sign in ("<", ">") for sign in signs]
-    if len(terms) == 2 and _VARIABLE.fullmatch(terms[0]):
-        terms, is_open = [r"-\infty", *terms], [True, *is_open]
-    elif len(terms) == 2:
-        terms, is_open = [*terms, r"\infty"], [*is_open, True]
+    if len(terms) == 2:
+        # The side without a bound is open, at infinity.
+        below = _VARIABLE.fullmatch(terms[0])
+        terms, signs = ([r"-\infty", *terms], ["<", *signs]) if below else ([*terms, r"\infty"], [*signs, "<"])
     if not _VARIABLE.fullmatch(terms[1]):
         return None
-    return Compound("ordered", "[("[is_open[0]] + "])"[is_open[1]], (terms[0], terms[2]))
+    brackets = ["()"[side] if sign in ("<", ">") else "[]"[side] for side, sign in enumerate(signs)]
+    return Compound("ordered", "".join(brackets), (terms[0], terms[2]))
 
 
 def _list(text: str) -> Compound | None:
@@ -162,14 +155,15 @@ def _list(text: str) -> Compound | None:
 
 
 def _bracketed(text: str) -> Compound | None:
-    scanned = [match for match, _ in _scan(text)]
-    if len(scanned) < 3 or scanned[0].group() not in _OPENINGS or scanned[-1].group() not in _OPENINGS.values():
+    tokens = _SCAN.findall(text)
+    if len(tokens) < 3 or tokens[0] not in _OPENINGS or tokens[-1] not in _OPENINGS.values():
         return None
-    opening, closing = scanned[0].group(), scanned[-1].group()
-    inner = text[scanned[0].end() : scanned[-1].start()].strip()
+    opening, closing = tokens[0], tokens[-1]
+    inner = text[len(opening) : -len(closing)].strip()
     pieces = _split(inner, ",", ";")
+    depths = [0, *(depth for _, depth in _scan(inner))]
     # `(1,2)+(3,4)` begins and ends with brackets that are no pair.
-    if not _is_balanced(inner) or len(pieces) > _MAX_PARTS:
+    if min(depths) < 0 or depths[-1] > 0 or len(pieces) > _MAX_PARTS:
         return None
     if opening == r"\{" and closing == r"\}":
         return _unordered(pieces)
@@ -178,11 +172,6 @@ def _bracketed(text: str) -> Compound | None:
         return Compound("unordered", "", (read_compound(inner),)) if opening + closing == "()" else None
     style = "()" if opening == r"\langle" else opening + closing
     return Compound("ordered", style, tuple(read_compound(piece) for piece in pieces))
-
-
-def _is_balanced(text: str) -> bool:
-    depths = [0, *(depth for _, depth in _scan(text))]
-    return min(depths) == 0 == depths[-1]
 
 
 def _unordered(pieces: list[str]) -> Compound | None:

@@ -39,11 +39,8 @@ def is_equivalent(gold: str, answer: str, *, timeout: float = 2.0, symbolic: boo
     in any thread; verdicts are cached.
 
     Args:
-        gold: The reference answer.
-        answer: The answer to grade.
         timeout: Seconds for computer algebra where the cheaper rules do not decide, after which the answer is wrong.
-        symbolic: Whether to use computer algebra at all. If not, an answer that the cheaper rules cannot decide is
-            wrong.
+        symbolic: Whether to use computer algebra at all; if not, an answer that the cheaper rules leave open is wrong.
 
     Raises:
         ImportError: Computer algebra is needed and math-verify is not installed.
@@ -66,13 +63,11 @@ class MathReward:
     """A TRL reward: 1 if the final answer is equivalent to the gold, 0 if not, None if the gold cannot be read.
 
     Args:
-        gold_column: The dataset's column with the gold answers.
         question_column: The column with the questions, if there is one: where they ask for a percentage, `60%` is
             right for the gold `60`; elsewhere it is not.
         opened: Whether the chat template opens the thinking in the prompt (see `rewards.answer.answer_part`).
         timeout: Seconds for each pair that needs computer algebra, after which the answer is wrong.
-        symbolic: Whether answers may need computer algebra, that is math-verify. Without it, answers that the cheaper
-            rules cannot decide are wrong: right for plain numbers.
+        symbolic: Whether to use computer algebra, that is math-verify; plain numbers do not need it.
 
     Raises:
         ValueError: `timeout` is not above 0.
@@ -130,7 +125,7 @@ def _is_equivalent(gold: str, answer: str, timeout: float | None) -> bool | None
     verdict = _same_at_sight(gold, answer)
     if verdict is not None:
         return verdict
-    bound, also_bound = _bound_variables(gold), _bound_variables(answer)
+    bound, also_bound = (set(_VARIABLE.findall(text)) if _ORDER.search(text) else set() for text in (gold, answer))
     # Intervals forget the variable: `x<3` and `y<3` would both be `(-\infty, 3)`.
     if bound and also_bound and not bound & also_bound:
         return False
@@ -153,20 +148,13 @@ def _without_separators(text: str) -> str:
     return text if quantity is None or quantity.unit or quantity.value.denominator != 1 else str(quantity.value)
 
 
-def _bound_variables(text: str) -> set[str]:
-    """The variables of an inequality, none where `text` is none."""
-    return set(_VARIABLE.findall(text)) if _ORDER.search(text) else set()
-
-
 def _same_leaf(gold: str, answer: str, timeout: float | None) -> bool | None:
     gold, answer = gold.strip().removeprefix("+"), answer.strip().removeprefix("+")
     verdict = _same_at_sight(gold, answer)
     if verdict is not None:
         return verdict
     # A number in another base is a number; what is not one of the same base is not the same.
-    if any(
-        quantity and quantity.unit.startswith("base ") for quantity in (read_quantity(gold), read_quantity(answer))
-    ):
+    if any(quantity and quantity.unit.startswith("base ") for quantity in map(read_quantity, (gold, answer))):
         return False
     (number, unit), (also_number, also_unit) = (split_unit(_MONEY.sub("", text)) for text in (gold, answer))
     # The unit stays on: `5 apples` against `five apples` is compared as words on the whole.
@@ -186,14 +174,14 @@ def _same_leaf(gold: str, answer: str, timeout: float | None) -> bool | None:
 def _same_relation(gold: str, answer: str, timeout: float | None) -> bool | None:
     """Equations; a variable's assignment on one side alone counts as its value, as in `x = 5` against `5`."""
     assigned, also_assigned = _ASSIGNED.match(gold), _ASSIGNED.match(answer)
+    value = answer[also_assigned.end() :] if also_assigned else answer
     if assigned and also_assigned and key(assigned.group(1)) == key(also_assigned.group(1)):
-        return _same_leaf(gold[assigned.end() :], answer[also_assigned.end() :], timeout)
+        return _same_leaf(gold[assigned.end() :], value, timeout)
     if assigned and "=" not in answer:
         return _same_leaf(gold[assigned.end() :], answer, timeout)
     if "=" not in gold:
         # `x = 2 + 3 = 5`: every link must hold, or `7 = 5` would be paid for 5.
-        links = (answer[also_assigned.end() :] if also_assigned else answer).split("=")
-        return all(_same_leaf(gold, link, timeout) for link in links)
+        return all(_same_leaf(gold, link, timeout) for link in value.split("="))
     return bool(same_equation(gold, answer))
 
 

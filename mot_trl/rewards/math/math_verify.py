@@ -9,7 +9,6 @@ from mot_trl.sandbox.runner import ProgramRunner
 _WORKER = "mot_trl.rewards.math.math_verify_worker"
 # Each holds SymPy in memory, and only several threads that grade at once need more than one.
 _MAX_WORKERS = 4
-_MEMORY_MB = 2048
 
 # A runner has one timeout, and starts its processes when first used.
 _RUNNERS: dict[float, ProgramRunner] = {}
@@ -47,7 +46,7 @@ def _runner(timeout: float) -> ProgramRunner:
         runner = ProgramRunner(
             workers=min(_MAX_WORKERS, os.cpu_count() or 1),
             timeout=timeout,
-            memory_mb=_MEMORY_MB,
+            memory_mb=2048,
             preload=(_WORKER,),
             # Answers are parsed, never executed, so a machine without the kernel's isolation may judge them, too.
             allow_weak_isolation=True,

@@ -43,11 +43,10 @@ _RULES = [
     (r"\*\*(?=\s*[0-9({a-zA-Z])(?<=[0-9a-zA-Z)}]\*\*)", "^"),
     (r"\s+", " "),
 ]
-_COMPILED = [(re.compile(pattern), replacement) for pattern, replacement in _RULES]
 _BOXED = re.compile(r"\\(?:boxed|fbox|underline)\s*(?=\{)")
 _INLINE = re.compile(r"\$([^$]+)\$")
 _PREFIX = re.compile(
-    r"(?:therefore|thus|so|hence)?,?\s*(?:the\s+|my\s+)?(?:final\s+|correct\s+)?(?:answer|result)\s*(?:is|:|=)+\s*",
+    r"^(?:therefore|thus|so|hence)?,?\s*(?:the\s+|my\s+)?(?:final\s+|correct\s+)?(?:answer|result)\s*(?:is|:|=)+\s*",
     re.I,
 )
 _WRAPPERS = [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"), ('"', '"')]
@@ -64,8 +63,8 @@ def normalize(text: str) -> str:
     while text != previous:
         previous, text = text, _unwrapped(text)
     text = _COMMAND.sub(lambda match: _COMMANDS.get(match[1], match[0]), text)
-    for pattern, replacement in _COMPILED:
-        text = pattern.sub(replacement, text)
+    for pattern, replacement in _RULES:
+        text = re.sub(pattern, replacement, text)
     return _unwrapped(_with_braces(text)).strip()
 
 
@@ -78,14 +77,13 @@ def key(text: str) -> str:
 
 def _plain_symbols(text: str) -> str:
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda match: "^{" + match.group().translate(_SUPERSCRIPTS) + "}", text)
-    text = "".join(_SYMBOLS.get(char, char) for char in text)
-    text = unicodedata.normalize("NFKC", text)
+    text = unicodedata.normalize("NFKC", "".join(_SYMBOLS.get(char, char) for char in text))
     # Format characters (zero-width joiners, direction marks) are invisible to a reader, so to us too.
     return "".join(char for char in text if unicodedata.category(char) != "Cf")
 
 
 def _unwrapped(text: str) -> str:
-    text = _PREFIX.sub("", text.strip(), count=1) if _PREFIX.match(text.strip()) else text.strip()
+    text = _PREFIX.sub("", text.strip())
     for opening, closing in _WRAPPERS:
         inner = text[len(opening) : len(text) - len(closing)]
         whole = len(text) > len(opening) + len(closing) and text.startswith(opening) and text.endswith(closing)
@@ -95,8 +93,7 @@ def _unwrapped(text: str) -> str:
     if text.startswith("{") and _closing_brace(text, 0) == len(text) - 1:
         text = text[1:-1].strip()
     text = _INLINE.sub(r" \1 ", text)
-    text = re.sub(r"(?:\\\\|[.,;:?])+$", "", text)
-    return text.strip()
+    return re.sub(r"(?:\\\\|[.,;:?])+$", "", text).strip()
 
 
 def _with_braces(text: str) -> str:

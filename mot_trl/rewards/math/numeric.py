@@ -59,10 +59,10 @@ def same_equation(gold: str, answer: str) -> bool | None:
         return None
     ratios = []
     try:
-        left, right, also_left, also_right = map(_tokens, sides)
+        tokens = [_tokens(side) for side in sides]
         for point in _POINTS:
-            first = _value(left, point) - _value(right, point)
-            second = _value(also_left, point) - _value(also_right, point)
+            left, right, also_left, also_right = (_value(side, point) for side in tokens)
+            first, second = left - right, also_left - also_right
             # An equation that holds everywhere, or nearly, has no ratio to compare.
             if min(abs(first), abs(second)) < 1e-9:
                 return None
@@ -85,10 +85,8 @@ def _coordinate(name: str, kind: str, seed: int) -> complex:
 
 
 # Reals of both signs and a complex point: `\sqrt{x^2}` and `x` agree on the positive reals alone.
-_POINTS: list[Callable[[str], complex]] = [
-    partial(_coordinate, kind=kind, seed=seed)
-    for kind, seed in (("positive", 1), ("positive", 2), ("real", 3), ("complex", 4))
-]
+_KINDS = ("positive", "positive", "real", "complex")
+_POINTS = [partial(_coordinate, kind=kind, seed=seed) for seed, kind in enumerate(_KINDS, start=1)]
 
 
 def _close(first: complex, second: complex) -> bool:
@@ -130,10 +128,8 @@ class _Parser:
 
     def __init__(self, tokens: list[str], variable: Callable[[str], complex]) -> None:
         # The empty token marks the end, so that looking ahead needs no bounds check.
-        self.tokens = [*tokens, ""]
-        self.variable = variable
-        self.position = 0
-        self.depth = 0
+        self.tokens, self.variable = [*tokens, ""], variable
+        self.position = self.depth = 0
 
     @property
     def ahead(self) -> str:
@@ -182,7 +178,7 @@ class _Parser:
     def sign(self) -> int:
         sign = 1
         while token := self.accept("+", "-"):
-            sign = -sign if token == "-" else sign
+            sign *= -1 if token == "-" else 1
         return sign
 
     def power(self) -> complex:
@@ -201,35 +197,28 @@ class _Parser:
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise Unreadable("Nested too deeply.")
-        token = self.next()
-        if token in _BRACKETS:
-            value = self.sum()
-            self.next(_BRACKETS[token])
-        elif token[0].isdigit() or token[0] == ".":
-            value = complex(token)
-        elif token == r"\frac":
-            value = self.group() / self.group()
-        elif token == r"\sqrt":
-            value = self.root()
-        elif token in _FUNCTIONS:
-            value = self.applied(_FUNCTIONS[token])
-        else:
-            value = self.named(token)
+        value = self.bracketed(self.ahead) if self.ahead in _BRACKETS else self.operand(self.next())
         self.depth -= 1
         return value
 
-    def group(self) -> complex:
-        self.next("{")
+    def operand(self, token: str) -> complex:
+        if token[0].isdigit() or token[0] == ".":
+            return complex(token)
+        if token == r"\frac":
+            return self.bracketed() / self.bracketed()
+        if token == r"\sqrt":
+            return self.root()
+        return self.applied(_FUNCTIONS[token]) if token in _FUNCTIONS else self.named(token)
+
+    def bracketed(self, opening: str = "{") -> complex:
+        self.next(opening)
         value = self.sum()
-        self.next("}")
+        self.next(_BRACKETS[opening])
         return value
 
     def root(self) -> complex:
-        degree = 2 + 0j
-        if self.accept("["):
-            degree = self.sum()
-            self.next("]")
-        value = self.group() if self.ahead == "{" else self.factor()
+        degree = self.bracketed("[") if self.ahead == "[" else 2 + 0j
+        value = self.bracketed() if self.ahead == "{" else self.factor()
         # Of a negative real number, an odd root is the real one; the power would give the principal, a complex one.
         if value.imag == 0 and value.real < 0 and degree.imag == 0 and degree.real % 2 == 1:
             return -((-value) ** (1 / degree))
@@ -253,8 +242,7 @@ class _Parser:
             return _CONSTANTS[token] if token in _CONSTANTS else self.variable(token)
         name = self.next()
         if name == "{":
-            name = ""
-            while self.ahead != "}":
+            while not name.endswith("}"):
                 name += self.next()
-            self.next("}")
+            name = name[1:-1]
         return self.variable(f"{token}_{name}")

@@ -18,43 +18,37 @@ _NUMBER = re.compile(
     rf"(?:{_HEDGE})?(?P<outer>[+-]?)\s*(?P<currency>{_CURRENCY})?\s*(?P<inner>[+-]?)\s*"
     rf"(?:(?:{_WHOLE})?(?:{_FRACTION}|{_RATIO})|(?P<decimal>{_DECIMAL})(?:{_POWER})?)\s*"
 )
-_CURRENCIES = {
-    "$": "dollar", "\\dollar": "dollar", "USD": "dollar", "US$": "dollar", "\\pounds": "pound", "GBP": "pound",
-    "€": "euro", "\\euro": "euro", "EUR": "euro", "¥": "yen", "₹": "rupee", "Rs": "rupee", "Rs.": "rupee",
+_SIGNS = {
+    "%": "percent", r"\text{percent}": "percent", "$": "dollar", r"\dollar": "dollar", "USD": "dollar",
+    "US$": "dollar", r"\pounds": "pound", "GBP": "pound", "€": "euro", r"\euro": "euro", "EUR": "euro", "¥": "yen",
+    "₹": "rupee", "Rs": "rupee", "Rs.": "rupee",
 }  # fmt: skip
 _MULTIPLIERS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _SYNONYMS = {
     "usd": "dollar", "cents": "cent", "centimeter": "cm", "centimetre": "cm", "millimeter": "mm", "millimetre": "mm",
     "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km", "inche": "inch", "in": "inch", "feet": "foot",
-    "ft": "foot", "yd": "yard", "mi": "mile", "gram": "g", "kilogram": "kg", "kilo": "kg",
-    "lb": "pound", "lbs": "pound", "ounce": "oz", "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h",
-    "litre": "l", "liter": "l", "milliliter": "ml", "millilitre": "ml", "deg": "degree", "°": "degree",
-    "mph": "mile per h", "kph": "km per h", "kmh": "km per h", "sq": "square", "radian": "rad", "pct": "percent",
-    "percentage": "percent", "people": "person", "children": "child", "men": "man", "women": "woman",
+    "ft": "foot", "yd": "yard", "mi": "mile", "gram": "g", "kilogram": "kg", "kilo": "kg", "lb": "pound",
+    "lbs": "pound", "ounce": "oz", "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h", "litre": "l",
+    "liter": "l", "milliliter": "ml", "millilitre": "ml", "deg": "degree", "°": "degree", "mph": "mile per h",
+    "kph": "km per h", "kmh": "km per h", "sq": "square", "radian": "rad", "pct": "percent", "percentage": "percent",
+    "/": "per", "people": "person", "children": "child", "men": "man", "women": "woman",
 }  # fmt: skip
 _SHORT_UNITS = {"m", "g", "s", "h", "l", "cm", "mm", "km", "kg", "mg", "ml", "in", "ft", "yd", "mi", "oz", "lb", "lbs",
                 "hr", "min", "sec", "mph", "kph", "rad", "deg", "cc"}  # fmt: skip
 # Words after a number that change its meaning, or hedge.
-_NOT_UNITS = frozenset(
-    re.findall(
-        "[a-z]+",
-        "and or not nor no than plus minus times over to but if either maybe between unless except is are was "
-        "factorial mod modulo half quarter third thirds quarters fifths halves squared cubed from by base point "
-        "divided multiplied wrong incorrect negative",
-    )
-)
+_NOT_UNITS = {
+    "and", "or", "not", "nor", "no", "than", "plus", "minus", "times", "over", "to", "but", "if", "either", "maybe",
+    "between", "unless", "except", "is", "are", "was", "factorial", "mod", "modulo", "half", "quarter", "third",
+    "thirds", "quarters", "fifths", "halves", "squared", "cubed", "from", "by", "base", "point", "divided",
+    "multiplied", "wrong", "incorrect", "negative",
+}  # fmt: skip
 _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
 _BASED = re.compile(r"([0-9A-Fa-f]+)_\{?(?:\\text\{)?\s*([0-9]{1,2}|[a-z]+)\s*\}{0,2}")
 _UNIT_WORD = re.compile(r"(?:\\text\s*\{)?\s*([A-Za-z][A-Za-z.'-]*|/|°)\s*\}?\s*(?:\^\s*\{?\s*([0-9])\s*\}?)?\s*")
 
 
 class Quantity(NamedTuple):
-    """An exact number and its unit.
-
-    Attributes:
-        value: The number; a percentage counts hundredths.
-        unit: The unit's words in one spelling, "" where there is none.
-    """
+    """An exact number (a percentage counts hundredths) and its unit's words in one spelling, "" without a unit."""
 
     value: Fraction
     unit: str = ""
@@ -63,11 +57,10 @@ class Quantity(NamedTuple):
 @lru_cache(maxsize=4096)
 def read_quantity(text: str) -> Quantity | None:
     """The quantity that the whole of a normalized `text` states, or None where it states anything else."""
-    based = _BASED.fullmatch(text)
-    if based:
+    if based := _BASED.fullmatch(text):
+        digits, base = based.groups()
         # Digits are compared as they stand: nothing is converted, so hexadecimal letters are left to other rules.
-        base = _BASES.get(based.group(2), based.group(2))
-        return Quantity(Fraction(int(based.group(1))), f"base {base}") if based.group(1).isdigit() else None
+        return Quantity(Fraction(int(digits)), f"base {_BASES.get(base, base)}") if digits.isdigit() else None
     match = _NUMBER.match(text)
     if match is None:
         return None
@@ -78,7 +71,7 @@ def read_quantity(text: str) -> Quantity | None:
     words = unit.split()
     if words and words[0] in _MULTIPLIERS:
         value, words = value * _MULTIPLIERS[words[0]], words[1:]
-    currency = _CURRENCIES[re.sub(r"\s", "", match["currency"])] if match["currency"] else ""
+    currency = _SIGNS[re.sub(r"\s", "", match["currency"])] if match["currency"] else ""
     if currency and words and words != [currency]:
         return None
     if words == ["percent"]:
@@ -109,10 +102,10 @@ def same_unit(gold: str, answer: str) -> bool:
     """Whether two units as `read_unit` spells them agree; a missing unit agrees with all."""
     if not gold or not answer:
         return True
-    # `5 red apples` is right for `5 apples`, but `5 square m` is not for `5 m`.
     first, second = set(gold.split()), set(answer.split())
-    plain = not (first | second) & {"per", "2", "3", "square", "cubic"}
-    return gold == answer or (plain and (first < second or second < first))
+    # `5 red apples` is right for `5 apples`, but `5 square m` is not for `5 m`.
+    is_plain = not (first | second) & {"per", "2", "3", "square", "cubic"}
+    return gold == answer or (is_plain and (first < second or second < first))
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
@@ -138,10 +131,8 @@ def _decimal(digits: str) -> Fraction:
 def _unit(text: str, *, adjacent: bool) -> str | None:
     """The unit's words in one spelling, "" where nothing is left, None where `text` is no unit."""
     text = text.strip()
-    if text in ("%", r"\text{percent}"):
-        return "percent"
-    if text in _CURRENCIES:
-        return _CURRENCIES[text]
+    if text in _SIGNS:
+        return _SIGNS[text]
     words: list[str] = []
     position = 0
     while position < len(text):
@@ -153,13 +144,12 @@ def _unit(text: str, *, adjacent: bool) -> str | None:
         is_text = r"\text" in text[: match.start(1)]
         if not is_text and _is_variable(word, adjacent=adjacent and position == 0):
             return None
-        words += [*_spelled(word), *([match.group(2)] if match.group(2) else [])]
+        words += [*_spelled(word), *(match.group(2) or "")]
         position = match.end()
     if _NOT_UNITS & set(words):
         return None
-    if words[:1] in (["square"], ["cubic"]) and len(words) > 1:
-        words = [*words[1:], "2" if words[0] == "square" else "3"]
-    return " ".join(words)
+    power = {"square": "2", "cubic": "3"}.get(words[0]) if len(words) > 1 else None
+    return " ".join([*words[1:], power] if power else words)
 
 
 def _is_variable(word: str, *, adjacent: bool) -> bool:
@@ -168,9 +158,9 @@ def _is_variable(word: str, *, adjacent: bool) -> bool:
 
 
 def _spelled(word: str) -> list[str]:
-    word = word.lower().rstrip(".").replace(".", "")
-    if word in ("/", "per", "an", "a", "of", "the"):
-        return ["per"] if word in ("/", "per") else []
+    word = word.lower().replace(".", "")
+    if word in ("an", "a", "of", "the"):
+        return []
     word = _SYNONYMS.get(word, word)
     # The plural, but not `glass`.
     if len(word) > 2 and word.endswith("s") and not word.endswith("ss"):
