@@ -8,7 +8,7 @@ import warnings
 
 from mot_trl.sandbox.config import LAYERS
 from mot_trl.sandbox.job import Job
-from mot_trl.sandbox.runner import Isolation, ProgramRunner
+from mot_trl.sandbox.runner import ProgramRunner
 
 
 def main() -> int:
@@ -24,20 +24,16 @@ def main() -> int:
                 print(f"{'missing' if reason else 'ok':>8}  {layer:<13} {reason or LAYERS[layer]}")
             works = runner.run(Job("def f():\n    return 1\n", ("assert f() == 1",), (("f", "f"),))).passed
         print(f"\nA program runs: {'yes' if works else 'NO'}")
-        enough = _satisfied("auto")
-        _satisfied("strict")
-    return 0 if works and enough else 1
-
-
-def _satisfied(isolation: Isolation) -> bool:
-    try:
-        with ProgramRunner(workers=1, isolation=isolation) as runner:
-            runner.layers()
-    except RuntimeError as error:
-        print(f"isolation={isolation!r} is refused: {error}")
-        return False
-    print(f"isolation={isolation!r} is satisfied.")
-    return True
+        satisfied = set()
+        for isolation in ("auto", "strict"):
+            try:
+                with ProgramRunner(workers=1, isolation=isolation) as runner:
+                    runner.layers()
+                print(f"isolation={isolation!r} is satisfied.")
+                satisfied.add(isolation)
+            except RuntimeError as error:
+                print(f"isolation={isolation!r} is refused: {error}")
+    return 0 if works and "auto" in satisfied else 1
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def arrange_files(config: LayerConfig, *kept: int) -> list[int]:
     `kept` stay open under the numbers that are returned, until a guest applies its steps; all others are closed.
     """
     ruleset = max(config.ruleset, 0)  # without a ruleset, any file will do to fill its place
-    # First out of the way of the numbers that are about to be overwritten.
+    # Out of the way of the numbers that are about to be overwritten.
     high = [fcntl.fcntl(file, fcntl.F_DUPFD, _MAX_FILES // 2) for file in (ruleset, *kept)]
     null = os.open("/dev/null", os.O_RDWR)
     for file in range(3):
@@ -50,7 +50,7 @@ def zygote_steps(config: LayerConfig) -> Steps:
     for name, limit in (limits | dict.fromkeys(("FSIZE", "CORE", "MEMLOCK", "MSGQUEUE"), 0)).items():
         kind = getattr(resource, f"RLIMIT_{name}", None)
         if kind is not None and limit >= 0:
-            hard = resource.getrlimit(kind)[1]
+            _, hard = resource.getrlimit(kind)
             bound = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
             steps.append(("rlimits", partial(resource.setrlimit, kind, (bound, bound))))
     if sys.platform == "linux":
@@ -69,19 +69,13 @@ def guest_steps(config: LayerConfig, number: int) -> Steps:
         # Not inherited from the zygote, whose own CPU time would count against it.
         ("rlimits", partial(resource.setrlimit, resource.RLIMIT_CPU, (seconds, seconds))),
     ]
-    if sys.platform == "linux":
-        steps += _linux_steps(config, config.first_user + number % USERS_PER_ZYGOTE)
-    return _active(steps, config)
-
-
-def _linux_steps(config: LayerConfig, user: int) -> Steps:
-    """The order matters: each step takes away what a later one no longer needs.
-
-    Changing the user takes capabilities, so they are dropped after it; Landlock and the filter come last, since they
-    would deny the steps before.
-    """
+    if sys.platform != "linux":
+        return _active(steps, config)
     prctl = syscalls.prepare_prctl
-    return [
+    user = config.first_user + number % USERS_PER_ZYGOTE
+    # Each step takes away what a later one no longer needs. Changing the user takes capabilities, so they are dropped
+    # after it; Landlock and the filter come last, since they would deny the steps before.
+    steps += [
         # A change from root to another user drops all capabilities, also the one that `read_any` is to keep.
         ("uid", prctl(syscalls.PR_SET_KEEPCAPS, int(config.read_any))),
         # The user last: from then on, the process may not change its groups.
@@ -99,6 +93,7 @@ def _linux_steps(config: LayerConfig, user: int) -> Steps:
         # Without a private process list, the guest's own process id is known only once it runs.
         ("seccomp", config.filter or (lambda: seccomp.prepare_filter(os.getpid())())),
     ]
+    return _active(steps, config)
 
 
 def _active(steps: Steps, config: LayerConfig) -> Steps:
@@ -106,11 +101,7 @@ def _active(steps: Steps, config: LayerConfig) -> Steps:
 
 
 def apply_steps(steps: Steps) -> None:
-    """Apply `steps` to this process, in order.
-
-    Raises:
-        LayerError: A step failed; the process, perhaps half confined, must not run a program.
-    """
+    """Apply `steps` to this process; after a LayerError, it is perhaps half confined and must not run a program."""
     for layer, step in steps:
         try:
             step()

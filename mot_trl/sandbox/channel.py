@@ -49,13 +49,7 @@ class Channel:
         self._limit = limit
 
     def send(self, message: object, clock: Clock | None = None) -> None:
-        """Send one message; without a clock, wait as long as it takes.
-
-        Raises:
-            ClosedError: The other end is gone.
-            DeadlineError: Time is up.
-            TooLargeError: The message is over `codec.MAX_BYTES`.
-        """
+        """Send one message; without a clock, wait as long as it takes."""
         line = codec.dumps(message)
         view = memoryview(_HEADER.pack(len(line)) + line)
         while view:
@@ -70,10 +64,7 @@ class Channel:
         """Return the next message; without a clock, wait as long as it takes.
 
         Raises:
-            ClosedError: The other end is gone.
-            DeadlineError: Time is up.
-            TooLargeError: The message is over the limit.
-            CodecError: The message is not JSON.
+            CodecError: The message is not JSON, or over the limit.
         """
         (length,) = _HEADER.unpack(self._read(_HEADER.size, clock))
         if length > self._limit:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 MAX_BYTES = 8 << 20
@@ -11,22 +11,17 @@ MAX_NODES = 1_000_000
 _MAX_INT = 1 << 63
 _TYPES = {kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict)}
 
-# How scalars that JSON does not have are written. `base.method(value)` reads the number or text itself, whatever a
+# How scalars that JSON does not have are written and read. `base.method(value)` reads the number itself, whatever a
 # subclass says it is. Integers are hexadecimal: Python refuses to parse long decimal ones, which takes quadratic time.
-_WRITERS: tuple[tuple[Any, Callable[[Any], object]], ...] = (
-    (int, lambda value: {"int": int.__format__(int(int.__index__(value)), "x")}),
-    (float, lambda value: {"float": float.__repr__(value)}),
-    (complex, lambda value: {"complex": [float.__repr__(value.real), float.__repr__(value.imag)]}),
-    (str, str.__str__),
-    ((bytes, bytearray), lambda value: {"bytes": bytes(value).hex()}),
-)
-_READERS: dict[str, Callable[[Any], object]] = {
-    "int": lambda body: int(body, 16),
-    "float": float,
-    "complex": lambda body: complex(float(body[0]), float(body[1])),
-    "bytes": bytes.fromhex,
-    # By name out of a fixed table: no message can name any other class.
-    "type": _TYPES.__getitem__,
+_SCALARS: dict[str, tuple[Any, Callable[[Any], object], Callable[[Any], object]]] = {
+    "int": (int, lambda value: int.__format__(int(int.__index__(value)), "x"), lambda body: int(body, 16)),
+    "float": (float, float.__repr__, float),
+    "complex": (
+        complex,
+        lambda value: [float.__repr__(value.real), float.__repr__(value.imag)],
+        lambda body: complex(float(body[0]), float(body[1])),
+    ),
+    "bytes": ((bytes, bytearray), lambda value: bytes(value).hex(), bytes.fromhex),
 }
 
 Keep = Callable[[object], int]
@@ -42,11 +37,7 @@ class TooLargeError(CodecError):
 
 
 def dumps(message: object) -> bytes:
-    """Serialize a message as ASCII.
-
-    Raises:
-        TooLargeError: It is longer than MAX_BYTES.
-    """
+    """Serialize a message as ASCII, if it is no longer than MAX_BYTES."""
     line = json.dumps(message, separators=(",", ":")).encode("ascii")
     if len(line) > MAX_BYTES:
         raise TooLargeError(f"A message of {len(line):,} bytes is over the limit of {MAX_BYTES:,}.")
@@ -54,11 +45,7 @@ def dumps(message: object) -> bytes:
 
 
 def loads(line: bytes) -> Any:
-    """Parse a message.
-
-    Raises:
-        CodecError: It is not JSON.
-    """
+    """Parse a message, which may be anything."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -132,9 +119,11 @@ class _Encoder:
         if isinstance(value, dict):
             self._count(len(value))
             return {"dict": [[self.encode(k, depth - 1), self.encode(v, depth - 1)] for k, v in dict.items(value)]}
-        for base, write in _WRITERS:
+        if isinstance(value, str):
+            return str.__str__(value)
+        for kind, (base, write, _) in _SCALARS.items():
             if isinstance(value, base):
-                return write(value)
+                return {kind: write(value)}
         return self._object(value, depth)
 
     def _count(self, nodes: int) -> None:
@@ -166,15 +155,15 @@ class _Encoder:
             yield node.val
             node = node.next
 
-    def _level_order(self, root: Any) -> list[Any]:
-        """[present, value, present, value, ...] by levels: a value may itself be None."""
-        flat: list[Any] = []
-        level = [root]
-        while level:
-            self._count(len(level))
-            flat += [item for node in level for item in ((False,) if node is None else (True, node.val))]
-            level = [child for node in level if node is not None for child in (node.left, node.right)]
-        return flat
+    def _level_order(self, root: Any) -> Iterable[Any]:
+        """present, value, present, value, ... by levels: a value may itself be None."""
+        nodes = [root]
+        for node in nodes:  # grows meanwhile
+            self._count(1)
+            yield node is not None
+            if node is not None:
+                yield node.val
+                nodes += [node.left, node.right]
 
 
 class _Decoder:
@@ -188,33 +177,26 @@ class _Decoder:
         if not isinstance(message, dict):
             return message
         ((kind, body),) = message.items()
-        if kind in _READERS:
-            return _READERS[kind](body)
+        if kind in _SCALARS:
+            return _SCALARS[kind][2](body)
         match kind:
+            case "type":
+                return _TYPES[body]  # out of a fixed table: no message can name any other class
             case "tuple":
                 return tuple(self.decode(body))
             case "set":
-                return self._set(self.decode(body))
+                return _set(self.decode(body))
             case "frozenset":
-                return frozenset(self._set(self.decode(body)))
+                return frozenset(_set(self.decode(body)))
             case "dict":
                 return {self.decode(key): self.decode(value) for key, value in body}
             case "ListNode":
                 return self._linked(self.decode(body))
             case "TreeNode":
-                return self._tree(self.decode(body))
+                return self._tree(iter(self.decode(body)))
             case "object" if self._find is not None and type(body) is int:
                 return self._find(body)
         raise CodecError(f"Unknown kind of value {str(kind)[:20]!r}.")
-
-    @staticmethod
-    def _set(items: list[Any]) -> set[Any]:
-        found: set[Any] = set()
-        # One by one, so that an alarm can end it: items whose hashes collide take quadratic time, and Python runs
-        # signal handlers only between bytecodes.
-        for item in items:
-            found.add(item)
-        return found
 
     def _linked(self, values: list[Any]) -> Any:
         node = None
@@ -223,19 +205,24 @@ class _Decoder:
             node.next = below
         return node
 
-    def _tree(self, flat: list[Any]) -> Any:
-        items = iter(flat)
+    def _tree(self, items: Iterator[Any]) -> Any:
+        nodes = []
 
         def read() -> Any:
-            return self._classes["TreeNode"](next(items)) if next(items) else None
+            nodes.append(self._classes["TreeNode"](next(items)) if next(items) else None)
+            return nodes[-1]
 
-        root = read()
-        level = [root]
-        while level:
-            following = []
-            for node in level:
-                if node is not None:
-                    node.left, node.right = read(), read()
-                    following += [node.left, node.right]
-            level = following
-        return root
+        read()
+        for node in nodes:  # grows meanwhile
+            if node is not None:
+                node.left, node.right = read(), read()
+        return nodes[0]
+
+
+def _set(items: list[Any]) -> set[Any]:
+    found: set[Any] = set()
+    # One by one, so that an alarm can end it: items whose hashes collide take quadratic time, and Python runs signal
+    # handlers only between bytecodes.
+    for item in items:
+        found.add(item)
+    return found

@@ -72,9 +72,8 @@ class _Guest:
         self._kept: list[object] = []
 
     def serve(self) -> None:
-        if not self._load(self._channel.receive()):
-            return
-        while True:
+        loaded = self._load(self._channel.receive())
+        while loaded:
             self._channel.send(self._answer(self._channel.receive()))
 
     def _load(self, message: dict[str, Any]) -> bool:

@@ -25,12 +25,11 @@ class Job:
     arguments are sent to the program as data, and the answer comes back as data.
 
     Args:
-        program: Untrusted Python source.
-        tests: Trusted Python statements, run in order in one namespace; each gives one verdict.
+        tests: Python statements, run in order in one namespace; each gives one verdict.
         entry_points: For each name that tests may use, the expression that gives it in the program, for instance
             `(("candidate", "Solution().twoSum"),)`.
         prelude: Trusted source, run before the program and also before the tests (imports, ListNode, TreeNode).
-        setup: Trusted source, run before the tests, after the program has loaded.
+        setup: The same, run before the tests, after the program has loaded.
     """
 
     program: str
@@ -60,11 +59,7 @@ class Score:
     arguments: tuple[Any, ...] = ()
 
     def message(self) -> dict[str, Any]:
-        """The call as JSON data.
-
-        Raises:
-            CodecError: An argument is not data.
-        """
+        """The call as JSON data, if its arguments are data."""
         return {"kind": "score", "function": self.function, "arguments": codec.encode(list(self.arguments))}
 
 
@@ -72,8 +67,7 @@ class Score:
 class Result:
     """The result of a job.
 
-    Args:
-        status: See `Status`. Only "unsupported" and "error" are not the program's fault.
+    Attributes:
         verdicts: One per test; tests that were never reached are False.
         seconds: The program's own time: waiting for a worker or for a CPU does not count.
         detail: A line for people to read. Parts of it are the program's words.

@@ -3,7 +3,6 @@
 The functions raise OSError if the kernel or a container forbids it.
 """
 
-import contextlib
 import os
 import struct
 
@@ -56,8 +55,15 @@ def build_private_root(paths: list[str]) -> None:
     # Else the mounts below would show up in the machine's own mount namespace.
     _mount("none", "/", flags=_RECURSIVE | _PRIVATE)
     _mount("tmpfs", _SCRATCH, options="size=1m,mode=755")
-    for path in paths:
-        _bind(path)
+    for path in filter(os.path.exists, paths):
+        target = _SCRATCH + path
+        # A bind mount needs something of its own kind to cover.
+        if os.path.isdir(path):
+            os.makedirs(target, exist_ok=True)
+        else:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.close(os.open(target, os.O_CREAT))
+        _mount(path, target, flags=_BIND | _RECURSIVE)
     attributes = struct.pack("4Q", _READ_ONLY | _NO_SET_USER_ID, 0, 0, 0)  # set, clear, propagation, userns_fd
     call("mount_setattr", _AT_FDCWD, _SCRATCH.encode(), _AT_RECURSIVE, attributes, len(attributes))
     os.chdir(_SCRATCH)
@@ -74,17 +80,3 @@ def _mount(source: str, target: str, *, flags: int = 0, options: str | None = No
     except OSError as error:
         error.filename = target
         raise
-
-
-def _bind(path: str) -> None:
-    target = _SCRATCH + path
-    # A bind mount needs something of its own kind to cover.
-    if os.path.isdir(path):
-        os.makedirs(target, exist_ok=True)
-    elif os.path.exists(path):
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        with contextlib.suppress(FileExistsError), open(target, "x"):
-            pass
-    else:
-        return
-    _mount(path, target, flags=_BIND | _RECURSIVE)

@@ -5,12 +5,12 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 from typing import NoReturn
 
-from mot_trl.sandbox import apply, landlock, namespaces, paths, seccomp, syscalls
+from mot_trl.sandbox import apply, landlock, namespaces, seccomp, syscalls
 from mot_trl.sandbox.config import LAYERS, USERS_PER_ZYGOTE, LayerConfig, LayerError
 
 _MAX_THREADS = 64
@@ -28,7 +28,7 @@ def prepare(wanted: Collection[str], *, memory_bytes: int, timeout: float) -> La
     Args:
         wanted: Names out of `LAYERS`.
         memory_bytes: Address space a guest may add to what it was forked with.
-        timeout: Seconds.
+        timeout: As in `LayerConfig`.
 
     Raises:
         RuntimeError: A process cannot be confined, and no layer is to blame.
@@ -43,9 +43,17 @@ def prepare(wanted: Collection[str], *, memory_bytes: int, timeout: float) -> La
     group = os.getpid() % (_UIDS // USERS_PER_ZYGOTE)
     first_user = _FIRST_UID + group * USERS_PER_ZYGOTE
     config = replace(config, max_processes=_max_processes(config), first_user=first_user)
-    allowed = paths.readable()
-    paths.keep_readable_imports(allowed)
-    config = _enter_namespaces(config, allowed)
+    allowed = landlock.readable_paths()
+    landlock.keep_readable_imports(allowed)
+    for layer, enter in ("namespaces", namespaces.enter), ("root", partial(namespaces.build_private_root, allowed)):
+        try:
+            if layer in config.active:
+                enter()
+        except OSError as error:
+            config = config.without(layer, reason=str(error))
+        if "namespaces" not in config.active:
+            # Mounting in the machine's own mount namespace would change it for everyone.
+            config = config.without("pids", "root", reason="needs namespaces")
     # The zygote needs its capabilities at every fork. No guest can regain them once it has dropped them.
     syscalls.drop_bounding_set()
     syscalls.prepare_prctl(syscalls.PR_SET_DUMPABLE, 0)()
@@ -56,11 +64,10 @@ def prepare(wanted: Collection[str], *, memory_bytes: int, timeout: float) -> La
 
 
 def _address_space() -> int:
-    try:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[0]) * resource.getpagesize()
-    except OSError:
+    if sys.platform != "linux":
         return 1 << 30
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
 
 
 def _max_processes(config: LayerConfig) -> int:
@@ -75,25 +82,8 @@ def _max_processes(config: LayerConfig) -> int:
     return tasks + _SPARE_TASKS + _MAX_THREADS
 
 
-def _enter_namespaces(config: LayerConfig, allowed: list[str]) -> LayerConfig:
-    config = _attempt(config, "namespaces", namespaces.enter)
-    if "namespaces" not in config.active:
-        # Mounting in the machine's own mount namespace would change it for everyone.
-        config = config.without("pids", "root", reason="needs namespaces")
-    return _attempt(config, "root", partial(namespaces.build_private_root, allowed))
-
-
-def _attempt(config: LayerConfig, layer: str, enter: Callable[[], None]) -> LayerConfig:
-    if layer in config.active:
-        try:
-            enter()
-        except OSError as error:
-            return config.without(layer, reason=str(error))
-    return config
-
-
 def _prepare_filters(config: LayerConfig, allowed: list[str]) -> LayerConfig:
-    if not seccomp.supported():
+    if syscalls.MACHINE not in seccomp.MACHINES:
         config = config.without("seccomp", reason=f"no table of system calls for {syscalls.MACHINE}")
     if not landlock.version():
         config = config.without("landlock", reason="not in this kernel")

@@ -66,7 +66,8 @@ class ProgramRunner:
                 f"workers={workers}, timeout={timeout}, test_timeout={test_timeout} and memory_mb={memory_mb} must be "
                 "greater than zero."
             )
-        self.workers = workers or _cpus()
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.workers = workers or cpus
         self._isolation = isolation
         self._allow_weak = allow_weak_isolation
         self._settings = {
@@ -186,7 +187,9 @@ class ProgramRunner:
         try:
             for _ in range(2):  # a killed zygote is no fault of this job: once more, with a new one
                 try:
-                    return _result(worker.run(message, stop))
+                    answer = worker.run(message, stop)
+                    answer |= {"verdicts": tuple(answer["verdicts"]), "value": codec.decode(answer["value"])}
+                    return Result(**answer)
                 except DeadlineError:
                     return Result("timeout", detail="Its supervisor did not answer.")
                 except (ClosedError, codec.CodecError, StartError) as error:
@@ -196,12 +199,3 @@ class ProgramRunner:
             return Result("error", detail=f"The sandbox failed: {reason}")
         finally:
             self._idle.put(worker)
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _result(answer: dict[str, Any]) -> Result:
-    answer |= {"verdicts": tuple(answer["verdicts"]), "value": codec.decode(answer["value"])}
-    return Result(**answer)

@@ -9,13 +9,13 @@ from mot_trl.sandbox import syscalls
 
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _LOAD, _JUMP, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x06
-_NUMBER, _ARCHITECTURE = 0, 4
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 _MODE_FILTER = 2
 _X32_BIT = 0x40000000
 _NEWEST_KNOWN = 434
 
-_AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-_MACHINES = list(_AUDIT)
+# The machines whose system call numbers the tables hold, in the order of their columns, as the kernel calls them.
+MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 Instruction = tuple[int, int, int, int]
 
@@ -71,19 +71,10 @@ _FCNTL = (0, 1, 2, 3, 4, 1030)
 _PRCTL = (15, 16)
 
 
-def supported() -> bool:
-    """Whether the filter knows this machine's system call numbers."""
-    return syscalls.MACHINE in _AUDIT
-
-
 def numbers(table: dict[str, tuple[str, str]]) -> dict[str, int]:
     """The numbers of a table's calls on this machine."""
-    column = _MACHINES.index(syscalls.MACHINE)
+    column = list(MACHINES).index(syscalls.MACHINE)
     return {name: int(columns[column]) for name, columns in table.items() if columns[column] != "-"}
-
-
-def _argument(index: int, *, high: bool = False) -> Instruction:
-    return (_LOAD, 0, 0, 16 + 8 * index + 4 * high)
 
 
 def _fail(code: int) -> Instruction:
@@ -98,12 +89,12 @@ def _only_for(number: int, body: list[Instruction]) -> list[Instruction]:
 def _one_of(index: int, values: tuple[int, ...]) -> list[Instruction]:
     """Allow if argument `index` is one of `values`. Its low half decides: the kernel reads no more of these."""
     tests = [step for value in values for step in _only_for(value, [(_RETURN, 0, 0, _ALLOW)])]
-    return [_argument(index), *tests, _fail(errno.EPERM)]
+    return [(_LOAD, 0, 0, _ARGUMENTS + 8 * index), *tests, _fail(errno.EPERM)]
 
 
 def _checks(pid: int) -> dict[str, list[Instruction]]:
     """For each call in `_CHECKED`, what decides on its arguments."""
-    low, high = _argument(2), _argument(2, high=True)
+    low, high = (_LOAD, 0, 0, _ARGUMENTS + 16), (_LOAD, 0, 0, _ARGUMENTS + 20)  # the halves of argument 2
     null_pointer = [low, (_JUMP_EQUAL, 0, 2, 0), high, (_JUMP_EQUAL, 1, 0, 0), _fail(errno.EPERM)]
     return {
         "clone": _one_of(0, _THREAD_FLAGS),
@@ -126,7 +117,7 @@ def instructions(pid: int) -> list[Instruction]:
     # process can make 32-bit calls by int 0x80, and x32 calls by a bit in the number.
     program: list[Instruction] = [
         (_LOAD, 0, 0, _ARCHITECTURE),
-        (_JUMP_EQUAL, 1, 0, _AUDIT[syscalls.MACHINE]),
+        (_JUMP_EQUAL, 1, 0, MACHINES[syscalls.MACHINE]),
         (_RETURN, 0, 0, _KILL),
         (_LOAD, 0, 0, _NUMBER),
     ]

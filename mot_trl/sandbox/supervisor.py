@@ -81,7 +81,7 @@ def _trainer_lives(runner: Channel, trainer: int) -> bool:
 def _run_job(zygote: Zygote, config: LayerConfig, runner: Channel, proc: int, test_timeout: float) -> Result:
     message: dict[str, Any] = runner.receive(deadline(START_SECONDS))
     # If the runner hangs up, it no longer wants the answer: this process ends, and the guest with it.
-    channel = Channel(zygote.start(), watch=runner.end)
+    channel = Channel(zygote.guest, watch=runner.end)
     # Three clocks keep the deadline. The stopwatch counts while the program owes an answer; this alarm ends what the
     # stopwatch does not see, when the program made its answer slow to decode or compare; and the runner kills a
     # supervisor that outlasts both.
@@ -92,4 +92,4 @@ def _run_job(zygote: Zygote, config: LayerConfig, runner: Channel, proc: int, te
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         channel.close()
-        zygote.end()
+        zygote.replace_guest()

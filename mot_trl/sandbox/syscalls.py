@@ -11,15 +11,9 @@ from functools import partial
 
 MACHINE = platform.machine()
 
-PR_SET_PDEATHSIG = 1
-PR_SET_DUMPABLE = 4
-PR_SET_KEEPCAPS = 8
-PR_SET_SECCOMP = 22
-PR_CAPBSET_DROP = 24
-PR_SET_NO_NEW_PRIVS = 38
-
-CAP_DAC_READ_SEARCH = 2
-_LAST_CAPABILITY = 63
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS = 1, 4, 8
+PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 22, 24, 38
+CAP_DAC_READ_SEARCH, _LAST_CAPABILITY = 2, 63
 
 # Calls that libc does not wrap. New ones have the same number on every machine; -1 fails with ENOSYS.
 _NUMBERS = {

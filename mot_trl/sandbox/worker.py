@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mot_trl.sandbox import codec
-from mot_trl.sandbox.channel import Channel, Clock, ClosedError, deadline
+from mot_trl.sandbox.channel import Channel, ClosedError, deadline
 from mot_trl.sandbox.stopwatch import PATIENCE
 
 _START_SECONDS = 120
@@ -38,11 +38,7 @@ class Worker:
         return 0 if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start the processes, unless they run.
-
-        Raises:
-            StartError: They do not start.
-        """
+        """Start the processes, unless they run."""
         if self._process is not None and self._process.poll() is None:
             return
         self.kill()
@@ -90,7 +86,13 @@ class Worker:
             self.start()
             if self._channel is None:  # another thread has closed the runner
                 raise ClosedError("stopped")
-            clock = _stoppable(PATIENCE * self._settings["timeout"] + _GRACE_SECONDS, stop)
+            remaining = deadline(PATIENCE * self._settings["timeout"] + _GRACE_SECONDS)
+
+            def clock() -> float:
+                if stop.is_set():
+                    raise ClosedError("stopped")
+                return min(remaining(), _STOP_CHECK_SECONDS)
+
             self._channel.send(message, clock)
             return self._channel.receive(clock)
         except BaseException:  # Ctrl-C, too: an unfinished job must not run on
@@ -112,15 +114,3 @@ class Worker:
         if self._process is not None:
             self._process.returncode = 0  # not our child: neither signal it nor wait for it
         self.kill()
-
-
-def _stoppable(seconds: float, stop: threading.Event) -> Clock:
-    """A deadline that another thread can call off; it never says more than the time until the next look at `stop`."""
-    remaining = deadline(seconds)
-
-    def clock() -> float:
-        if stop.is_set():
-            raise ClosedError("stopped")
-        return min(remaining(), _STOP_CHECK_SECONDS)
-
-    return clock

@@ -29,23 +29,21 @@ class Zygote:
 
     def __init__(self, config: LayerConfig) -> None:
         self._control, theirs = socket.socketpair()
-        self._waits = _must_wait(config)
+        # A killed program may have left processes that live until its process list is cleared. The filter lets no
+        # program have a second process, so with it, the next one need not wait the milliseconds it takes.
+        self._waits = "seccomp" not in config.active
         if "pids" in config.active:
             namespaces.enter_private_pids()
         self.pid = os.fork()
         if self.pid == 0:
             self._control.close()
-            _serve(config, theirs)
+            _serve(config, theirs, must_wait=self._waits)
         theirs.close()
-        self._next = self._order()
+        self.guest = self._order()  # the file descriptor of a socket to the guest process
 
-    def start(self) -> int:
-        """The file descriptor of a socket to a new guest process; `end` it before the next start."""
-        return self._next
-
-    def end(self) -> None:
+    def replace_guest(self) -> None:
         """Have the guest process killed and the next one forked."""
-        self._next = self._order()
+        self.guest = self._order()
         if self._waits and not self._control.recv(1):
             raise ConnectionError("The zygote is gone.")
 
@@ -57,22 +55,14 @@ class Zygote:
         return ours.detach()
 
 
-def _must_wait(config: LayerConfig) -> bool:
-    """Whether a killed program may have left processes that live until its process list is cleared.
-
-    The filter lets no program have a second process, so with it, the next one need not wait the milliseconds it takes.
-    """
-    return "seccomp" not in config.active
-
-
-def _serve(config: LayerConfig, control: socket.socket) -> NoReturn:
+def _serve(config: LayerConfig, control: socket.socket, *, must_wait: bool) -> NoReturn:
     with contextlib.suppress(BaseException):
         # The supervisor may be killed at any time, and must take the zygote with it, and that its guest.
         if sys.platform == "linux":
             syscalls.prepare_prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)()
         guest.rehearse()
         apply.apply_steps(apply.zygote_steps(config))
-        server = _Server(config, control)
+        server = _Server(config, control, must_wait=must_wait)
         # Garbage collection writes to every object, so pages shared with guests would be copied.
         gc.collect()
         gc.freeze()
@@ -84,16 +74,15 @@ def _serve(config: LayerConfig, control: socket.socket) -> NoReturn:
 class _Server:
     """The zygote's side: keeps one guest, and reaps those before it."""
 
-    def __init__(self, config: LayerConfig, control: socket.socket) -> None:
-        self._must_wait = _must_wait(config)
+    def __init__(self, config: LayerConfig, control: socket.socket, *, must_wait: bool) -> None:
+        self._must_wait = must_wait
         own = [os.pidfd_open(os.getpid())] if "pids" in config.active else []
         file, *self._own = apply.arrange_files(config, control.detach(), *own)
         self._control = socket.socket(fileno=file)
         self._poller = select.poll()
         self._poller.register(file, select.POLLIN)
         self._steps = [apply.guest_steps(config, number) for number in range(USERS_PER_ZYGOTE)]
-        self._forked = 0
-        self._child = 0
+        self._forked = self._child = 0
         self._dying: list[int] = []
 
     def serve_one(self) -> bool:
