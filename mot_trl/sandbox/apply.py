@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from mot_trl.sandbox import landlock, seccomp, syscalls
+from mot_trl.sandbox import seccomp, syscalls
 from mot_trl.sandbox.config import USERS_PER_ZYGOTE, LayerConfig, LayerError
 
 CHANNEL_FD = 3
@@ -29,7 +29,6 @@ def arrange_files(config: LayerConfig, *kept: int) -> list[int]:
     `kept` stay open under the numbers that are returned, until a guest applies its steps; all others are closed.
     """
     ruleset = max(config.ruleset, 0)  # without a ruleset, any file will do to fill its place
-    # Out of the way of the numbers that are about to be overwritten.
     high = [fcntl.fcntl(file, fcntl.F_DUPFD, _MAX_FILES // 2) for file in (ruleset, *kept)]
     null = os.open("/dev/null", os.O_RDWR)
     for file in range(3):
@@ -88,7 +87,7 @@ def guest_steps(config: LayerConfig, number: int) -> Steps:
         ("", prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)),
         # Keeps other guests of the same user from reading this one's memory through /proc or ptrace.
         ("", prctl(syscalls.PR_SET_DUMPABLE, 0)),
-        ("landlock", landlock.prepare_restrict(_RULESET_FD)),
+        ("landlock", syscalls.prepare("landlock_restrict_self", _RULESET_FD, 0)),
         ("landlock", partial(os.close, _RULESET_FD)),
         # Without a private process list, the guest's own process id is known only once it runs.
         ("seccomp", config.filter or (lambda: seccomp.prepare_filter(os.getpid())())),

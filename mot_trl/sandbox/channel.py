@@ -34,12 +34,8 @@ class Channel:
     """One end of a socket pair.
 
     The reader trusts nothing: the length is checked before the message is read, each read is bounded, and the clock is
-    asked before each wait. So a peer can make it fail, but not allocate, parse or wait without limit.
-
-    Args:
-        end: The socket's file descriptor.
-        limit: Bytes of the longest message to receive.
-        watch: Another socket's; when that one is hung up, waiting ends with ConnectionError.
+    asked before each wait. So a peer can make it fail, but not allocate, parse or wait without limit. When `watch`,
+    another socket's file descriptor, is hung up, waiting ends with ConnectionError.
     """
 
     def __init__(self, end: int, *, limit: int = codec.MAX_BYTES, watch: int = -1) -> None:
@@ -61,11 +57,7 @@ class Channel:
                 raise ClosedError(str(error)) from None
 
     def receive(self, clock: Clock | None = None) -> Any:
-        """Return the next message; without a clock, wait as long as it takes.
-
-        Raises:
-            CodecError: The message is not JSON, or over the limit.
-        """
+        """Return the next message; without a clock, wait as long as it takes."""
         (length,) = _HEADER.unpack(self._read(_HEADER.size, clock))
         if length > self._limit:
             raise codec.TooLargeError(f"A message of {length:,} bytes is over the limit of {self._limit:,}.")

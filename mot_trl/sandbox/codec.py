@@ -59,7 +59,6 @@ def encode(value: object, *, keep: Keep | None = None) -> Any:
     become lists of their values. The built-in types themselves may cross, too.
 
     Args:
-        value: What to encode.
         keep: Gives any other object a number, under which its owner can find it again.
 
     Raises:
@@ -73,7 +72,6 @@ def decode(message: Any, *, classes: Mapping[str, Any] | None = None, find: Find
     """Turn JSON data back into the value that `encode` was given.
 
     Args:
-        message: What `encode` returned.
         classes: Holds ListNode and TreeNode, where these may occur.
         find: Looks up kept objects.
 

@@ -16,6 +16,8 @@ LAYERS = {
 
 # RLIMIT_NPROC counts all threads of a user, so a guest must not share its user with one that is still dying.
 USERS_PER_ZYGOTE = 8
+# Waiting for a CPU is not the program's fault, but it must end: at this many times the limit.
+PATIENCE = 5
 
 
 class LayerError(Exception):

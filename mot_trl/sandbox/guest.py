@@ -32,7 +32,6 @@ def run(steps: apply.Steps) -> NoReturn:
         except LayerError as error:
             channel.send({"failed": str(error)})
             raise
-        # Only after this does the supervisor send a program.
         channel.send({"ready": True})
         _Guest(channel).serve()
     os._exit(0)

@@ -4,15 +4,14 @@ import os
 import struct
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from mot_trl.sandbox.syscalls import call, prepare
+from mot_trl.sandbox.syscalls import call
 
 _VERSION_QUERY, _PATH_RULE = 1, 1
 _READ_FILE, _READ_DIRECTORY = 1 << 2, 1 << 3
 # How many file rights the first versions of the interface know. The kernel refuses rights that it does not know.
-_FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
-_FILE_RIGHTS_SINCE_5 = 16
+_FILE_RIGHTS, _FILE_RIGHTS_SINCE_5 = {1: 13, 2: 14, 3: 15, 4: 15}, 16
 _TCP_BIND_AND_CONNECT = 0b11
 _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS = 0b11
 
@@ -65,8 +64,3 @@ def read_only(paths: Iterable[str]) -> int:
         call("landlock_add_rule", ruleset, _PATH_RULE, struct.pack("=Qi", rights, opened), 0)
         os.close(opened)
     return ruleset
-
-
-def prepare_restrict(ruleset: int) -> Callable[[], int]:
-    """A call that puts a process under the ruleset for good. It needs PR_SET_NO_NEW_PRIVS before."""
-    return prepare("landlock_restrict_self", ruleset, 0)

@@ -25,10 +25,7 @@ _READING = "reading"
 def prepare(wanted: Collection[str], *, memory_bytes: int, timeout: float) -> LayerConfig:
     """Move this process into its namespaces and root, and find out, by trying, what else the machine provides.
 
-    Args:
-        wanted: Names out of `LAYERS`.
-        memory_bytes: Address space a guest may add to what it was forked with.
-        timeout: As in `LayerConfig`.
+    `memory_bytes` is the address space that a guest may add to what it was forked with.
 
     Raises:
         RuntimeError: A process cannot be confined, and no layer is to blame.
@@ -136,10 +133,9 @@ def _apply_and_report(config: LayerConfig, channel: int) -> NoReturn:
             apply.apply_steps(apply.guest_steps(config, 0))
             apply.apply_steps([(_READING, partial(os.open, os.__file__, os.O_RDONLY))])
             os.write(channel, b"ok")
-        except LayerError as error:
-            os.write(channel, f"{error.layer}\n{error.reason}".encode()[:4096])
         except BaseException as error:
-            os.write(channel, f"\n{error!r}".encode()[:4096])
+            layer, reason = (error.layer, error.reason) if isinstance(error, LayerError) else ("", repr(error))
+            os.write(channel, f"{layer}\n{reason}".encode()[:4096])
     os._exit(0)
 
 

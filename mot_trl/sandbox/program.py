@@ -1,16 +1,20 @@
 """An untrusted program as its supervisor sees it: calls go in, bounded data comes out, and a clock runs."""
 
 import contextlib
+import os
 import sys
+import time
 from collections.abc import Generator
 from typing import Any
 
 from mot_trl.sandbox import codec
 from mot_trl.sandbox.channel import Channel, ClosedError, DeadlineError, deadline
-from mot_trl.sandbox.stopwatch import Stopwatch
+from mot_trl.sandbox.config import PATIENCE
 
 START_SECONDS = 30
 _PARSING_RECURSION = 3_000
+# Seconds below which the kernel is not asked who waited for what.
+_WORTH_A_LOOK = 0.05
 
 
 class ProgramError(Exception):
@@ -23,6 +27,76 @@ class EndedError(BaseException):
     def __init__(self, status: str, detail: str) -> None:
         super().__init__(detail)
         self.status, self.detail = status, detail
+
+
+class Stopwatch:
+    """The program's own time: while an answer is awaited, less what it waited for a CPU.
+
+    Args:
+        limit: Seconds for all laps (tests) together.
+        lap_limit: Seconds for each lap.
+        parent: The zygote, whose youngest child is the program's process.
+        proc: An open /proc, or -1 if waiting for a CPU cannot be measured.
+    """
+
+    def __init__(self, limit: float, lap_limit: float, parent: int, proc: int) -> None:
+        self._limit = limit
+        self._lap_limit = lap_limit
+        self._lap_wall = self._lap_seconds = 0.0
+        self._parent = parent
+        self._proc = proc
+        self._waited = 0.0
+        self._started: float | None = None
+
+    def start(self) -> None:
+        """Start counting."""
+        self._started = time.monotonic()
+
+    def stop(self) -> None:
+        """Stop counting."""
+        self._waited = self._wall()
+        self._started = None
+
+    def lap(self) -> None:
+        """Begin another lap."""
+        self._lap_wall, self._lap_seconds = self._wall(), self.seconds()
+
+    def seconds(self) -> float:
+        """The program's own time so far."""
+        wall = self._wall()
+        if wall < _WORTH_A_LOOK:
+            return wall
+        computed, queued = self._cpu_seconds()
+        # Some of the queueing was before the first start, so `wall - queued` can be too little; `computed` cannot be
+        # too much but for several threads, so `wall` bounds it.
+        return min(wall, max(computed, wall - queued))
+
+    def remaining(self) -> float:
+        """Seconds left; 0 or less when time is up."""
+        wall = self._wall()
+        lap_wall = wall - self._lap_wall
+        # While even the wall clock is within both limits, the program's own time is, too.
+        if (left := min(self._limit - wall, self._lap_limit - lap_wall)) > 0:
+            return left
+        seconds = self.seconds()
+        own = min(self._limit - seconds, self._lap_limit - (seconds - self._lap_seconds))
+        return min(own, PATIENCE * self._limit - wall, PATIENCE * self._lap_limit - lap_wall)
+
+    def _wall(self) -> float:
+        return self._waited + (0.0 if self._started is None else time.monotonic() - self._started)
+
+    def _cpu_seconds(self) -> tuple[float, float]:
+        """Seconds the process has had a CPU, and seconds it has waited for one; zeros if unknown."""
+        with contextlib.suppress(OSError, ValueError):
+            # Looked up, as the zygote may know its child by a number of its own process list.
+            *_, child = self._read(f"{self._parent}/task/{self._parent}/children").split()
+            computed, queued, _ = map(int, self._read(f"{child}/schedstat").split())
+            return computed / 1e9, queued / 1e9
+        return 0.0, 0.0
+
+    def _read(self, path: str) -> str:
+        with open(os.open(path, os.O_RDONLY, dir_fd=self._proc)) as file:
+            return file.read()
 
 
 @contextlib.contextmanager
@@ -54,11 +128,7 @@ class Program:
         self.classes: dict[str, Any] = {}  # ListNode and TreeNode, once the prelude has defined them
 
     def await_start(self) -> None:
-        """Wait until the guest has applied its layers.
-
-        Raises:
-            RuntimeError: It could not, or it has died since. A process without a program is the sandbox's failure.
-        """
+        """Wait until the guest has applied its layers. If it fails before it has a program, the sandbox has failed."""
         answer = self._channel.receive(deadline(START_SECONDS))
         if answer != {"ready": True}:
             raise RuntimeError(f"The program's process was not confined: {str(answer)[:500]}")
@@ -66,11 +136,7 @@ class Program:
             raise RuntimeError("The program's process died before it had a program.")
 
     def ask(self, message: object | None) -> dict[str, Any]:
-        """Send `message`, if any, and return the answer.
-
-        Raises:
-            EndedError: No answer came in time, or none worth reading.
-        """
+        """Send `message`, if any, and return the answer; EndedError means that it was late or not worth reading."""
         limit = sys.getrecursionlimit()
         self.stopwatch.start()
         try:
@@ -90,12 +156,7 @@ class Program:
         return answer
 
     def request(self, do: str, target: str | int, **fields: Any) -> dict[str, Any]:
-        """Have something done to an object in the program, and return the answer with the encoded value.
-
-        Raises:
-            ProgramError: The program raised.
-            EndedError: As `ask`.
-        """
+        """Have something done to an object in the program, and return the answer with the encoded value."""
         answer = self.ask({"do": do, "target": target, **fields})
         if "raised" in answer or "value" not in answer:
             self.raised = True
@@ -105,14 +166,10 @@ class Program:
     def call(self, target: str | int, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """Call an object in the program; lists, sets and dicts among the arguments are changed as it changed them."""
         inputs = [list(arguments), keywords]
-        answer = self.request("call", target, inputs=self.encode(inputs))
+        answer = self.request("call", target, inputs=codec.encode(inputs, keep=_number_of))
         if "inputs" in answer:
             _write_back(inputs, self.decode(answer["inputs"]))
         return self.decode(answer["value"])
-
-    def encode(self, value: object) -> Any:
-        """The value as the program is sent it; stand-ins become the objects that they stand for."""
-        return codec.encode(value, keep=_number_of)
 
     def decode(self, message: object) -> Any:
         """What the program has sent, with stand-ins for its own objects."""
@@ -134,6 +191,7 @@ def _write_back(inputs: list[Any], changed: object) -> None:
 
 
 def _number_of(value: object) -> int:
+    """Of a stand-in, which is sent as the object it stands for."""
     if type(value) is Remote:
         return object.__getattribute__(value, "_target")
     raise codec.CodecError(f"A {type(value).__name__} is not data.")
@@ -142,11 +200,8 @@ def _number_of(value: object) -> int:
 class Remote:
     """A stand-in for an object inside the program.
 
-    It equals only itself: if comparing asked the program, an object that equals everything would pass every test.
-
-    Args:
-        program: Where the object is.
-        target: The name of an entry point, or the number of a kept object.
+    It equals only itself: if comparing asked the program, an object that equals everything would pass every test. Its
+    target is the name of an entry point, or the number of a kept object.
     """
 
     def __init__(self, program: Program, target: str | int) -> None:
@@ -163,7 +218,7 @@ class Remote:
 
     def __setattr__(self, name: str, value: object) -> None:
         """Set the object's attribute."""
-        self._program.request("set", self._target, name=name, value=self._program.encode(value))
+        self._program.request("set", self._target, name=name, value=codec.encode(value, keep=_number_of))
 
     def __bool__(self) -> bool:
         """The object's truth value."""

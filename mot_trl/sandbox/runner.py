@@ -6,8 +6,9 @@ import threading
 import warnings
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from mot_trl.sandbox import codec
 from mot_trl.sandbox.channel import ClosedError, DeadlineError
@@ -23,7 +24,7 @@ _ENOUGH = (_BASE | {"landlock", "seccomp"}, _BASE | {"namespaces", "pids", "root
 Isolation = Literal["auto", "strict"]
 
 
-class ProgramRunner:
+class ProgramRunner(AbstractContextManager["ProgramRunner"]):
     """Runs untrusted programs against trusted tests. Use it as a context manager, or `close` it.
 
     Safe to call from several threads. Starts its processes at the first job. Can be pickled, and used after a fork:
@@ -61,7 +62,8 @@ class ProgramRunner:
         if isolation not in ("auto", "strict"):
             raise ValueError(f"Unknown isolation {isolation!r}; choose 'auto' or 'strict'.")
         test_timeout = timeout if test_timeout is None else test_timeout
-        if min(timeout, test_timeout, memory_mb, 1 if workers is None else workers) <= 0:
+        limits = {"timeout": timeout, "test_timeout": test_timeout, "memory_mb": memory_mb}
+        if min(*limits.values(), 1 if workers is None else workers) <= 0:
             raise ValueError(
                 f"workers={workers}, timeout={timeout}, test_timeout={test_timeout} and memory_mb={memory_mb} must be "
                 "greater than zero."
@@ -70,13 +72,7 @@ class ProgramRunner:
         self.workers = workers or cpus
         self._isolation = isolation
         self._allow_weak = allow_weak_isolation
-        self._settings = {
-            "timeout": timeout,
-            "test_timeout": test_timeout,
-            "memory_mb": memory_mb,
-            "preload": list(preload),
-            "layers": sorted(layers),
-        }
+        self._settings = {**limits, "preload": list(preload), "layers": sorted(layers)}
         self._set_up()
 
     def _set_up(self) -> None:
@@ -94,10 +90,6 @@ class ProgramRunner:
         options = {"workers": self.workers, "isolation": self._isolation, "allow_weak_isolation": self._allow_weak}
         return partial(ProgramRunner, **options, **self._settings), ()
 
-    def __enter__(self) -> Self:
-        """Return the runner."""
-        return self
-
     def __exit__(self, *_: object) -> None:
         """Close the runner."""
         self.close()
@@ -113,11 +105,7 @@ class ProgramRunner:
         return [worker.pid for worker in self._workers if worker.pid]
 
     def layers(self) -> dict[str, str]:
-        """Each layer's name, with the reason why it is missing, or "".
-
-        Raises:
-            RuntimeError: Too many are missing.
-        """
+        """Each layer's name, with the reason why it is missing, or ""; fails as `run` does if too many are."""
         self._check()
         found = next(worker.layers for worker in self._workers if worker.layers)
         return {name: found["missing"].get(name, "") for name in LAYERS}

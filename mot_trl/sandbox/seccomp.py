@@ -20,10 +20,10 @@ MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 Instruction = tuple[int, int, int, int]
 
 
-def _table(*lines: str) -> dict[str, tuple[str, str]]:
+def _table(*lines: str) -> dict[str, dict[str, str]]:
     """Each call's numbers, by machine, from "name x86_64 aarch64, ..."; "-" where the machine has no such call."""
     calls = (call.split() for line in lines for call in line.split(", "))
-    return {name: (x86_64, aarch64) for name, x86_64, aarch64 in calls}
+    return {name: dict(zip(MACHINES, numbers, strict=True)) for name, *numbers in calls}
 
 
 # Left out, so denied:
@@ -71,10 +71,9 @@ _FCNTL = (0, 1, 2, 3, 4, 1030)
 _PRCTL = (15, 16)
 
 
-def numbers(table: dict[str, tuple[str, str]]) -> dict[str, int]:
+def numbers(table: dict[str, dict[str, str]]) -> dict[str, int]:
     """The numbers of a table's calls on this machine."""
-    column = list(MACHINES).index(syscalls.MACHINE)
-    return {name: int(columns[column]) for name, columns in table.items() if columns[column] != "-"}
+    return {name: int(row[syscalls.MACHINE]) for name, row in table.items() if row[syscalls.MACHINE] != "-"}
 
 
 def _fail(code: int) -> Instruction:

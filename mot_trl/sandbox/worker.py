@@ -11,7 +11,7 @@ from typing import Any
 
 from mot_trl.sandbox import codec
 from mot_trl.sandbox.channel import Channel, ClosedError, deadline
-from mot_trl.sandbox.stopwatch import PATIENCE
+from mot_trl.sandbox.config import PATIENCE
 
 _START_SECONDS = 120
 # On top of what the supervisor allows: after this, the supervisor itself hangs.

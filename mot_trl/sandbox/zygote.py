@@ -66,8 +66,7 @@ def _serve(config: LayerConfig, control: socket.socket, *, must_wait: bool) -> N
         # Garbage collection writes to every object, so pages shared with guests would be copied.
         gc.collect()
         gc.freeze()
-        while server.serve_one():
-            pass
+        server.serve()
     os._exit(0)
 
 
@@ -85,17 +84,17 @@ class _Server:
         self._forked = self._child = 0
         self._dying: list[int] = []
 
-    def serve_one(self) -> bool:
-        """Replace the guest by the next one; False when the supervisor is gone."""
-        while self._dying and not self._poller.poll(_REAP_MILLISECONDS):
-            self._reap()
-        _, files, _, _ = socket.recv_fds(self._control, 1, 1)
-        if not files:
-            return False
-        if self._child:
-            self._end()
-        self._fork(files[0])
-        return True
+    def serve(self) -> None:
+        """Replace the guest by the next one at each message, until the supervisor is gone."""
+        while True:
+            while self._dying and not self._poller.poll(_REAP_MILLISECONDS):
+                self._reap()
+            _, files, _, _ = socket.recv_fds(self._control, 1, 1)
+            if not files:
+                return
+            if self._child:
+                self._end()
+            self._fork(files[0])
 
     def _fork(self, end: int) -> None:
         if end != apply.CHANNEL_FD:
