@@ -22,21 +22,15 @@ class Job:
     """An untrusted program and the trusted tests it must pass.
 
     The tests run in the supervisor, where the program never is. There, each name in `entry_points` is a stand-in: its
-    arguments are sent to the program as data, and the answer comes back as data.
-
-    Args:
-        tests: Python statements, run in order in one namespace; each gives one verdict.
-        entry_points: For each name that tests may use, the expression that gives it in the program, for instance
-            `(("candidate", "Solution().twoSum"),)`.
-        prelude: Trusted source, run before the program and also before the tests (imports, ListNode, TreeNode).
-        setup: The same, run before the tests, after the program has loaded.
+    arguments are sent to the program as data, and the answer comes back as data. With each name comes the expression
+    that gives it in the program, for instance `(("candidate", "Solution().twoSum"),)`.
     """
 
     program: str
-    tests: tuple[str, ...]
+    tests: tuple[str, ...]  # Python statements, run in order in one namespace; each gives one verdict
     entry_points: tuple[tuple[str, str], ...]
-    prelude: str = ""
-    setup: str = ""
+    prelude: str = ""  # trusted source, run before the program and also before the tests (imports, ListNode, TreeNode)
+    setup: str = ""  # trusted source, run before the tests, after the program has loaded
 
     def message(self) -> dict[str, Any]:
         """The job as JSON data."""
@@ -65,24 +59,15 @@ class Score:
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a job.
-
-    Attributes:
-        verdicts: One per test; tests that were never reached are False.
-        seconds: The program's own time: waiting for a worker or for a CPU does not count.
-        detail: A line for people to read. Parts of it are the program's words.
-        compiled: Whether the program is Python.
-        ran: Whether it also loaded, and raised nothing in any test.
-        value: What a Score's function returned.
-    """
+    """The result of a job."""
 
     status: Status
-    verdicts: tuple[bool, ...] = ()
-    seconds: float = 0.0
-    detail: str = ""
-    compiled: bool = False
-    ran: bool = False
-    value: Any = field(default=None, compare=False)
+    verdicts: tuple[bool, ...] = ()  # one per test; tests that were never reached are False
+    seconds: float = 0.0  # the program's own time: waiting for a worker or for a CPU does not count
+    detail: str = ""  # a line for people to read; parts of it are the program's words
+    compiled: bool = False  # whether the program is Python
+    ran: bool = False  # whether it also loaded, and raised nothing in any test
+    value: Any = field(default=None, compare=False)  # what a Score's function returned
 
     @property
     def judged(self) -> bool:

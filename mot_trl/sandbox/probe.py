@@ -22,7 +22,7 @@ _FIRST_UID, _UIDS = 64_000, 1_000
 _READING = "reading"
 
 
-def prepare(wanted: Collection[str], *, memory_bytes: int, timeout: float) -> LayerConfig:
+def prepare(wanted: Collection[str], memory_bytes: int, *, timeout: float) -> LayerConfig:
     """Move this process into its namespaces and root, and find out, by trying, what else the machine provides.
 
     `memory_bytes` is the address space that a guest may add to what it was forked with.

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any
 
 from mot_trl.sandbox import codec
@@ -29,24 +30,18 @@ class EndedError(BaseException):
         self.status, self.detail = status, detail
 
 
+@dataclass
 class Stopwatch:
-    """The program's own time: while an answer is awaited, less what it waited for a CPU.
+    """The program's own time: while an answer is awaited, less what it waited for a CPU."""
 
-    Args:
-        limit: Seconds for all laps (tests) together.
-        lap_limit: Seconds for each lap.
-        parent: The zygote, whose youngest child is the program's process.
-        proc: An open /proc, or -1 if waiting for a CPU cannot be measured.
-    """
-
-    def __init__(self, limit: float, lap_limit: float, parent: int, proc: int) -> None:
-        self._limit = limit
-        self._lap_limit = lap_limit
-        self._lap_wall = self._lap_seconds = 0.0
-        self._parent = parent
-        self._proc = proc
-        self._waited = 0.0
-        self._started: float | None = None
+    limit: float  # seconds for all laps (tests) together
+    lap_limit: float  # seconds for each lap
+    parent: int  # the zygote, whose youngest child is the program's process
+    proc: int  # an open /proc, or -1 if waiting for a CPU cannot be measured
+    _waited: float = 0.0
+    _started: float | None = None
+    _lap_wall: float = 0.0
+    _lap_seconds: float = 0.0
 
     def start(self) -> None:
         """Start counting."""
@@ -76,11 +71,11 @@ class Stopwatch:
         wall = self._wall()
         lap_wall = wall - self._lap_wall
         # While even the wall clock is within both limits, the program's own time is, too.
-        if (left := min(self._limit - wall, self._lap_limit - lap_wall)) > 0:
+        if (left := min(self.limit - wall, self.lap_limit - lap_wall)) > 0:
             return left
         seconds = self.seconds()
-        own = min(self._limit - seconds, self._lap_limit - (seconds - self._lap_seconds))
-        return min(own, PATIENCE * self._limit - wall, PATIENCE * self._lap_limit - lap_wall)
+        own = min(self.limit - seconds, self.lap_limit - (seconds - self._lap_seconds))
+        return min(own, PATIENCE * self.limit - wall, PATIENCE * self.lap_limit - lap_wall)
 
     def _wall(self) -> float:
         return self._waited + (0.0 if self._started is None else time.monotonic() - self._started)
@@ -89,13 +84,13 @@ class Stopwatch:
         """Seconds the process has had a CPU, and seconds it has waited for one; zeros if unknown."""
         with contextlib.suppress(OSError, ValueError):
             # Looked up, as the zygote may know its child by a number of its own process list.
-            *_, child = self._read(f"{self._parent}/task/{self._parent}/children").split()
+            *_, child = self._read(f"{self.parent}/task/{self.parent}/children").split()
             computed, queued, _ = map(int, self._read(f"{child}/schedstat").split())
             return computed / 1e9, queued / 1e9
         return 0.0, 0.0
 
     def _read(self, path: str) -> str:
-        with open(os.open(path, os.O_RDONLY, dir_fd=self._proc)) as file:
+        with open(os.open(path, os.O_RDONLY, dir_fd=self.proc)) as file:
             return file.read()
 
 
@@ -183,11 +178,9 @@ def _write_back(inputs: list[Any], changed: object) -> None:
             pairs = [*zip(inputs[0], arguments, strict=False)]
             pairs += [(before, keywords.get(name)) for name, before in inputs[1].items()]
             for before, after in pairs:
-                if type(before) is type(after) is list:
-                    before[:] = after
-                elif type(before) is type(after) and type(before) in (set, dict):
+                if type(before) is type(after) and type(before) in (list, set, dict):
                     before.clear()
-                    before.update(after)
+                    (before.extend if type(before) is list else before.update)(after)
 
 
 def _number_of(value: object) -> int:

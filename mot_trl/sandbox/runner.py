@@ -96,13 +96,12 @@ class ProgramRunner(AbstractContextManager["ProgramRunner"]):
 
     def close(self) -> None:
         """End all processes. The runner may be used again."""
-        if os.getpid() == self._owner:
-            for worker in self._workers:
-                worker.kill()
+        for worker in self._workers:
+            worker.kill()
 
     def processes(self) -> list[int]:
         """The process ids of the supervisors that run."""
-        return [worker.pid for worker in self._workers if worker.pid]
+        return [worker.process.pid for worker in self._workers if worker.process]
 
     def layers(self) -> dict[str, str]:
         """Each layer's name, with the reason why it is missing, or ""; fails as `run` does if too many are."""
@@ -137,8 +136,7 @@ class ProgramRunner(AbstractContextManager["ProgramRunner"]):
     def _check(self) -> None:
         """Start one worker and see whether its layers are enough; once in each process that uses this runner."""
         if os.getpid() != self._owner:
-            for worker in self._workers:
-                worker.forget()
+            self.close()
             self._set_up()
         with self._checking:
             if self._checked:

@@ -44,9 +44,7 @@ def main() -> None:
         # Imported before the fork, so that guests share them, and before the root that may hide their files.
         for name in [*_STANDARD.split(), *settings["preload"]]:
             importlib.import_module(name)
-        config = probe.prepare(
-            settings["layers"], memory_bytes=settings["memory_mb"] << 20, timeout=settings["timeout"]
-        )
+        config = probe.prepare(settings["layers"], settings["memory_mb"] << 20, timeout=settings["timeout"])
         os.environ.clear()
         # Before any job is read: no guest's memory has ever held a test.
         zygote = Zygote(config)
@@ -86,7 +84,7 @@ def _run_job(zygote: Zygote, config: LayerConfig, runner: Channel, proc: int, te
     # supervisor that outlasts both.
     signal.setitimer(signal.ITIMER_REAL, PATIENCE * config.timeout + _COMPARING_SECONDS)
     try:
-        stopwatch = Stopwatch(config.timeout, test_timeout, zygote.pid, proc)
+        stopwatch = Stopwatch(config.timeout, test_timeout, parent=zygote.pid, proc=proc)
         return TestRun(Program(channel, stopwatch), message).result()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -52,8 +52,7 @@ class TestRun:
             answer = self._program.request("call", "score", inputs=[self._job["arguments"], {"dict": []}])
         except ProgramError as error:
             return self._finish("crashed", str(error))
-        # Still encoded: the trainer decodes it.
-        return self._finish("passed", ran=True, value=answer["value"])
+        return self._finish("passed", ran=True, value=answer["value"])  # still encoded
 
     def _run_tests(self) -> Result:
         job = self._job

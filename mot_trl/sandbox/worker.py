@@ -28,23 +28,19 @@ class Worker:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self._settings = settings
-        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = os.getpid()
         self._channel: Channel | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self.layers: dict[str, Any] = {}
-
-    @property
-    def pid(self) -> int:
-        """The supervisor's process id; 0 if there is none."""
-        return 0 if self._process is None else self._process.pid
 
     def start(self) -> None:
         """Start the processes, unless they run."""
-        if self._process is not None and self._process.poll() is None:
+        if self.process is not None and self.process.poll() is None:
             return
         self.kill()
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = self._spawn(theirs.fileno())
+            self.process = self._spawn(theirs.fileno())
         # A result may hold an answer of MAX_BYTES and more than that.
         self._channel = Channel(ours.detach(), limit=2 * codec.MAX_BYTES)
         try:
@@ -101,16 +97,12 @@ class Worker:
 
     def kill(self) -> None:
         """End the supervisor at once. The kernel ends the zygote with it, and the guest with that."""
-        process, channel = self._process, self._channel
-        self._process = self._channel = None
+        process, channel = self.process, self._channel
+        self.process = self._channel = None
         if process is not None:
+            if os.getpid() != self._owner:
+                process.returncode = 0  # a fork's parent's child: neither signal it nor wait for it
             process.kill()
             process.wait()
         if channel is not None:
             channel.close()
-
-    def forget(self) -> None:
-        """Let go of a supervisor that belongs to the process this one was forked from."""
-        if self._process is not None:
-            self._process.returncode = 0  # not our child: neither signal it nor wait for it
-        self.kill()

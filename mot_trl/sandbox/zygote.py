@@ -12,13 +12,12 @@ import select
 import signal
 import socket
 import sys
-from typing import NoReturn
 
 from mot_trl.sandbox import apply, guest, namespaces, syscalls
 from mot_trl.sandbox.config import USERS_PER_ZYGOTE, LayerConfig
 
 _NEXT, _GONE = b"n", b"g"
-_REAP_MILLISECONDS = 10
+_REAP_SECONDS = 0.01
 
 
 class Zygote:
@@ -37,7 +36,9 @@ class Zygote:
         self.pid = os.fork()
         if self.pid == 0:
             self._control.close()
-            _serve(config, theirs, must_wait=self._waits)
+            with contextlib.suppress(BaseException):
+                _Server(config, theirs, must_wait=self._waits).serve()
+            os._exit(0)
         theirs.close()
         self.guest = self._order()  # the file descriptor of a socket to the guest process
 
@@ -55,39 +56,30 @@ class Zygote:
         return ours.detach()
 
 
-def _serve(config: LayerConfig, control: socket.socket, *, must_wait: bool) -> NoReturn:
-    with contextlib.suppress(BaseException):
+class _Server:
+    """The zygote's side: keeps one guest, and reaps those before it."""
+
+    def __init__(self, config: LayerConfig, control: socket.socket, *, must_wait: bool) -> None:
         # The supervisor may be killed at any time, and must take the zygote with it, and that its guest.
         if sys.platform == "linux":
             syscalls.prepare_prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)()
         guest.rehearse()
         apply.apply_steps(apply.zygote_steps(config))
-        server = _Server(config, control, must_wait=must_wait)
-        # Garbage collection writes to every object, so pages shared with guests would be copied.
-        gc.collect()
-        gc.freeze()
-        server.serve()
-    os._exit(0)
-
-
-class _Server:
-    """The zygote's side: keeps one guest, and reaps those before it."""
-
-    def __init__(self, config: LayerConfig, control: socket.socket, *, must_wait: bool) -> None:
         self._must_wait = must_wait
         own = [os.pidfd_open(os.getpid())] if "pids" in config.active else []
         file, *self._own = apply.arrange_files(config, control.detach(), *own)
         self._control = socket.socket(fileno=file)
-        self._poller = select.poll()
-        self._poller.register(file, select.POLLIN)
         self._steps = [apply.guest_steps(config, number) for number in range(USERS_PER_ZYGOTE)]
         self._forked = self._child = 0
         self._dying: list[int] = []
+        # Garbage collection writes to every object, so pages shared with guests would be copied.
+        gc.collect()
+        gc.freeze()
 
     def serve(self) -> None:
         """Replace the guest by the next one at each message, until the supervisor is gone."""
         while True:
-            while self._dying and not self._poller.poll(_REAP_MILLISECONDS):
+            while self._dying and not any(select.select([self._control], [], [], _REAP_SECONDS)):
                 self._reap()
             _, files, _, _ = socket.recv_fds(self._control, 1, 1)
             if not files:
