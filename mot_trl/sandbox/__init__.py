@@ -7,15 +7,15 @@
 The tests stay in a supervisor process; the program's process is asked for values and sends back data (`codec`), which
 the supervisor compares. That process is wrapped in as many layers as the machine provides (`config.LAYERS`).
 
-Trusted code that must look at untrusted data, such as a scorer that parses with `eval`, has an entry of its own:
+Trusted code that must look at untrusted data, such as a scorer that parses with `eval`:
 
     with ProgramRunner(preload=("reasoning_gym", "my_package.scorers")) as runner:
         result = runner.score("my_package.scorers:score", "countdown", entry, answer)  # or run_many([Score(...), ...])
         result.value if result.status == "passed" else ...  # "crashed": it raised; "timeout", "overflow": as named
 
 The function's module must be in `preload`. Arguments and the returned value are data: None, bool, int, float, complex,
-str, bytes, list, tuple, set, frozenset and dict, nested at will; tuples stay tuples. Each call has a forked process of
-its own, under all layers, with imports done. `result.judged` is False only if the sandbox itself failed.
+str, bytes, list, tuple, set, frozenset and dict, nested at will. Each call has a forked process of its own, under all
+layers, with imports done. `result.judged` is False only if the sandbox itself failed.
 """
 
 from mot_trl.sandbox.job import Job, Result, Score, Status

@@ -17,8 +17,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", required=True, help="try every layer and report what holds")
     parser.parse_args()
     print(f"{platform.platform()}, Python {platform.python_version()}, user id {os.geteuid()}\n")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         with ProgramRunner(workers=1, allow_weak_isolation=True) as runner:
             for layer, reason in runner.layers().items():
                 print(f"{'missing' if reason else 'ok':>8}  {layer:<13} {reason or LAYERS[layer]}")

@@ -12,11 +12,9 @@ from functools import partial
 from mot_trl.sandbox import seccomp, syscalls
 from mot_trl.sandbox.config import USERS_PER_ZYGOTE, LayerConfig, LayerError
 
-CHANNEL_FD = 3
-_RULESET_FD = 4
-_MAX_FILES = 64
+CHANNEL_FD, _RULESET_FD = 3, 4
+_MAX_FILES, _ALL_FILES = 64, 1 << 16
 _STACK_BYTES = 64 << 20
-_ALL_FILES = 1 << 16
 
 # Calls to make in order, each with the layer it belongs to; "" if it must succeed whatever the layers. They are
 # prepared before the fork, see `syscalls.prepare`.

@@ -136,10 +136,8 @@ class _Encoder:
         if isinstance(value, type) and _TYPES.get(value.__name__) is value:
             return {"type": value.__name__}
         name = type(value).__name__
-        if name == "ListNode":
-            return {name: self._items(self._linked_values(value), depth)}
-        if name == "TreeNode":
-            return {name: self._items(self._level_order(value), depth)}
+        if flatten := {"ListNode": self._linked_values, "TreeNode": self._level_order}.get(name):
+            return {name: self._items(flatten(value), depth)}
         if type(value).__module__ == "numpy" and hasattr(value, "item") and getattr(value, "shape", None) == ():
             return self.encode(value.item(), depth - 1)
         if self._keep is None:

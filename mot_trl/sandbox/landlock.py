@@ -12,8 +12,7 @@ _VERSION_QUERY, _PATH_RULE = 1, 1
 _READ_FILE, _READ_DIRECTORY = 1 << 2, 1 << 3
 # How many file rights the first versions of the interface know. The kernel refuses rights that it does not know.
 _FILE_RIGHTS, _FILE_RIGHTS_SINCE_5 = {1: 13, 2: 14, 3: 15, 4: 15}, 16
-_TCP_BIND_AND_CONNECT = 0b11
-_SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS = 0b11
+_TCP_BIND_AND_CONNECT, _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS = 0b11, 0b11
 
 
 def readable_paths() -> list[str]:

@@ -11,8 +11,7 @@ from mot_trl.sandbox.syscalls import call
 _NEW_MOUNTS, _NEW_IPC, _NEW_USER = 0x00020000, 0x08000000, 0x10000000
 _NEW_PIDS, _NEW_NETWORK = 0x20000000, 0x40000000
 _BIND, _RECURSIVE, _PRIVATE = 4096, 16384, 1 << 18
-_DETACH = 2
-_READ_ONLY, _NO_SET_USER_ID = 0x1, 0x2
+_DETACH, _READ_ONLY, _NO_SET_USER_ID = 0x2, 0x1, 0x2
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 
 # Python needs nothing below it, so the new root can be built on top of it.
@@ -38,9 +37,8 @@ def enter() -> None:
 def enter_private_pids(own: int = -1) -> None:
     """Make the next child the first process of its own process list: when it dies, so do all others on it.
 
-    Args:
-        own: A process descriptor of this process, needed from the second time on (Linux 5.8). This process must then
-            itself be on a list made this way: an ordinary user may not return to the machine's list.
+    From the second time on, it needs `own`, a process descriptor of this process (Linux 5.8), which must itself be on
+    a list made this way: an ordinary user may not return to the machine's list.
     """
     if own >= 0:
         call("setns", own, _NEW_PIDS)

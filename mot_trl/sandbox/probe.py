@@ -37,8 +37,7 @@ def prepare(wanted: Collection[str], memory_bytes: int, *, timeout: float) -> La
     if os.geteuid() != 0:
         config = config.without("uid", reason="only root can give programs another user's id")
     # Neighboring supervisors have neighboring process ids, so their zygotes' users differ.
-    group = os.getpid() % (_UIDS // USERS_PER_ZYGOTE)
-    first_user = _FIRST_UID + group * USERS_PER_ZYGOTE
+    first_user = _FIRST_UID + os.getpid() % (_UIDS // USERS_PER_ZYGOTE) * USERS_PER_ZYGOTE
     config = replace(config, max_processes=_max_processes(config), first_user=first_user)
     allowed = landlock.readable_paths()
     landlock.keep_readable_imports(allowed)

@@ -21,8 +21,6 @@ MAX_PROGRAM_CHARACTERS = 1 << 20
 _BASE = {"no_new_privs", "rlimits"}
 _ENOUGH = (_BASE | {"landlock", "seccomp"}, _BASE | {"namespaces", "pids", "root"})
 
-Isolation = Literal["auto", "strict"]
-
 
 class ProgramRunner(AbstractContextManager["ProgramRunner"]):
     """Runs untrusted programs against trusted tests. Use it as a context manager, or `close` it.
@@ -54,7 +52,7 @@ class ProgramRunner(AbstractContextManager["ProgramRunner"]):
         timeout: float = 5.0,
         test_timeout: float | None = None,
         memory_mb: int = 512,
-        isolation: Isolation = "auto",
+        isolation: Literal["auto", "strict"] = "auto",
         preload: Sequence[str] = (),
         allow_weak_isolation: bool = False,
         layers: Collection[str] = tuple(LAYERS),
@@ -125,9 +123,8 @@ class ProgramRunner(AbstractContextManager["ProgramRunner"]):
         if len(jobs) <= 1 or self.workers == 1:
             return [self._run(job, stop) for job in jobs]
         with ThreadPoolExecutor(max_workers=min(self.workers, len(jobs))) as pool:
-            futures = [pool.submit(self._run, job, stop) for job in jobs]
             try:
-                return [future.result() for future in futures]
+                return list(pool.map(self._run, jobs, [stop] * len(jobs)))
             except BaseException:  # Ctrl-C: the threads must not wait for programs to finish
                 stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)

@@ -98,8 +98,7 @@ def _checks(pid: int) -> dict[str, list[Instruction]]:
     return {
         "clone": _one_of(0, _THREAD_FLAGS),
         "fcntl": _one_of(1, _FCNTL),
-        # Terminals and devices; Python takes ENOTTY for "not a terminal".
-        "ioctl": [_fail(errno.ENOTTY)],
+        "ioctl": [_fail(errno.ENOTTY)],  # Python takes it for "not a terminal"
         "kill": _one_of(0, (pid,)),
         "tgkill": _one_of(0, (pid,)),
         "prctl": _one_of(0, _PRCTL),

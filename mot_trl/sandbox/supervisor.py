@@ -79,9 +79,8 @@ def _run_job(zygote: Zygote, config: LayerConfig, runner: Channel, proc: int, te
     message: dict[str, Any] = runner.receive(deadline(START_SECONDS))
     # If the runner hangs up, it no longer wants the answer: this process ends, and the guest with it.
     channel = Channel(zygote.guest, watch=runner.end)
-    # Three clocks keep the deadline. The stopwatch counts while the program owes an answer; this alarm ends what the
-    # stopwatch does not see, when the program made its answer slow to decode or compare; and the runner kills a
-    # supervisor that outlasts both.
+    # The stopwatch counts while the program owes an answer; this alarm ends what the stopwatch does not see, when the
+    # program made its answer slow to decode or compare; and the runner kills a supervisor that outlasts both.
     signal.setitimer(signal.ITIMER_REAL, PATIENCE * config.timeout + _COMPARING_SECONDS)
     try:
         stopwatch = Stopwatch(config.timeout, test_timeout, parent=zygote.pid, proc=proc)

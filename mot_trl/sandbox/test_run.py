@@ -30,8 +30,7 @@ class TestRun:
             status=status,
             verdicts=(*self._verdicts, *[False] * missing),
             seconds=round(self._program.stopwatch.seconds(), 6),
-            # Partly the program's words: whatever they are, they can be printed.
-            detail=detail.encode("ascii", "backslashreplace").decode(),
+            detail=detail.encode("ascii", "backslashreplace").decode(),  # the program's words can be printed
             compiled=self._compiled,
             ran=ran,
             value=value,

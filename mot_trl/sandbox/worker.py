@@ -41,8 +41,7 @@ class Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = self._spawn(theirs.fileno())
-        # A result may hold an answer of MAX_BYTES and more than that.
-        self._channel = Channel(ours.detach(), limit=2 * codec.MAX_BYTES)
+        self._channel = Channel(ours.detach(), limit=2 * codec.MAX_BYTES)  # an answer of MAX_BYTES, and more
         try:
             self.layers = self._channel.receive(deadline(_START_SECONDS))
         except (OSError, codec.CodecError) as error:
@@ -57,11 +56,10 @@ class Worker:
         environment = {"LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "LD_BIND_NOW": "1"}
         if "LD_LIBRARY_PATH" in os.environ:
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
-        bootstrap = str(Path(__file__).with_name("bootstrap.py"))
         # Isolated mode drops PYTHONPATH and the user's site directory, where modules to preload may be.
         settings = {**self._settings, "path": [entry for entry in sys.path if entry]}
         return subprocess.Popen(
-            [sys.executable, "-I", bootstrap, str(channel), json.dumps(settings)],
+            [sys.executable, "-I", str(Path(__file__).with_name("bootstrap.py")), str(channel), json.dumps(settings)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -101,7 +99,7 @@ class Worker:
         self.process = self._channel = None
         if process is not None:
             if os.getpid() != self._owner:
-                process.returncode = 0  # a fork's parent's child: neither signal it nor wait for it
+                process.returncode = 0  # not our child, after a fork: neither signal it nor wait for it
             process.kill()
             process.wait()
         if channel is not None:
