@@ -31,12 +31,9 @@ CAUSES: Mapping[type[Rule], str] = {TextRule: "stop_text", BudgetRule: "budget",
 
 @dataclass
 class _OpenTrace:
-    """A trace that is not written yet.
+    """A trace that is not written yet: this process's `rows` of the file, by number within the trace.
 
-    Attributes:
-        rows: This process's rows of the file, by number within the trace.
-        unscored: Numbers of the rows that wait for the loss to compute their entropies.
-        num_completions: Completions in the trace so far, over all processes.
+    `unscored` rows wait for the loss to compute their entropies; `num_completions` counts those of all processes.
     """
 
     rows: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -92,8 +89,7 @@ class TraceCallback(TrainerCallback):
             rewards: By reward function, the rewards of all processes' rows in order; NaN where it could not judge.
 
         Returns:
-            A column to add to the batch: each row's number within the trace, -1 if it is not traced. Empty if no row
-            is.
+            The column `TRACE_ROW` to add to the batch; empty if no row is traced.
         """
         if split == "train":
             # The previous generation is used up. A trace of it that is still open lacks entropies of rows that never

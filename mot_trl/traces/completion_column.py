@@ -22,14 +22,10 @@ def widest_mixtures(
         effective = 1 / weights[mixed].square().sum(dim=-1)
         lines = [f"{effective.mean():.2f} effective"]
         for position in mixed[effective.topk(min(positions, len(mixed))).indices].sort().values.tolist():
-            heaviest = weights[position].topk(min(num_candidates, weights.size(-1)))
-            ids, shares = candidate_ids[position][heaviest.indices].tolist(), heaviest.values.tolist()
+            shares, order = weights[position].topk(min(num_candidates, weights.size(-1)))
+            drawn = zip(candidate_ids[position][order].tolist(), shares.tolist(), strict=True)
+            texts = [(token_text(tokenizer, token_id), share) for token_id, share in drawn if share >= MIN_WEIGHT]
             # Quoted in ASCII, so that no control character of a completion reaches the terminal.
-            shown = [
-                f"{token_text(tokenizer, token_id)!a} {share:.0%}"
-                for token_id, share in zip(ids, shares, strict=True)
-                if share >= MIN_WEIGHT
-            ]
-            lines.append(f"#{position} {' '.join(shown)}")
+            lines.append(f"#{position} " + " ".join(f"{text!a} {share:.0%}" for text, share in texts))
         cells.append("\n".join(lines) if len(mixed) else "none")
     return cells

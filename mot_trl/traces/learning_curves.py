@@ -105,7 +105,6 @@ def plot_runs(run_dirs: Sequence[Path | str], out: Path | str | None = None, *, 
     """Plot runs on shared axes: one file per metric that any of them logged, and an overview of all.
 
     Args:
-        run_dirs: The runs' output folders.
         out: Folder for the files; by default `plots` in the first run's.
         window: Number of logged steps in a train curve's mean and interval.
 

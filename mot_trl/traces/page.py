@@ -62,10 +62,8 @@ def render(rows: Sequence[Mapping[str, Any]], *, run: str, metadata: Mapping[str
     # Completions are untrusted. Compressed and base64-encoded, none of their text is in the page's source, so no
     # `</script>` in it can end the element; the page's script only ever puts it into text nodes.
     packed = gzip.compress(json.dumps(payload, allow_nan=False, separators=(",", ":")).encode(), mtime=0)
-    page, style, script = (
-        files("mot_trl.traces").joinpath(name).read_text(encoding="utf-8")
-        for name in ("page.html", "page.css", "page.js")
-    )
+    folder = files("mot_trl.traces")
+    page, style, script = ((folder / f"page.{suffix}").read_text(encoding="utf-8") for suffix in ("html", "css", "js"))
     parts = {"style": style, "script": script}
     # The content security policy runs these two and nothing else, should markup slip through all the same.
     for name, text in list(parts.items()):
@@ -92,9 +90,8 @@ def _completion(
     index: int, row: Mapping[str, Any], vocabulary: dict[str, int], prompts: dict[str, int]
 ) -> dict[str, Any]:
     # Candidates of all positions in one flat list, which `counts` cuts into positions: smaller than nested lists.
-    columns: dict[str, list[Any]] = {
-        name: [] for name in ("counts", "candidates", "weights", "visible", "rest", "effective")
-    }
+    names = ("counts", "candidates", "weights", "visible", "rest", "effective")
+    columns: dict[str, list[Any]] = {name: [] for name in names}
     for position, visible_id in enumerate(row["completion_ids"]):
         weights, texts = _merged_candidates(row, position)
         # At equal weight the visible token counts as the heaviest, else ties would be marked as disagreements.
@@ -104,23 +101,20 @@ def _completion(
         columns["candidates"].extend(vocabulary.setdefault(texts[token_id], len(vocabulary)) for token_id in shown)
         columns["weights"].extend(round(weights[token_id] * 10_000) for token_id in shown)
         columns["visible"].append(shown.index(visible_id) if visible_id in shown else -1)
-        rest_weight = sum(weights[token_id] for token_id in rest)
-        columns["rest"].append([len(rest), round(rest_weight * 10_000)] if rest else 0)
+        columns["rest"].append([len(rest), round(sum(weights[token_id] for token_id in rest) * 10_000)] if rest else 0)
         columns["effective"].append(round(100 / sum(w**2 for w in weights.values())) if weights else 100)
     phases = token_phases(row["thinking"], row["forced"])
     return {
         "index": index,
         **{name: row[name] for name in ("step", "split", "group", "sample", "closed_by", "truncated")},
-        "reward": _finite(row["reward"]),
-        "advantage": _finite(row["advantage"]),
+        **{name: _finite(row[name]) for name in ("reward", "advantage")},
         "rewards": {reward["name"]: _finite(reward["value"]) for reward in row["rewards"]},
         "prompt": prompts.setdefault(row["prompt"], len(prompts)),
         "tokens": [vocabulary.setdefault(text, len(vocabulary)) for text in row["tokens"]],
         # A letter per token: m mixed, or its phase's initial: w waiting, t thinking, f forced, a answering.
         "kinds": "".join("m" if mixed else phase[0] for phase, mixed in zip(phases, row["mixed"], strict=True)),
         "phases": [[phase["position"], phase["phase"], phase["cause"]] for phase in row["phases"]],
-        "logps": [_finite(value, scale=1000) for value in row["logps"]],
-        "entropies": [_finite(value, scale=1000) for value in row["entropies"]],
+        **{name: [_finite(value, scale=1000) for value in row[name]] for name in ("logps", "entropies")},
         **columns,
     }
 

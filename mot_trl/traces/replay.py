@@ -55,9 +55,7 @@ def to_replay(traces: pa.Table, *, pad_token_id: int = 0) -> Replay:
     return Replay(prompt_ids, prompt_mask, completion_ids, completion_mask, rollout, advantages)
 
 
-def _pad(
-    ids: list[list[int]], pad_token_id: int, *, side: Literal["left", "right"]
-) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
+def _pad(ids: list[list[int]], pad_token_id: int, *, side: Literal["left", "right"]) -> tuple[Tensor, Tensor]:
     """Ids as one tensor, and a mask that is 1 where they are not padding."""
     rows = [torch.tensor(row, dtype=torch.long) for row in ids]
     padded = pad_sequence(rows, batch_first=True, padding_value=pad_token_id, padding_side=side)

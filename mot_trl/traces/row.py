@@ -21,24 +21,19 @@ def completion_columns(
     `causes` names the rules that end thinking, in the order of `Phases.rules`.
     """
     prompt_ids, completion_ids = (_unpadded(batch, name, row) for name in ("prompt", "completion"))
-    rollout, length = Rollout.from_batch(batch), len(completion_ids)
-    thinking, mixed, forced, logps = (
-        values[row, :length].tolist()
-        for values in (rollout.thinking_mask, rollout.mixture_mask, rollout.forced_mask, rollout.logps)
-    )
-    closed_by = int(rollout.closed_by[row])
+    rollout = Rollout.from_batch(batch).rows(row, row + 1).resize(len(completion_ids))
+    thinking, forced = rollout.thinking_mask[0].tolist(), rollout.forced_mask[0].tolist()
+    closed_by = int(rollout.closed_by)
     cause = causes[closed_by] if closed_by >= 0 else None
     # Positions outside the thinking hold a one-hot filler, so the weights alone do not show what was drawn.
-    used = (rollout.log_weights[row, :length] > -torch.inf) & rollout.thinking_mask[row, :length, None]
-    counts = used.sum(dim=-1).tolist()
+    used = (rollout.log_weights > -torch.inf) & rollout.thinking_mask.unsqueeze(-1)
+    counts = used[0].sum(dim=-1).tolist()
     # One copy to the CPU, cut there into a list per position.
     candidate_ids, log_weights = (
-        [drawn.tolist() for drawn in values[row, :length][used].cpu().split(counts)]
+        [drawn.tolist() for drawn in values[used].cpu().split(counts)]
         for values in (rollout.candidate_ids, rollout.log_weights)
     )
     tokens = visible_texts(tokenizer, completion_ids)
-    # Models such as Qwen2.5 also stop at the padding token.
-    end_ids = (tokenizer.eos_token_id, tokenizer.pad_token_id)
     return {
         "prompt": tokenizer.decode(prompt_ids, clean_up_tokenization_spaces=False),
         "prompt_ids": prompt_ids,
@@ -50,13 +45,14 @@ def completion_columns(
         "candidate_tokens": [[token_text(tokenizer, token_id) for token_id in ids] for ids in candidate_ids],
         "log_weights": log_weights,
         "thinking": thinking,
-        "mixed": mixed,
+        "mixed": rollout.mixture_mask[0].tolist(),
         "forced": forced,
-        "logps": logps,
-        "entropies": [None] * length,
+        "logps": rollout.logps[0].tolist(),
+        "entropies": [None] * len(completion_ids),
         "phases": phase_changes(thinking, forced, cause=cause),
         "closed_by": cause,
-        "truncated": not completion_ids or completion_ids[-1] not in end_ids,
+        # Models such as Qwen2.5 also stop at the padding token.
+        "truncated": completion_ids[-1:] not in ([tokenizer.eos_token_id], [tokenizer.pad_token_id]),
         "advantage": batch["advantages"][row].item(),
     }
 

@@ -97,7 +97,6 @@ def load_traces(run_dir: Path | str) -> pa.Table:
     tables = []
     for path in trace_files(run_dir):
         read_metadata(path)
-        table = pq.read_table(path)
         # A later release may add columns anywhere without raising the version.
-        tables.append(table.select(SCHEMA.names).replace_schema_metadata(None).cast(SCHEMA))
+        tables.append(pq.read_table(path).select(SCHEMA.names).replace_schema_metadata(None).cast(SCHEMA))
     return pa.concat_tables(tables)

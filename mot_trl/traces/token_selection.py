@@ -18,7 +18,10 @@ def positions(traces: pa.Table) -> pd.DataFrame:
     of the distribution that they were drawn from (nats), and id, text and weight of the `visible` and the `heaviest`
     token.
     """
-    tokens, candidates = _tokens(traces), _candidates(traces)
+    tokens = _explode(traces, visible_id="completion_ids", visible="tokens", entropy="entropies").to_pandas()
+    tokens = tokens.rename(columns={"parent": "completion"})
+    tokens["position"] = tokens.groupby("completion").cumcount()
+    candidates = _candidates(traces)
     weight, at = candidates["weight"], candidates["at"]
     is_visible = candidates["token_id"].to_numpy() == tokens.loc[at, "visible_id"].to_numpy()
     terms = {
@@ -47,15 +50,8 @@ def positions(traces: pa.Table) -> pd.DataFrame:
     ]
 
 
-def _tokens(traces: pa.Table) -> pd.DataFrame:
-    """One row per visible token, with the `completion` (row in `traces`) and the `position` where it is."""
-    table = _explode(traces, visible_id="completion_ids", visible="tokens", entropy="entropies").to_pandas()
-    table = table.rename(columns={"parent": "completion"})
-    return table.assign(position=table.groupby("completion").cumcount())
-
-
 def _candidates(traces: pa.Table) -> pd.DataFrame:
-    """One row per candidate that the model was fed: `at` (row in `_tokens`), `token_id`, `token`, `weight`."""
+    """One row per candidate that the model was fed: `at` (which of all tokens), `token_id`, `token`, `weight`."""
     names = {"token_id": "candidate_ids", "token": "candidate_tokens", "weight": "log_weights"}
     # Two levels: a list of positions per completion, a list of candidates per position.
     per_position = _explode(traces, **names)
@@ -99,8 +95,8 @@ def disagreements(traces: pa.Table, *, top: int = 50) -> pd.DataFrame:
     """
     table = positions(traces)
     differing = table[table["visible_weight"] < table["heaviest_weight"]]
-    names = ["visible", "heaviest"]
-    return _most_frequent(differing, names, [f"{name}_weight" for name in names], top=top, total=len(table))
+    weights = ["visible_weight", "heaviest_weight"]
+    return _most_frequent(differing, ["visible", "heaviest"], weights, top=top, total=len(table))
 
 
 def _most_frequent(table: pd.DataFrame, texts: list[str], weights: list[str], *, top: int, total: int) -> pd.DataFrame:
