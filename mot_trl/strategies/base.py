@@ -1,6 +1,9 @@
-"""The strategy interface, and the sampling steps that strategies share."""
+"""The strategy interface, and what strategies share: checks of their options, and sampling steps."""
 
-from typing import Protocol, runtime_checkable
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Protocol, get_args, get_origin, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -41,6 +44,39 @@ class BlendingStrategy(Protocol):
     def blend(self, embeddings: Float[Tensor, "N K H"], log_weights: Float[Tensor, "N K"]) -> Float[Tensor, "N H"]:
         """Turn the `K` embeddings of each row into the one that the model is fed."""
         ...
+
+
+# What an option may be, and how a refusal says it. Conditions are written so that NaN fails them too.
+_RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "k": (lambda k: k >= 1, "is how many candidates a mixture has, so it must be at least 1"),
+    "min_prob": (lambda q: 0 <= q < 1, "is a share of the candidates' mass: give 0 (no floor) to below 1"),
+    "nucleus": (lambda p: 0 < p <= 1, "is a probability mass: give above 0 to 1 (no limit)"),
+    "min_p": (lambda r: 0 <= r <= 1, "is a ratio to the largest probability: give 0 (all `k`) to 1"),
+    "min_rest": (lambda p: 1e-5 <= p < 1, "is a probability from 1e-5, float32's resolution, to 1"),
+    "concentration": (lambda a: 0 < a < math.inf, "must be a number above 0 (published: 1 or 4)"),
+    "resolution": (lambda n: n >= 1, "is a number of draws, so it must be at least 1"),
+    "temperature": (lambda t: 0 < t < math.inf, "must be a number above 0 (published: 0.1, 0.5)"),
+    # From 1e-30 on, log-weights stay above -70 - log k, far from those that mark censored slots.
+    "min_ratio": (lambda r: r == 0 or 1e-30 <= r < 1, "is a share of the largest weight: 0 (off), or 1e-30 to 1"),
+    "beta": (lambda b: 0 <= b < math.inf, "is a weight of the token drawn: give 0 or more (published: 1)"),
+}
+
+
+@dataclass(frozen=True)
+class CheckedOptions:
+    """Base class of strategies whose fields are options: checks them by name and, for `Literal` ones, by choice."""
+
+    def __post_init__(self) -> None:
+        """Refuse an option out of its range with a ValueError."""
+        for option in fields(self):
+            name, value, choices = option.name, getattr(self, option.name), get_args(option.type)
+            if get_origin(option.type) is Literal and value not in choices:
+                listed = " or ".join(f'"{choice}"' for choice in choices)
+                raise ValueError(f"`{name}` must be {listed}, not {value!r}.")
+            # A subclass outside of the library may have options that the table does not know.
+            valid, meaning = _RANGES.get(name, (lambda _: True, ""))
+            if not valid(value):
+                raise ValueError(f"`{name}` {meaning}, not {value}.")
 
 
 def exponential_like(values: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:

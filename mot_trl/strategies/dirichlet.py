@@ -8,16 +8,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.distributions import Gamma
 
-from mot_trl.strategies.base import argmax_weight, exponential_like, sample_visible
+from mot_trl.strategies.base import CheckedOptions, argmax_weight, exponential_like, sample_visible
 from mot_trl.strategies.mixture import Mixture
-from mot_trl.strategies.support import check_choice, check_options, in_support, renormalize, top_candidates
+from mot_trl.strategies.support import in_support, renormalize, top_candidates
 
 SMALLEST_CONCENTRATION = 1e-3
 """Least concentration of a candidate; below it, a weight's logarithm would lose the digits that the score needs."""
 
 
 @dataclass(frozen=True)
-class Dirichlet:
+class Dirichlet(CheckedOptions):
     """Weights `w ~ Dir(a)` on the `k` most likely tokens, `a = max(concentration * q, 1e-3)`.
 
     MoT-G (arXiv 2509.21482) draws it and scores a representative token; here, as in CoT2 (arXiv 2505.23648), the
@@ -26,7 +26,6 @@ class Dirichlet:
 
     Attributes:
         concentration: Sum of the concentrations; the smaller, the closer to one token.
-        min_prob: Share of the candidates' mass below which a candidate is left out.
         visible: `drawn` with the probability of its weight, or the `heaviest`.
     """
 
@@ -37,11 +36,6 @@ class Dirichlet:
 
     # Sampling the visible token adds a factor w_i, which does not depend on the model: its score is 0.
     exact: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """Check the options."""
-        check_options(k=self.k, min_prob=self.min_prob, concentration=self.concentration)
-        check_choice("visible", self.visible, ("drawn", "heaviest"))
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Draw weights for the most likely tokens."""

@@ -7,14 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.strategies.base import sample_mixture
+from mot_trl.strategies.base import CheckedOptions, sample_mixture
 from mot_trl.strategies.dirichlet import draw_log_weights
 from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT, Mixture
-from mot_trl.strategies.support import check_options, in_support, renormalize, top_candidates
+from mot_trl.strategies.support import in_support, renormalize, top_candidates
 
 
 @dataclass(frozen=True)
-class DirichletMultinomial:
+class DirichletMultinomial(CheckedOptions):
     """Weights `n / resolution` on the `k` most likely tokens, n Dirichlet-multinomial counts (a Polya urn's).
 
     The distribution of `polya_urn`: an urn holds `concentration * q` of each token; `resolution` times one is drawn,
@@ -38,12 +38,6 @@ class DirichletMultinomial:
 
     # The counts determine the weights and are scored in full; the visible token is sampled from the weights alone.
     exact: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """Check the options."""
-        check_options(k=self.k, min_prob=self.min_prob, concentration=self.concentration)
-        if self.resolution < 1:
-            raise ValueError(f"`resolution` is a number of draws, so it must be at least 1, not {self.resolution}.")
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Draw Dirichlet weights for the most likely tokens, then counts from the weights."""

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.strategies.base import argmax_weight, exponential_like
+from mot_trl.strategies.base import CheckedOptions, argmax_weight, exponential_like
 from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT, Mixture
-from mot_trl.strategies.support import check_options, in_support, renormalize, top_candidates
+from mot_trl.strategies.support import in_support, renormalize, top_candidates
 
 
 @dataclass(frozen=True)
-class GumbelSoftmax:
+class GumbelSoftmax(CheckedOptions):
     """Weights `softmax((log q + g) / temperature)`, g Gumbel noise, on the `k` most likely tokens.
 
     Stochastic Soft Thinking (arXiv 2508.03440, temperature 0.5) draws it, SofT-GRPO (arXiv 2511.06411, 0.1) trains it.
@@ -40,17 +40,6 @@ class GumbelSoftmax:
 
     # The visible token is a function of the weights (the heaviest), so their density covers everything random.
     exact: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """Check the options."""
-        check_options(k=self.k, min_prob=self.min_prob, nucleus=self.nucleus)
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"`temperature` must be a number above 0 (published: 0.1, 0.5), not {self.temperature}.")
-        # From 1e-30 on, log-weights stay above -70 - log k, far from those that mark censored slots.
-        if self.min_ratio != 0 and not 1e-30 <= self.min_ratio < 1:
-            raise ValueError(
-                f"`min_ratio` is a share of the largest weight: 0 (off), or 1e-30 to 1, not {self.min_ratio}."
-            )
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Draw weights for the most likely tokens."""

@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.strategies.base import sample_mixture, visible_logp
+from mot_trl.strategies.base import CheckedOptions, sample_mixture, visible_logp
 from mot_trl.strategies.mixture import Mixture
-from mot_trl.strategies.support import check_options, top_candidates
+from mot_trl.strategies.support import top_candidates
 
 
 @dataclass(frozen=True)
-class MinP:
+class MinP(CheckedOptions):
     """Mixture of the tokens with `min_p` times the largest probability, at most `k` (MoT-G's taxonomy).
 
     The blend is deterministic, as `top_k`'s is. The rule is min-p sampling's (arXiv 2407.01082).
@@ -25,14 +25,6 @@ class MinP:
 
     exact: ClassVar[bool] = False
     log_prob = staticmethod(visible_logp)
-
-    def __post_init__(self) -> None:
-        """Check the options."""
-        check_options(k=self.k, min_prob=self.min_prob)
-        if not 0 <= self.min_p <= 1:
-            raise ValueError(
-                f"`min_p` is a ratio to the largest probability: give 0 (all `k`) to 1, not {self.min_p}."
-            )
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Take the tokens likely enough and sample the visible one by weight."""

@@ -26,13 +26,7 @@ class Mixture(NamedTuple):
 
 
 class MixtureInputs(NamedTuple):
-    """What a model is fed in the last `T` columns of a batch of ids.
-
-    Attributes:
-        candidate_ids: Candidates whose embeddings are blended.
-        log_weights: Their weights' logarithms (nats).
-        mixture_mask: Where the blend replaces the token's own embedding.
-    """
+    """Mixtures in the last `T` columns of a batch of ids, fed instead of the tokens where `mixture_mask` is set."""
 
     candidate_ids: Int[Tensor, "B T K"]
     log_weights: Float[Tensor, "B T K"]

@@ -8,13 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.strategies.base import exponential_like, visible_logp
+from mot_trl.strategies.base import CheckedOptions, exponential_like, visible_logp
 from mot_trl.strategies.mixture import Mixture
-from mot_trl.strategies.support import check_options
 
 
 @dataclass(frozen=True)
-class MixtureOfInputs:
+class MixtureOfInputs(CheckedOptions):
     """Mixture of a token drawn from p and the most likely ones, gated by p's entropy (arXiv 2505.14827).
 
     With H the entropy of p over its maximum, log V, and x the token drawn, the weights are
@@ -29,12 +28,6 @@ class MixtureOfInputs:
     exact: ClassVar[bool] = False
     log_prob = staticmethod(visible_logp)
 
-    def __post_init__(self) -> None:
-        """Check the options."""
-        check_options(k=self.k)
-        if not 0 <= self.beta < math.inf:
-            raise ValueError(f"`beta` is a weight of the token drawn: give 0 or more (published: 1), not {self.beta}.")
-
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Draw a token from p and add the most likely ones."""
         logps = logps.float()
@@ -42,14 +35,11 @@ class MixtureOfInputs:
         visible_ids = (probs / exponential_like(probs)).argmax(dim=-1, keepdim=True)
         candidate_ids = logps.topk(min(self.k, logps.shape[-1]), dim=-1).indices
         # x takes the place of the least likely candidate, so that the number of candidates stays `k`.
-        missing = (candidate_ids != visible_ids).all(dim=-1, keepdim=True)
-        candidate_ids = torch.cat(
-            [candidate_ids[..., :-1], torch.where(missing, visible_ids, candidate_ids[..., -1:])], -1
-        )
+        present = (candidate_ids == visible_ids).any(dim=-1, keepdim=True)
+        candidate_ids[..., -1:] = candidate_ids[..., -1:].where(present, visible_ids)
         shares = logps.gather(-1, candidate_ids).softmax(dim=-1)
         # `entr` is 0 at probability 0, where -p log p written out is NaN.
         certainty = 1 - torch.special.entr(probs).sum(dim=-1, keepdim=True) / math.log(logps.shape[-1])
-        weights = ((1 - certainty) * shares + (self.beta + certainty) * (candidate_ids == visible_ids)) / (
-            1 + self.beta
-        )
-        return Mixture(candidate_ids, weights.log().log_softmax(dim=-1), visible_ids.squeeze(-1))
+        weights = (1 - certainty) * shares + (self.beta + certainty) * (candidate_ids == visible_ids)
+        log_weights = (weights / (1 + self.beta)).log().log_softmax(dim=-1)
+        return Mixture(candidate_ids, log_weights, visible_ids.squeeze(-1))

@@ -4,21 +4,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from mot_trl.strategies.base import CheckedOptions
 from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT, Mixture
-from mot_trl.strategies.support import check_choice, check_options, in_support
+from mot_trl.strategies.support import in_support
 
 
 @dataclass(frozen=True)
-class Multiplex:
+class Multiplex(CheckedOptions):
     """Mixture of `k` independent draws from p, the first of them visible (Multiplex Thinking, arXiv 2601.08808).
 
     A token drawn twice has its whole weight where it was first drawn; its other slots keep the draw, without weight.
 
     Attributes:
-        k: How many tokens are drawn.
         weights: `uniform`, each draw 1/k; or p `renormalized` on the set of tokens drawn, however often each was.
             Then the embedding depends on p as well, unscored.
         aggregate: `joint`, the probability of all draws; or the `mean` of their log-probabilities, CoT2-MTS's
@@ -29,12 +29,6 @@ class Multiplex:
     weights: Literal["renormalized", "uniform"] = "uniform"
     aggregate: Literal["joint", "mean"] = "joint"
 
-    def __post_init__(self) -> None:
-        """Check the options."""
-        check_options(k=self.k)
-        check_choice("weights", self.weights, ("renormalized", "uniform"))
-        check_choice("aggregate", self.aggregate, ("joint", "mean"))
-
     @property
     def exact(self) -> bool:
         """With uniform weights the embedding depends on the draws alone, and all of them are scored."""
@@ -44,7 +38,9 @@ class Multiplex:
         """Draw `k` tokens per row with replacement."""
         probs = logps.float().exp()
         candidate_ids = torch.multinomial(probs, self.k, replacement=True)
-        same, repeats = _repeats(candidate_ids)
+        # Which draws of a row are the same token, and which of them repeat an earlier one.
+        same = candidate_ids.unsqueeze(-1) == candidate_ids.unsqueeze(-2)
+        repeats = same.tril(diagonal=-1).any(dim=-1)
         shares = same.sum(dim=-1) / self.k if self.weights == "uniform" else probs.gather(-1, candidate_ids)
         log_weights = shares.log().masked_fill(repeats, -torch.inf).log_softmax(dim=-1)
         # A repeat must not add to the blend a second time, and must stay in the support: its probability is scored.
@@ -57,9 +53,3 @@ class Multiplex:
         used = in_support(mixture)
         total = candidate_logps.float().masked_fill(~used, 0.0).sum(dim=-1)
         return total if self.aggregate == "joint" else total / used.sum(dim=-1)
-
-
-def _repeats(candidate_ids: Int[Tensor, "N K"]) -> tuple[Tensor, Tensor]:
-    """Which draws of a row are the same token, `(N, K, K)`, and which repeat an earlier one, `(N, K)`."""
-    same = candidate_ids.unsqueeze(-1) == candidate_ids.unsqueeze(-2)
-    return same, same.tril(diagonal=-1).any(dim=-1)

@@ -6,13 +6,13 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.strategies.base import sample_mixture, visible_logp
+from mot_trl.strategies.base import CheckedOptions, sample_mixture, visible_logp
 from mot_trl.strategies.mixture import Mixture
-from mot_trl.strategies.support import check_options, top_candidates
+from mot_trl.strategies.support import top_candidates
 
 
 @dataclass(frozen=True)
-class Nucleus:
+class Nucleus(CheckedOptions):
     """Mixture of the fewest tokens that hold `nucleus` of p's mass, at most `k` (MoT-G, arXiv 2509.21482).
 
     The authors' code keeps the tail instead: a mask inverted. The blend is deterministic, as `top_k`'s is.
@@ -24,10 +24,6 @@ class Nucleus:
 
     exact: ClassVar[bool] = False
     log_prob = staticmethod(visible_logp)
-
-    def __post_init__(self) -> None:
-        """Check the options."""
-        check_options(k=self.k, min_prob=self.min_prob, nucleus=self.nucleus)
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Take the nucleus and sample the visible token by weight."""

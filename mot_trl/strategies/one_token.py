@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.strategies.base import sample_visible, visible_logp
+from mot_trl.strategies.base import CheckedOptions, sample_visible, visible_logp
 from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT, Mixture
-from mot_trl.strategies.support import check_options, in_support, renormalize, top_candidates
+from mot_trl.strategies.support import in_support, renormalize, top_candidates
 
 
 @dataclass(frozen=True)
-class OneToken:
+class OneToken(CheckedOptions):
     """One draw, with all the weight: ordinary GRPO.
 
     Without options the draw is from p. With `k` it is from q, p renormalized on the support that the mixtures with the
@@ -29,12 +29,12 @@ class OneToken:
 
     def __post_init__(self) -> None:
         """Check the options; limits need a `k` to limit."""
-        if self.k is None and self.min_prob != 0:
-            raise ValueError("`min_prob` is a share of `k` candidates: give one_token a `k` too, or leave it out.")
-        if self.k is None and self.nucleus != 1:
-            raise ValueError("`nucleus` picks among `k` candidates: give one_token a `k` too, or leave it out.")
         if self.k is not None:
-            check_options(k=self.k, min_prob=self.min_prob, nucleus=self.nucleus)
+            super().__post_init__()
+        elif self.min_prob != 0:
+            raise ValueError("`min_prob` is a share of `k` candidates: give one_token a `k` too, or leave it out.")
+        elif self.nucleus != 1:
+            raise ValueError("`nucleus` picks among `k` candidates: give one_token a `k` too, or leave it out.")
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Draw one token per row; without `k`, as transformers' `generate` does and with its random numbers."""

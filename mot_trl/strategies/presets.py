@@ -13,22 +13,20 @@ class Preset:
 
     Attributes:
         strategy: Name in `STRATEGIES`.
-        mixture_k: Number of candidates.
+        strategy_kwargs: Options of the strategy, `k` among them; those left out keep its defaults.
         source: Title and arXiv id.
         differs: Where this library differs, and why.
         mixture_score: Log-probability used in the loss, see `mot_trl.strategies.surrogate`.
-        strategy_kwargs: Further options of the strategy; a `k` here overrides `mixture_k`.
         phase: Fields of the config that say when thinking in mixtures begins and ends, where the paper says so.
         published_temperature: Sampling temperature of the paper, where known. For information: presets leave all that
             is TRL's to the user.
     """
 
     strategy: str
-    mixture_k: int
+    strategy_kwargs: dict[str, Any]
     source: str
     differs: str
     mixture_score: LogProbType = "density"
-    strategy_kwargs: dict[str, Any] = field(default_factory=dict)
     phase: dict[str, Any] = field(default_factory=dict)
     published_temperature: float | None = None
 
@@ -36,19 +34,11 @@ class Preset:
     def settings(self) -> dict[str, Any]:
         """Fields of `MoTGRPOConfig` that the preset stands for."""
         options = dict(self.strategy_kwargs)
-        size = options.pop("k", self.mixture_k)
-        return {
-            "strategy": self.strategy,
-            "strategy_kwargs": options,
-            "mixture_k": size,
-            "mixture_score": self.mixture_score,
-            **self.phase,
-        }
+        size = options.pop("k")
+        settings = {"strategy": self.strategy, "strategy_kwargs": options, "mixture_k": size}
+        return settings | {"mixture_score": self.mixture_score} | self.phase
 
 
-SOFT_THINKING = (
-    "Soft Thinking: Unlocking the Reasoning Potential of LLMs in Continuous Concept Space (arXiv 2505.15778)"
-)
 STOCHASTIC = (
     "LLMs are Single-threaded Reasoners: Demystifying the Working Mechanism of Soft Thinking (arXiv 2508.03440)"
 )
@@ -66,94 +56,85 @@ _mot_g = partial(
 PRESETS: dict[str, Preset] = {
     "vanilla": Preset(
         strategy="one_token",
-        mixture_k=1,
-        # `mixture_k` would truncate p to one token; ordinary sampling is from all of it.
+        # A number would truncate p to that many tokens; ordinary sampling is from all of it.
         strategy_kwargs={"k": None},
         source="DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models (arXiv 2402.03300)",
         differs="Nothing: ordinary tokens, TRL's GRPO.",
     ),
     "vanilla_truncated": Preset(
         strategy="one_token",
-        mixture_k=3,
-        strategy_kwargs={"min_prob": 0.15},
+        strategy_kwargs={"k": 3, "min_prob": 0.15},
         source="This library",
         differs="Ordinary tokens drawn from the support that mixtures have: the matched control of each of them.",
     ),
     "top_k": _mot_g(
         strategy="top_k",
-        mixture_k=2,
+        strategy_kwargs={"k": 2},
         differs="The scored token is the visible one, drawn from the weights.",
     ),
     "nucleus": _mot_g(
         strategy="nucleus",
-        mixture_k=8,
-        strategy_kwargs={"nucleus": 0.9},
+        strategy_kwargs={"k": 8, "nucleus": 0.9},
         differs="Keeps the nucleus: the authors' code inverts a mask and keeps the tail. At most 8 candidates.",
     ),
     "dirichlet": _mot_g(
         strategy="dirichlet",
-        mixture_k=2,
-        strategy_kwargs={"concentration": 1.0, "min_prob": 0.0},
+        strategy_kwargs={"k": 2, "concentration": 1.0, "min_prob": 0.0},
         differs="Weights are drawn in float32 and sum to 1; the authors' are drawn in bfloat16 and do not.",
     ),
     "different_tokens": _mot_g(
         strategy="without_replacement",
-        mixture_k=2,
         mixture_score="expected",
-        strategy_kwargs={"weights": "renormalized"},
+        strategy_kwargs={"k": 2, "weights": "renormalized"},
         differs="No second token where less than 1e-4 of probability is left to draw it from.",
     ),
     "elementwise_max": _mot_g(
         strategy="elementwise_max",
-        mixture_k=2,
+        strategy_kwargs={"k": 2},
         differs="The scored token is the visible one, drawn from p renormalized on the candidates.",
     ),
     "soft_thinking": Preset(
         strategy="top_k",
-        mixture_k=10,
+        strategy_kwargs={"k": 10},
         mixture_score="visible",
         phase={"cold_stop_threshold": 0.01, "cold_stop_patience": 256},
-        source=SOFT_THINKING,
+        source="Soft Thinking: Unlocking the Reasoning Potential of LLMs in Continuous Concept Space "
+        "(arXiv 2505.15778)",
         differs="The training score is ours; the paper does not train. The closing tag is matched on tokens that were "
         "drawn, not on the most likely ones.",
         published_temperature=0.6,
     ),
     "stochastic_soft_thinking": Preset(
         strategy="gumbel_softmax",
-        mixture_k=5,
-        strategy_kwargs={"temperature": 0.5, "min_prob": 0.0, "min_ratio": 0.0},
+        strategy_kwargs={"k": 5, "temperature": 0.5, "min_prob": 0.0, "min_ratio": 0.0},
         source=STOCHASTIC,
         differs="The training score is ours; the paper does not train. The visible token is the heaviest, so that it "
         "is an exact draw.",
     ),
     "stochastic_soft_thinking_dirichlet": Preset(
         strategy="dirichlet",
-        mixture_k=5,
-        strategy_kwargs={"concentration": 4.0, "min_prob": 0.0, "visible": "heaviest"},
+        strategy_kwargs={"k": 5, "concentration": 4.0, "min_prob": 0.0, "visible": "heaviest"},
         source=STOCHASTIC,
         differs="The training score is ours; the paper does not train.",
     ),
     "mixture_of_inputs": Preset(
         strategy="mixture_of_inputs",
-        mixture_k=20,
         mixture_score="visible",
-        strategy_kwargs={"beta": 1.0},
+        strategy_kwargs={"k": 20, "beta": 1.0},
         source="Text Generation Beyond Discrete Token Sampling (arXiv 2505.14827)",
         differs="The training score is ours; the paper does not train. Mixes 20 tokens, as the authors' code does, "
         "not the paper; and only while thinking.",
     ),
     "multiplex": Preset(
         strategy="multiplex",
-        mixture_k=3,
-        strategy_kwargs={"weights": "renormalized", "aggregate": "joint"},
+        strategy_kwargs={"k": 3, "weights": "renormalized", "aggregate": "joint"},
         source="Multiplex Thinking: Reasoning via Token-wise Branch-and-Merge (arXiv 2601.08808)",
         differs="One ratio of the joint probability, clipped once; the authors' code sums K clipped ratios, so that "
         "thinking counts K times.",
     ),
     "soft_grpo": Preset(
         strategy="gumbel_softmax",
-        mixture_k=5,
-        strategy_kwargs={"temperature": 0.1, "nucleus": 0.95, "min_prob": 0.0, "min_ratio": 0.0},
+        strategy_kwargs={"k": 5, "temperature": 0.1, "nucleus": 0.95, "min_prob": 0.0, "min_ratio": 0.0},
         source="SofT-GRPO: Surpassing Discrete-Token LLM Reinforcement Learning via Gumbel-Reparameterized "
         "Soft-Thinking Policy Optimization (arXiv 2511.06411)",
         differs="Scores the density of the weights; the authors score the Gumbel noise behind them, clamped, masked "
@@ -161,27 +142,25 @@ PRESETS: dict[str, Preset] = {
     ),
     "cot2": Preset(
         strategy="multiplex",
-        mixture_k=3,
-        strategy_kwargs={"weights": "uniform", "aggregate": "mean"},
+        strategy_kwargs={"k": 3, "weights": "uniform", "aggregate": "mean"},
         source=COT2,
         differs="Thinking ends with its closing tag; the paper's has a fixed length.",
     ),
     "cot2_dirichlet": Preset(
         strategy="dirichlet",
-        mixture_k=8,
-        strategy_kwargs={"concentration": 1.0, "min_prob": 0.0},
+        strategy_kwargs={"k": 8, "concentration": 1.0, "min_prob": 0.0},
         source=COT2,
         differs="A Dirichlet on the most likely tokens, where the paper's spans its small vocabulary.",
     ),
     "dirichlet_exact": Preset(
         strategy="polya_urn",
-        mixture_k=3,
+        strategy_kwargs={"k": 3},
         source="This library, after MoT-G's Dirichlet (arXiv 2509.21482)",
         differs="Weights are multiples of 1/8: the mixture is nearly the same, its exact score far less noisy.",
     ),
     "gumbel_exact": Preset(
         strategy="gumbel_softmax",
-        mixture_k=5,
+        strategy_kwargs={"k": 5},
         source="This library, after Stochastic Soft Thinking (arXiv 2508.03440) and SofT-GRPO (arXiv 2511.06411)",
         differs="Weights that hardly change the embedding are censored: an exact score with far less noise.",
     ),

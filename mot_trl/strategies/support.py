@@ -56,33 +56,3 @@ def renormalize(candidate_logps: Float[Tensor, "N K"], used: Bool[Tensor, "N K"]
     log_q = candidate_logps.float().masked_fill(~used, -torch.inf).log_softmax(dim=-1)
     # Left at -inf, unused slots would multiply a zero gradient to NaN in whatever is computed from them.
     return log_q.masked_fill(~used, 0.0)
-
-
-def check_options(*, k: int, min_prob: float = 0.0, nucleus: float = 1.0, concentration: float = 1.0) -> None:
-    """Check options that several strategies have.
-
-    Raises:
-        ValueError: An option is out of its range.
-    """
-    if k < 1:
-        raise ValueError(f"`k` is how many candidates a mixture has, so it must be at least 1, not {k}.")
-    # Written so that NaN fails them too.
-    if not 0 <= min_prob < 1:
-        raise ValueError(
-            f"`min_prob` is a share of the candidates' mass: give 0 (no floor) to below 1, not {min_prob}."
-        )
-    if not 0 < nucleus <= 1:
-        raise ValueError(f"`nucleus` is a probability mass: give above 0 to 1 (no limit), not {nucleus}.")
-    if not 0 < concentration < float("inf"):
-        raise ValueError(f"`concentration` must be a number above 0 (published: 1 or 4), not {concentration}.")
-
-
-def check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuse a value that an option does not have.
-
-    Raises:
-        ValueError: `value` is not one of `choices`.
-    """
-    if value not in choices:
-        listed = " or ".join(f'"{choice}"' for choice in choices)
-        raise ValueError(f"`{option}` must be {listed}, not {value!r}.")

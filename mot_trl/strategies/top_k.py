@@ -6,13 +6,13 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.strategies.base import sample_mixture, visible_logp
+from mot_trl.strategies.base import CheckedOptions, sample_mixture, visible_logp
 from mot_trl.strategies.mixture import Mixture
-from mot_trl.strategies.support import check_options, top_candidates
+from mot_trl.strategies.support import top_candidates
 
 
 @dataclass(frozen=True)
-class TopK:
+class TopK(CheckedOptions):
     """Mixture of the `k` most likely tokens, weighted by p renormalized on them (MoT-G, arXiv 2509.21482).
 
     The blend is deterministic, so the log-probability of the visible token scores only what the text shows. Candidates
@@ -25,10 +25,6 @@ class TopK:
     # The embedding moves with p, and nothing random stands for that: the score misses this part of the gradient.
     exact: ClassVar[bool] = False
     log_prob = staticmethod(visible_logp)
-
-    def __post_init__(self) -> None:
-        """Check the options."""
-        check_options(k=self.k, min_prob=self.min_prob)
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Take the most likely tokens and sample the visible one by weight."""

@@ -8,13 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from mot_trl.strategies.base import exponential_like
+from mot_trl.strategies.base import CheckedOptions, exponential_like
 from mot_trl.strategies.mixture import Mixture
-from mot_trl.strategies.support import check_choice, check_options, in_support
+from mot_trl.strategies.support import in_support
 
 
 @dataclass(frozen=True)
-class WithoutReplacement:
+class WithoutReplacement(CheckedOptions):
     """Mixture of `k` tokens drawn from p without replacement, the first of them visible (MoT-G's "different tokens").
 
     Scored by the Plackett-Luce probability of the ordered draw; MoT-G (arXiv 2509.21482) scores it by the sum of
@@ -30,15 +30,6 @@ class WithoutReplacement:
     k: int = 2
     weights: Literal["renormalized", "uniform"] = "uniform"
     min_rest: float = 1e-4
-
-    def __post_init__(self) -> None:
-        """Check the options."""
-        check_options(k=self.k)
-        check_choice("weights", self.weights, ("renormalized", "uniform"))
-        if not 1e-5 <= self.min_rest < 1:
-            raise ValueError(
-                f"`min_rest` is a probability from 1e-5, float32's resolution, to 1, not {self.min_rest}."
-            )
 
     @property
     def exact(self) -> bool:

@@ -82,7 +82,7 @@ def test_every_preset_is_a_variant_and_no_two_variants_are_equal() -> None:
 
 
 def test_a_new_preset_gets_a_matched_control_and_its_other_surrogate(monkeypatch: pytest.MonkeyPatch) -> None:
-    new = Preset("gumbel_softmax", 7, mixture_score="visible", source="This library", differs="Nothing.")
+    new = Preset("gumbel_softmax", {"k": 7}, mixture_score="visible", source="This library", differs="Nothing.")
     monkeypatch.setitem(PRESETS, "new", new)
 
     variants = {variant.name: variant for variant in study_variants.__wrapped__()}

@@ -27,7 +27,7 @@ def variants() -> dict[str, Strategy]:
         for options in option_choices(strategy_class):
             made[build_strategy(name, **options)] = f"{name} {list(options.values())}"
     for name, preset in PRESETS.items():
-        strategy = build_strategy(preset.strategy, **{"k": preset.mixture_k, **preset.strategy_kwargs})
+        strategy = build_strategy(preset.strategy, **preset.strategy_kwargs)
         made.setdefault(strategy, f"preset {name}")
     return {name: strategy for strategy, name in made.items()}
 

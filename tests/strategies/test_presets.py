@@ -38,7 +38,7 @@ def preset_table() -> str:
     rows = [
         [
             f"`{name}`",
-            f"`{preset.strategy}` " + options_text({"k": preset.mixture_k} | preset.strategy_kwargs | preset.phase),
+            f"`{preset.strategy}` " + options_text(preset.strategy_kwargs | preset.phase),
             preset.mixture_score,
             "" if preset.published_temperature is None else str(preset.published_temperature),
             preset.source,
@@ -58,13 +58,13 @@ def test_the_documentation_shows_what_the_code_does(render):
 
 @every_preset
 def test_a_preset_builds_a_strategy_that_draws_and_scores(preset: Preset):
-    strategy = build_strategy(preset.strategy, **{"k": preset.mixture_k, **preset.strategy_kwargs})
+    strategy = build_strategy(preset.strategy, **preset.strategy_kwargs)
     logps = torch.randn(8, 50).log_softmax(dim=-1)
 
     mixture = strategy.draw(logps)
 
     candidate_logps = logps.gather(-1, mixture.candidate_ids)
-    assert mixture.candidate_ids.shape[-1] == preset.mixture_k
+    assert mixture.candidate_ids.shape[-1] == (preset.strategy_kwargs["k"] or 1)
     assert surrogate(strategy, candidate_logps, mixture, log_prob_type=preset.mixture_score).shape == (8,)
 
 
@@ -95,4 +95,4 @@ def test_the_methods_of_the_field_are_there():
 def test_vanilla_is_one_untruncated_token():
     preset = PRESETS["vanilla"]
 
-    assert build_strategy(preset.strategy, **{"k": 5, **preset.strategy_kwargs}) == build_strategy("one_token")
+    assert build_strategy(preset.strategy, **preset.strategy_kwargs) == build_strategy("one_token")
