@@ -29,10 +29,11 @@ shapes: $(VENV)/.installed
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not slow and not untyped" \
 		--jaxtyping-packages=$(SHAPED),shapes.typechecker tests/strategies tests/modeling tests/generation
 
-# The quick tests with the oldest transformers of the range, in a folder that goes before the rest.
+# The quick tests that need transformers, with the oldest of the range, in a folder that goes before the rest.
+OLDEST := strategies modeling generation evaluation traces trainer recipes
 oldest: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/oldest --requirement oldest.txt
-	PYTHONPATH=$(CURDIR)/$(VENV)/oldest HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not slow"
+	PYTHONPATH=$(CURDIR)/$(VENV)/oldest HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not slow" $(OLDEST:%=tests/%)
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
