@@ -48,15 +48,10 @@ def final_answer(text: str, *, opened: bool = False) -> str | None:
     After the thinking (see `answer_part`): the last balanced `\boxed{...}`, else the last `<answer>...</answer>`, else
     the rest of the line behind the last `####`. An empty answer counts as none. Takes linear time.
     """
-    part = answer_part(text, opened=opened)
-    if part is None:
-        return None
+    part = answer_part(text, opened=opened) or ""
     # From the most deliberate mark to the least: a model that boxes an answer may also write `####` in passing.
-    for find in (_last_boxed, _last_tagged, _last_hashed):
-        found = find(part)
-        if found is not None:
-            return found.strip() or None
-    return None
+    marked = (find(part) for find in (_last_boxed, _last_tagged, _last_hashed))
+    return next((answer for answer in marked if answer is not None), "").strip() or None
 
 
 def _last_boxed(text: str) -> str | None:

@@ -15,27 +15,24 @@ from mot_trl.sandbox import Job, ProgramRunner, Result
 
 COLUMNS = ("prompt", "task_id", "tests", "entry_points", "prelude", "setup")
 
-_PYTHON = ("python", "py", "python3")
 # Imported in the zygote where they are installed: a fresh import of NumPy costs more than most programs.
 _USUAL_LIBRARIES = ("numpy", "sortedcontainers")
 _CACHED_RESULTS = 2_048
+LogMetric = Callable[[str, float], None]
 
 
 def code_block(text: str) -> str | None:
     """The last closed Markdown block marked as Python, else the last closed block, else None; after any thinking."""
-    part = answer_part(text)
-    if part is None:
-        return None
     # The last block of each kind. A line-by-line scan: a regular expression would take quadratic time on open fences.
     found: dict[bool, str] = {}
     language, lines = None, []
-    for line in part.splitlines():
+    for line in (answer_part(text) or "").splitlines():
         fence = line.strip()
         if language is None:
             if fence.startswith("```"):
                 language, lines = fence[3:].strip().lower(), []
         elif fence == "```":
-            found[language in _PYTHON] = "\n".join(lines) + "\n"
+            found[language in ("python", "py", "python3")] = "\n".join(lines) + "\n"
             language = None
         else:
             lines.append(line)
@@ -44,13 +41,8 @@ def code_block(text: str) -> str | None:
 
 def job(program: str, row: dict[str, Any]) -> Job:
     """The sandbox's job for a program and a row's `tests`, `entry_points`, `prelude` and `setup`."""
-    return Job(
-        program=program,
-        tests=tuple(row["tests"]),
-        entry_points=tuple((name, expression) for name, expression in row["entry_points"]),
-        prelude=row["prelude"],
-        setup=row["setup"],
-    )
+    entry_points = tuple((name, expression) for name, expression in row["entry_points"])
+    return Job(program, tuple(row["tests"]), entry_points, prelude=row["prelude"], setup=row["setup"])
 
 
 # Several rewards ask about the same programs, so each process has one runner and keeps its latest results.
@@ -120,10 +112,7 @@ class ProgramReward:
         return "tests_fraction" if self.scoring == "fraction" else self.earns
 
     def __call__(
-        self,
-        completions: Sequence[Any],
-        log_metric: Callable[[str, float], None] | None = None,
-        **columns: Any,
+        self, completions: Sequence[Any], log_metric: LogMetric | None = None, **columns: Any
     ) -> list[float | None]:
         """One reward for each completion, in TRL's calling convention, with the columns of `load`."""
         # The only one of the rewards that runs nothing.
@@ -143,7 +132,7 @@ class ProgramReward:
         return float({"compiles": result.compiled, "runs": result.ran, "tests_pass": result.passed}[self.earns])
 
 
-def _report(results: Sequence[Result | None], log_metric: Callable[[str, float], None] | None) -> None:
+def _report(results: Sequence[Result | None], log_metric: LogMetric | None) -> None:
     ran = [result for result in results if result is not None]
     unjudged = [result for result in ran if not result.judged]
     if unjudged:
