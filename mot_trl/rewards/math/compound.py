@@ -48,7 +48,6 @@ def same_compound(gold: "str | Compound", answer: "str | Compound", same: Same) 
 
     Unordered parts agree when they can be paired one to one.
     """
-    gold, answer = _single(gold), _single(answer)
     if isinstance(gold, str) and isinstance(answer, str):
         return same(gold, answer)
     if isinstance(gold, str) or isinstance(answer, str):
@@ -79,12 +78,6 @@ def _same_unordered(golds: tuple, answers: tuple, same: Same) -> bool | None:
             return None if None in verdicts else False
         del left[len(verdicts) - 1]
     return True
-
-
-def _single(parts: "str | Compound") -> "str | Compound":
-    while isinstance(parts, Compound) and parts.kind == "unordered" and len(parts.items) == 1:
-        parts = parts.items[0]
-    return parts
 
 
 def _scan(text: str) -> Iterator[tuple[re.Match[str], int]]:
@@ -119,7 +112,7 @@ def _matrix(text: str) -> Compound | None:
     return Compound("matrix", f"{kind}{shape}", tuple(cell for row in rows for cell in row))
 
 
-def _union(text: str) -> Compound | None:
+def _union(text: str) -> str | Compound | None:
     pieces = _split(text, r"\cup")
     return _unordered(pieces) if len(pieces) > 1 else None
 
@@ -143,7 +136,7 @@ def _interval(text: str) -> Compound | None:
     return Compound("ordered", "".join(brackets), (terms[0], terms[2]))
 
 
-def _list(text: str) -> Compound | None:
+def _list(text: str) -> str | Compound | None:
     pieces = _split(_AND.sub(" , ", text), ",", ";")
     if len(pieces) > 1:
         return _unordered(pieces)
@@ -154,7 +147,7 @@ def _list(text: str) -> Compound | None:
     return Compound("unordered", "", tuple(f"{signs[0]} {sign} {signs[1]}".strip(" +") for sign in "+-"))
 
 
-def _bracketed(text: str) -> Compound | None:
+def _bracketed(text: str) -> str | Compound | None:
     tokens = _SCAN.findall(text)
     if len(tokens) < 3 or tokens[0] not in _OPENINGS or tokens[-1] not in _OPENINGS.values():
         return None
@@ -169,12 +162,12 @@ def _bracketed(text: str) -> Compound | None:
         return _unordered(pieces)
     if len(pieces) == 1:
         # Parentheses around one expression say nothing; brackets may mean the floor.
-        return Compound("unordered", "", (read_compound(inner),)) if opening + closing == "()" else None
+        return read_compound(inner) if opening + closing == "()" else None
     style = "()" if opening == r"\langle" else opening + closing
     return Compound("ordered", style, tuple(read_compound(piece) for piece in pieces))
 
 
-def _unordered(pieces: list[str]) -> Compound | None:
+def _unordered(pieces: list[str]) -> str | Compound | None:
     if len(pieces) > _MAX_PARTS or not all(pieces):
         return None
     items: list[str | Compound] = []
@@ -182,4 +175,5 @@ def _unordered(pieces: list[str]) -> Compound | None:
         # A set among the parts dissolves into them: `x=1 or x=\pm 2` lists three.
         reading = read_compound(piece)
         items.extend(reading.items if isinstance(reading, Compound) and reading.kind == "unordered" else [reading])
-    return Compound("unordered", "", tuple(items))
+    # A set of one element counts as the element.
+    return Compound("unordered", "", tuple(items)) if len(items) > 1 else items[0]

@@ -9,10 +9,12 @@ _MAX_SYMBOLIC_LENGTH = 400
 _MAX_DEPTH = 24
 _MAX_POWERS = 24
 # Python would compute these numbers exactly, digit by digit, before any time-out of its own could fire.
-_TOWER = re.compile(r"\^\s*(?:[({]\s*)*[^(){}^]{0,40}\^")
-_LARGE_POWER = re.compile(r"\^\s*[({]*\s*-?\s*[0-9][0-9 ,]{3,}|\^\s*[({]*\s*-?\s*[0-9.]+[eE]")
-_LARGE_FACTORIAL = re.compile(r"[0-9]{4,}\s*\)*\s*!|!\s*\)*\s*!|!\s*\^|\)\s*!")
-_LARGE_NUMBER = re.compile(r"[0-9]{40,}|[eE]\s*[0-9]{4,}")
+_LARGE = re.compile(
+    r"\^\s*(?:[({]\s*)*[^(){}^]{0,40}\^"  # a tower of powers
+    r"|\^\s*[({]*\s*-?\s*[0-9][0-9 ,]{3,}|\^\s*[({]*\s*-?\s*[0-9.]+[eE]"  # a large exponent
+    r"|[0-9]{4,}\s*\)*\s*!|!\s*\)*\s*!|!\s*\^|\)\s*!"  # a large factorial, or one of an expression
+    r"|[0-9]{40,}|[eE]\s*[0-9]{4,}"  # a large number
+)
 # Loops over a range, cheap over a short one.
 _LOOPS = re.compile(r"\\(?:sum|prod|int|iint|iiint|oint|lim|bigcup|bigcap|binom)(?![a-zA-Z])")
 _LARGE_BOUND = re.compile(r"[0-9]{4,}")
@@ -32,9 +34,7 @@ def is_computable(text: str) -> bool:
     """Whether computer algebra may be tried on `text`: balanced braces, no towers, large factorials or long loops."""
     if not _has_balanced_braces(text) or len(text) > _MAX_SYMBOLIC_LENGTH:
         return False
-    if text.count("^") > _MAX_POWERS or text.count(r"\sqrt") > _MAX_POWERS:
-        return False
-    if any(pattern.search(text) for pattern in (_TOWER, _LARGE_POWER, _LARGE_FACTORIAL, _LARGE_NUMBER)):
+    if text.count("^") > _MAX_POWERS or text.count(r"\sqrt") > _MAX_POWERS or _LARGE.search(text):
         return False
     loops = _LOOPS.findall(text)
     return len(loops) <= 3 and not (loops and _LARGE_BOUND.search(text))

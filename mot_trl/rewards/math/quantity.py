@@ -65,7 +65,7 @@ def read_quantity(text: str) -> Quantity | None:
     if match is None:
         return None
     value = _value(match)
-    unit = _unit(text[match.end() :], adjacent=not match.group().endswith(" "))
+    unit = read_unit(text[match.end() :], adjacent=not match.group().endswith(" "))
     if value is None or unit is None:
         return None
     words = unit.split()
@@ -93,12 +93,7 @@ def same_quantity(gold: Quantity, answer: Quantity) -> bool:
     return gold.value == answer.value and same_unit(gold.unit, answer.unit)
 
 
-def read_unit(text: str) -> str:
-    """A unit in one spelling, "" where `text` is none."""
-    return _unit(text, adjacent=False) or ""
-
-
-def same_unit(gold: str, answer: str) -> bool:
+def same_unit(gold: str | None, answer: str | None) -> bool:
     """Whether two units as `read_unit` spells them agree; a missing unit agrees with all."""
     if not gold or not answer:
         return True
@@ -128,8 +123,11 @@ def _decimal(digits: str) -> Fraction:
     return Fraction(digits.replace(",", "").replace(" ", "").rstrip(".") or "0")
 
 
-def _unit(text: str, *, adjacent: bool) -> str | None:
-    """The unit's words in one spelling, "" where nothing is left, None where `text` is no unit."""
+def read_unit(text: str, *, adjacent: bool = False) -> str | None:
+    """A unit's words in one spelling, "" for no text, None where `text` is no unit.
+
+    Right behind a number, `adjacent`, a word such as the `x` of `5x` is a factor.
+    """
     text = text.strip()
     if text in _SIGNS:
         return _SIGNS[text]

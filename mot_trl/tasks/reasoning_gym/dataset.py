@@ -37,13 +37,10 @@ TEST_SHARE = 8
 Split = Literal["train", "test"]
 Level = Callable[[str, int], int | None]
 
+names = GENERATOR.names
+
 # Items in a row that may belong to the other split, before a dataset counts as exhausted.
 _MAX_MISSES = 64 * TEST_SHARE
-
-
-def names() -> list[str]:
-    """The names of all datasets."""
-    return GENERATOR.names()
 
 
 def load(mixture: TaskMixture, *, size: int = 500, seed: int = 42, split: Split = "train", **config: Any) -> Dataset:
