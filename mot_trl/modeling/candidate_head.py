@@ -3,24 +3,23 @@
 import functools
 import inspect
 import types
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
 from trl.trainer.utils import FusedCausalLMOutput, maybe_gather_lm_head_ctx
 
 from mot_trl.modeling.embedding import blend_of, override_embeddings
-from mot_trl.modeling.prompt_sharing import is_text, read_prompts, share, trim
+from mot_trl.modeling.prompt_sharing import TEXT_INPUTS, read_prompts, share, trim
 from mot_trl.modeling.rollout import Rollout, UncastRollout
 from mot_trl.strategies import Strategy
-from mot_trl.strategies.mixture import Mixture
 
 # Gathered rows take positions * K * H numbers, so that one block at a time bounds the memory, whatever the batch.
 POSITIONS_PER_GATHER = 1024
@@ -73,7 +72,7 @@ class CandidateLogits(torch.autograd.Function):
         bias: Float[Tensor, " V"] | None,
         candidate_ids: Int[Tensor, "N K"],
     ) -> Float[Tensor, "N K"]:
-        """Gather and multiply."""
+        """Gather the candidates' rows and multiply."""
         # Looked up and kept, since autocast is over when the backward pass runs, whose products must round alike.
         device = hidden.device.type
         ctx.compute_dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
@@ -103,11 +102,9 @@ class CandidateLogits(torch.autograd.Function):
                     # Added up and not assigned: a token may be a candidate at many positions.
                     outer = grads.unsqueeze(-1) * hidden[at].float().unsqueeze(1)
                     grad_weight.index_add_(0, ids.flatten(), outer.flatten(0, 1).to(weight.dtype))
-        grad_bias = None
-        if wants_bias:
-            grad_bias = torch.zeros_like(bias).index_add_(
-                0, candidate_ids.flatten(), grad_logits.flatten().to(bias.dtype)
-            )
+        grad_bias = torch.zeros_like(bias) if wants_bias else None
+        if grad_bias is not None:
+            grad_bias.index_add_(0, candidate_ids.flatten(), grad_logits.flatten().to(bias.dtype))
         return grad_hidden, grad_weight, grad_bias, None
 
 
@@ -117,11 +114,9 @@ def _blocks(count: int) -> Iterator[slice]:
 
 @dataclass
 class MixtureCausalLMOutput(FusedCausalLMOutput):
-    """Output of a model with a candidate head.
+    """Adds log-probabilities (nats) of the recorded candidates, in the order of `Rollout.mixtures`.
 
-    Attributes:
-        candidate_logps: Log-probabilities (nats) of the recorded candidates, one row for each thinking position, in
-            the order of `Rollout.mixtures`. None where every draw has one candidate: `log_probs` has its value.
+    None where every draw has one candidate: `log_probs` has its value.
     """
 
     candidate_logps: Tensor | None = None
@@ -143,8 +138,6 @@ def add_candidate_head(
     (B, C, V) tensor is made.
 
     Args:
-        model: The model that TRL's head was added to.
-        strategy: The strategy whose blend the embeddings hold.
         temperature: Temperature the logits are divided by, the same as the fused head's.
         cast_lm_head_to_fp32: Whether the head runs in float32 outside autocast, the same as the fused head's.
         share_prompts: Whether prompts that a batch repeats are read once, and columns of padding not at all.
@@ -171,11 +164,15 @@ def add_candidate_head(
         # TRL pads completions to the longest of the whole batch; a micro-batch of it may need fewer columns. Results
         # are padded back to `length` in the end, since TRL has masks of that length.
         length = rollout.thinking_mask.size(1)
-        sharing = share_prompts and is_text(kwargs)
+        sharing = share_prompts and set(kwargs) == TEXT_INPUTS
         if sharing:
             kwargs, trimmed = trim(kwargs, length)
             rollout = rollout.resize(trimmed)
-        with override_embeddings(self, how) as override, _last_hidden_state(self.base_model) as hidden_states:
+        hidden_states: list[Tensor] = []  # the backbone's output, which TRL's fused forward does not return
+        with (
+            override_embeddings(self, how) as override,
+            self.base_model.register_forward_hook(lambda *call: hidden_states.append(call[-1].last_hidden_state)),
+        ):
             shared = share(self, kwargs, rollout.thinking_mask.size(1)) if sharing else None
             if numbers_positions and shared is None and "input_ids" in kwargs and kwargs.get("position_ids") is None:
                 # Learned positions differ behind padding on the left, so count without it, as `generate` did.
@@ -191,12 +188,10 @@ def add_candidate_head(
         head = _Head(self.get_output_embeddings(), transform, cast_lm_head_to_fp32)
         candidate_logps = head.candidate_logps(hidden_states[-1], outputs.log_probs, inputs["input_ids"], rollout)
         spare = length - rollout.thinking_mask.size(1)
-        per_token = {
-            name: F.pad(value, (0, spare))
-            for name, value in outputs.items()
-            if isinstance(value, Tensor) and value.dim() == 2
-        }
-        return MixtureCausalLMOutput(**{**outputs, **per_token}, candidate_logps=candidate_logps)
+        for name, value in outputs.items():
+            if isinstance(value, Tensor) and value.dim() == 2:
+                outputs[name] = F.pad(value, (0, spare))
+        return MixtureCausalLMOutput(**outputs, candidate_logps=candidate_logps)
 
     model.forward = types.MethodType(forward, model)
 
@@ -218,41 +213,26 @@ class _Head(NamedTuple):
         """Log-probabilities of the candidates at the thinking positions, from those of the visible tokens."""
         if rollout.num_candidates == 1:
             return None
-        length, thinking_mask = rollout.thinking_mask.size(1), rollout.thinking_mask
+        thinking_mask, length = rollout.thinking_mask, rollout.thinking_mask.size(1)
         # The hidden state one position earlier predicts a token; TRL's log-probs are shifted so already.
         hidden = hidden_states[:, -length - 1 : -1][thinking_mask]
-        visible_logps = log_probs[:, -length:][thinking_mask]
+        hidden = hidden.float() if self.in_float32 else hidden
         mixtures = rollout.mixtures(input_ids[:, -length:])
-        with torch.autocast(hidden.device.type, enabled=False) if self.in_float32 else nullcontext():
-            logits = self.transform(self._logits(hidden.float() if self.in_float32 else hidden, mixtures))
-        # log p_j = z_j - z_y + log p_y: the normalizer of the softmax cancels between candidate and visible token.
-        visible = (mixtures.candidate_ids == mixtures.visible_ids.unsqueeze(-1)).int().argmax(dim=-1, keepdim=True)
-        return logits - logits.gather(-1, visible) + visible_logps.unsqueeze(-1)
-
-    def _logits(self, hidden: Float[Tensor, "N H"], mixtures: Mixture) -> Float[Tensor, "N K"]:
-        weight: Any = self.module.weight
-        bias: Any = self.module.bias
+        weight, bias = self.module.weight, self.module.bias
         # FSDP2 leaves the head sharded when it is not called as a module; ZeRO-3 is handled by TRL's context below.
         if isinstance(weight, DTensor):
             weight, bias = weight.full_tensor(), (None if bias is None else bias.full_tensor())
-        with maybe_gather_lm_head_ctx(weight, bias):  # ty: ignore[invalid-argument-type]
-            return CandidateLogits.apply(hidden.to(weight.device), weight, bias, mixtures.candidate_ids)
+        autocast = torch.autocast(hidden.device.type, enabled=False) if self.in_float32 else nullcontext()
+        with autocast, maybe_gather_lm_head_ctx(weight, bias):
+            logits = CandidateLogits.apply(hidden.to(weight.device), weight, bias, mixtures.candidate_ids)
+        logits = self.transform(logits)
+        # log p_j = z_j - z_y + log p_y: the normalizer of the softmax cancels between candidate and visible token.
+        visible = (mixtures.candidate_ids == mixtures.visible_ids.unsqueeze(-1)).int().argmax(dim=-1, keepdim=True)
+        return logits - logits.gather(-1, visible) + log_probs[:, -length:][thinking_mask].unsqueeze(-1)
 
 
 def _numbers_positions(model: PreTrainedModel) -> bool:
     """Whether `generate` gives the model one position per token; vision-language models count their own."""
     kind: Any = type(model)
-    takes_positions = "position_ids" in inspect.signature(kind.forward).parameters
-    usual = GenerationMixin._prepare_position_ids_for_generation
-    return takes_positions and kind._prepare_position_ids_for_generation is usual
-
-
-@contextmanager
-def _last_hidden_state(backbone: nn.Module) -> Generator[list[Tensor]]:
-    """Collect the backbone's output, which TRL's fused forward does not return."""
-    states: list[Tensor] = []
-    handle = backbone.register_forward_hook(lambda module, args, output: states.append(output.last_hidden_state))
-    try:
-        yield states
-    finally:
-        handle.remove()
+    usual = kind._prepare_position_ids_for_generation is GenerationMixin._prepare_position_ids_for_generation
+    return usual and "position_ids" in inspect.signature(kind.forward).parameters

@@ -12,12 +12,10 @@ MIN_RECENT = 16
 
 
 class PrefixGroups(NamedTuple):
-    """Which rows share a prompt.
+    """The number of rows of each prompt, which follow one another.
 
-    Attributes:
-        rows: The number of rows of each prompt; they follow one another.
-        places: Each row's index once every group is padded to the size of the largest. None where groups are of one
-            size, or so uneven that there would be more padding than rows.
+    `places` is each row's index once every group is padded to the size of the largest. None where groups are of one
+    size, or so uneven that there would be more padding than rows.
     """
 
     rows: list[int]
@@ -41,8 +39,7 @@ class PrefixedKV(NamedTuple):
     begins, so that all steps together copy little, and attention reads memory that is nearly all packed.
 
     Attributes:
-        prompts: Those of the prompts, in the order of their rows.
-        groups: Which rows those are.
+        prompts: Those of the prompts, in the order of their `groups` of rows.
         older: What follows the prompt, packed, since reading with a stride takes twice as long.
         recent: What follows that, then zeros.
         filled: Number of positions of `recent` in use.
@@ -104,9 +101,7 @@ def cascade_attention(
     prompt's keys and values, and reading those is what attention of a single token spends its time on.
 
     Args:
-        query: Queries of the new tokens.
         keys: Keys, of `A` heads that `H / A` heads of queries share.
-        values: Values.
         mask: Boolean (True attends) or added to the scores; broadcasts to `(N, H, T, S)`.
         scale: Factor of the scores; None for `1 / sqrt(D)`.
     """
@@ -114,9 +109,9 @@ def cascade_attention(
     key_heads, length = keys.shape[1:3]
     # Heads that share keys become rows of one product: (N, A, R, D).
     query = query.reshape(rows, key_heads, -1, size) * (size**-0.5 if scale is None else scale)
-    parts = [part.size(2) for part in (keys.prompts, keys.older, keys.recent)]
     to_prompt = _multiply_by_prompt(query, keys.prompts.mT, keys.groups)
-    scores = torch.cat([to_prompt, query @ keys.older.mT, query @ keys.recent.mT], dim=-1)
+    parts = [to_prompt, query @ keys.older.mT, query @ keys.recent.mT]
+    scores = torch.cat(parts, dim=-1)
     scores[..., length:] = -torch.inf  # the empty end of `recent`
     if mask is not None:
         if mask.size(1) == heads != key_heads:
@@ -125,7 +120,7 @@ def cascade_attention(
             scores[..., :length].masked_fill_(~mask, -torch.inf)
         else:
             scores[..., :length] += mask
-    prompt, older, recent = scores.softmax(dim=-1).split(parts, dim=-1)
+    prompt, older, recent = scores.softmax(dim=-1).split([part.size(-1) for part in parts], dim=-1)
     blended = _multiply_by_prompt(prompt, values.prompts, values.groups)
     return (blended + older @ values.older + recent @ values.recent).reshape(rows, heads, tokens, -1)
 
@@ -142,10 +137,8 @@ def _multiply_by_prompt(
         return _multiply_by_prompt(padded, prompts, even)[places]
     # Very uneven groups: one product each.
     if len(set(counts)) > 1:
-        each = zip(rows.split(counts), prompts.split(1), counts, strict=True)
-        return torch.cat(
-            [_multiply_by_prompt(group, prompt, PrefixGroups([count], None)) for group, prompt, count in each]
-        )
+        pairs = zip(rows.split(counts), prompts.split(1), strict=True)
+        return torch.cat([_multiply_by_prompt(each, own, PrefixGroups([len(each)], None)) for each, own in pairs])
     # Groups of one size: the rows of a group become rows of one matrix, heads being independent products.
     _, heads, shared, size = rows.shape
     stacked = rows.view(len(counts), counts[0], heads, shared, size).transpose(1, 2)

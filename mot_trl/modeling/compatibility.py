@@ -1,11 +1,9 @@
 """Check that a model's log-probabilities in training are those it generates by."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from mot_trl.modeling.rollout import Rollout
@@ -25,6 +23,7 @@ UNSUPPORTED = {
 """Model types that fail with TRL 1.16 where a few tokens do not show it, and why; `check_model` tries all others."""
 
 
+@torch.no_grad()
 def check_model(model: PreTrainedModel, *, temperature: float, router_loss: bool = False) -> None:
     """Raise for a model whose log-probabilities in training are not those it generates by.
 
@@ -40,8 +39,7 @@ def check_model(model: PreTrainedModel, *, temperature: float, router_loss: bool
         ValueError: The model cannot be trained; the message says why.
     """
     name = type(model).__name__
-    if model.config.model_type in UNSUPPORTED:
-        reason = UNSUPPORTED[model.config.model_type]
+    if reason := UNSUPPORTED.get(model.config.model_type):
         raise ValueError(f"{name} {reason}, so its log-probabilities would be wrong; docs/models.md lists what works.")
     if model.base_model is model or model.get_output_embeddings() is None:
         raise ValueError(
@@ -53,7 +51,10 @@ def check_model(model: PreTrainedModel, *, temperature: float, router_loss: bool
         return  # a vision-language model's forward ends in the same fused head as its text model's
     # Spread over the vocabulary, away from the special tokens at its ends.
     ids = torch.arange(1, TOKENS + 1, device=model.device).unsqueeze(0) * (config.vocab_size // (TOKENS + 2))
-    with _in_eval_mode(model), torch.no_grad():
+    # Evaluation mode turns off dropout and router noise.
+    training = model.training
+    model.eval()
+    try:
         if router_loss:
             _try_router_loss(model, ids)
         own = _logps(model(input_ids=ids, use_cache=False).logits, ids, temperature)
@@ -72,6 +73,8 @@ def check_model(model: PreTrainedModel, *, temperature: float, router_loss: bool
             raise ValueError(
                 f"{name} reads padding as text, so prompts of different lengths would disturb each other."
             )
+    finally:
+        model.train(training)
 
 
 def _logps(logits: Float[Tensor, "B S V"], ids: Int[Tensor, "B S"], temperature: float) -> Float[Tensor, "B T"]:
@@ -82,11 +85,10 @@ def _logps(logits: Float[Tensor, "B S V"], ids: Int[Tensor, "B S"], temperature:
 
 def _fused_logps(model: PreTrainedModel, ids: Int[Tensor, "B S"], padding: int = 0) -> Float[Tensor, "B T"]:
     """The same from the fused head, after `padding` padding tokens, replaying a record without mixtures."""
-    mask = torch.nn.functional.pad(torch.ones_like(ids), (padding, 0))
+    mask = F.pad(torch.ones_like(ids), (padding, 0))
     # Together with a longer row, since columns that are padding in every row are dropped before the model sees them.
     longer = torch.cat([ids[:, :padding], ids], dim=1)
-    rows = torch.cat([longer * mask, longer])
-    masks = torch.cat([mask, torch.ones_like(mask)])
+    rows, masks = torch.cat([longer * mask, longer]), torch.cat([mask, torch.ones_like(mask)])
     rollout = Rollout.empty(len(rows), ids.size(1) - 1, num_candidates=1, device=ids.device)
     labels = rows.masked_fill(masks == 0, -100)
     outputs = model(input_ids=rows, attention_mask=masks, labels=labels, rollout=rollout, fused_lm_head=True)
@@ -106,14 +108,3 @@ def _try_router_loss(model: PreTrainedModel, ids: Int[Tensor, "B S"]) -> None:
 def _gap(logps: Float[Tensor, "B S"], others: Float[Tensor, "B T"]) -> float:
     """The median distance, since rounding may send a token to another expert and change that token alone."""
     return (logps - others[:, : logps.size(1)]).abs().median().item()
-
-
-@contextmanager
-def _in_eval_mode(model: PreTrainedModel) -> Generator[None]:
-    """Turn off dropout and router noise."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)

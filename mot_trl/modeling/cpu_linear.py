@@ -23,14 +23,8 @@ except ImportError:
 MIN_WEIGHTS, MIN_WORK = 2**18, 2**21
 MIN_PACKED_WORK = 2**19
 
-# Largest share of the available memory that packed copies of the weights may take.
-PACKED_SHARE = 0.25
-
 # Files of a control group's limit and usage, by its line in /proc/self/cgroup: version 2 names no controller there.
-LIMITS = {
-    "": ("memory.max", "memory.current"),
-    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes"),
-}
+LIMITS = {"": ("memory.max", "memory.current"), "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes")}
 
 
 @contextmanager
@@ -39,22 +33,18 @@ def onednn_linears(*models: nn.Module, packed: bool = False) -> Generator[None]:
 
     Decoding and training are nearly all matrix products. MKL uses AVX-512 on Intel's processors alone, oneDNN on all
     that have it, and was twice as fast on one of AMD's, forward and backward. The sums are the same up to float32's
-    rounding. `torch.backends.mkldnn.enabled = False` turns it off.
-
-    A backward pass, which may recompute layers, belongs inside as well.
+    rounding. `torch.backends.mkldnn.enabled = False` turns it off. A backward pass, which may recompute layers, belongs
+    inside as well.
 
     Args:
-        models: Those with the layers.
         packed: For many passes over few rows without gradient, while no weight changes: keep a copy of each layer's
             weights in oneDNN's own order, which it otherwise brings them into at each product. That costs as much time
             as about twenty such products save. Ignored where the copies would take more than a quarter of the
             available memory.
     """
-    layers: set[Any] = set()
-    if _has_onednn():
-        layers = {module for model in models for module in model.modules() if _is_plain(module)}
-    size = sum(layer.weight.nbytes for layer in layers)
-    packed = packed and size <= PACKED_SHARE * available_memory()
+    modules = {module for model in models for module in model.modules()} if _has_onednn() else ()
+    layers: list[Any] = [module for module in modules if _is_plain(module)]
+    packed = packed and sum(layer.weight.nbytes for layer in layers) <= available_memory() / 4
     # Contexts nest: a training step holds one, and the rollout within it another, whose packed weights must go when
     # it ends, since the optimizer changes the weights next.
     outer = {layer: vars(layer).get("forward") for layer in layers}
@@ -64,10 +54,9 @@ def onednn_linears(*models: nn.Module, packed: bool = False) -> Generator[None]:
         yield
     finally:
         for layer, forward in outer.items():
+            vars(layer).pop("forward", None)
             if forward is not None:
                 layer.forward = forward
-            elif "forward" in vars(layer):
-                del layer.forward
 
 
 def without_version_counters(model: nn.Module) -> Callable[[], AbstractContextManager[None]]:
@@ -94,10 +83,7 @@ def is_compiled(model: nn.Module) -> bool:
 def available_memory(root: Path = Path("/")) -> int:
     """Bytes of main memory left without swapping, within the limits of the process's control groups.
 
-    0 where psutil is missing.
-
-    Args:
-        root: Where `proc` and `sys` are mounted.
+    0 where psutil is missing. `root` is where `proc` and `sys` are mounted.
     """
     available = [psutil.virtual_memory().available if psutil else 0]
     own = root / "proc/self/cgroup"
@@ -133,14 +119,7 @@ def _is_plain(module: nn.Module) -> bool:
 
 
 class _Forward:
-    """A layer's `forward`, which chooses between oneDNN and PyTorch at each call.
-
-    | call | product |
-    | --- | --- |
-    | little work, another dtype, autocast | `F.linear` |
-    | with gradient | oneDNN, forward and backward, from the weights as they are |
-    | without gradient | oneDNN, from the packed copy if the context keeps one |
-    """
+    """A layer's `forward`, which chooses between oneDNN and PyTorch at each call."""
 
     def __init__(self, layer: nn.Linear, *, packs: bool) -> None:
         self.layer, self.packs = layer, packs
@@ -148,7 +127,7 @@ class _Forward:
         self.packed: Tensor | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Forward":
-        """A copy packs nothing: it outlives the context that would drop the packed weights."""
+        # A copy packs nothing: it outlives the context that would drop the packed weights.
         other = copy(self)
         other.layer, other.packs, other.packed = deepcopy(self.layer, memo), False, None
         return other
@@ -177,14 +156,12 @@ class _Linear(torch.autograd.Function):
     def forward(
         ctx: Any, inputs: Float[Tensor, "N I"], weight: Float[Tensor, "O I"], bias: Float[Tensor, " O"] | None
     ) -> Float[Tensor, "N O"]:
-        """Multiply."""
         ctx.save_for_backward(inputs, weight)
         return _product(inputs, weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of those inputs that need one."""
         inputs, weight = ctx.saved_tensors
         wants_inputs, wants_weight, wants_bias = ctx.needs_input_grad
         (grads,) = grad_outputs
@@ -193,8 +170,6 @@ class _Linear(torch.autograd.Function):
         return grad_inputs, grad_weight, grads.sum(dim=0) if wants_bias else None
 
 
-def _product(
-    inputs: Float[Tensor, "*N I"], weight: Tensor, bias: Float[Tensor, " O"] | None = None
-) -> Float[Tensor, "*N O"]:
+def _product(inputs: Float[Tensor, "*N I"], weight: Tensor, bias: Tensor | None = None) -> Float[Tensor, "*N O"]:
     # The operator that torch.compile puts in a linear layer's place. A packed weight's shape is oneDNN's own.
     return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")

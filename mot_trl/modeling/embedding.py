@@ -1,7 +1,7 @@
 """Feed mixtures to a model by overriding the output of its embedding module."""
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,23 +40,19 @@ def override_embeddings(model: PreTrainedModel, how: Blend = blend) -> Generator
 
     The module's own forward looks all tokens up, so scaled embeddings, adapters and sharded tables work, and the
     gradient flows into whatever the module learns. Where each layer reads the token from its own table (Gemma 3n,
-    Gemma 4), a mixture is the same blend of that table's rows.
-
-    Args:
-        model: A transformers model; its `get_input_embeddings()` is the module.
-        how: Turns candidates' embeddings and log-weights into the blend.
+    Gemma 4), a mixture is the same blend of that table's rows. `how` turns candidates' embeddings and log-weights
+    into the blend.
     """
     override = EmbeddingOverride()
     per_layer = model.get_decoder()._modules.get("embed_tokens_per_layer")
-    with _patched_forward(model.get_input_embeddings(), override, how):
-        if per_layer is None:
-            yield override
-            return
-        # Gemma 3n's per-layer table is shorter than its vocabulary and reads token 0 for ids past its end, so the
-        # candidates among them must do the same.
-        known = model.config.get_text_config().vocab_size_per_layer_input
-        with _patched_forward(per_layer, override, how, known=known):
-            yield override
+    with ExitStack() as patches:
+        patches.enter_context(_patched_forward(model.get_input_embeddings(), override, how))
+        if per_layer is not None:
+            # Gemma 3n's per-layer table is shorter than its vocabulary and reads token 0 for ids past its end, so the
+            # candidates among them must do the same.
+            known = model.config.get_text_config().vocab_size_per_layer_input
+            patches.enter_context(_patched_forward(per_layer, override, how, known=known))
+        yield override
 
 
 @contextmanager
@@ -65,11 +61,14 @@ def _patched_forward(
 ) -> Generator[None]:
     lookup: Any = module.forward
     # Set where something else has patched this instance already: it is called, and put back afterwards.
-    own_forward = module.__dict__.get("forward")
+    own_forward = vars(module).get("forward")
 
     def forward(input_ids: Int[Tensor, "B S"], *args: Any, **kwargs: Any) -> Float[Tensor, "B S H"]:
         inputs = override.inputs
-        if inputs is None or not _fits(input_ids, inputs):
+        # Not every lookup is of the mixtures' rows: one may be of, say, the placeholder token of an image.
+        if inputs is None or input_ids.dim() != 2 or len(input_ids) != len(inputs.mixture_mask):
+            return lookup(input_ids, *args, **kwargs)
+        if input_ids.size(1) < inputs.mixture_mask.size(1):
             return lookup(input_ids, *args, **kwargs)
         override.calls += 1
         if known is not None:
@@ -80,16 +79,9 @@ def _patched_forward(
     try:
         yield
     finally:
-        if own_forward is None:
-            del module.forward
-        else:
+        del module.forward
+        if own_forward is not None:
             module.forward = own_forward
-
-
-def _fits(input_ids: Tensor, inputs: MixtureInputs) -> bool:
-    """Whether a call looks up the rows of the mixtures, and not, say, the placeholder token of an image."""
-    rows, length = inputs.mixture_mask.shape
-    return input_ids.dim() == 2 and input_ids.size(0) == rows and input_ids.size(1) >= length
 
 
 def _embed(

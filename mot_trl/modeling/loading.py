@@ -26,13 +26,7 @@ HUB_KERNEL = "kernels-community/flash-attn2"
 
 
 class Loaded(NamedTuple):
-    """A checkpoint that can generate.
-
-    Attributes:
-        model: In evaluation mode.
-        tokenizer: Its tokenizer.
-        mixture: The decoder config in its generation config, as plain data; None if there is none.
-    """
+    """A checkpoint that can generate: `mixture` is the decoder config in its generation config, if it has one."""
 
     model: PreTrainedModel | PeftModel
     tokenizer: PreTrainedTokenizerBase
@@ -81,17 +75,15 @@ def choose_attention(
     or `eager` for models that have only that.
 
     Args:
-        config: The model's.
         dtype: Of the weights, as `from_pretrained` takes it.
-        device: Where the model will be.
     """
     model: Any = AutoModelForCausalLM._model_mapping.get(type(config), None)
     fallback = "sdpa" if model is None or model._supports_sdpa else "eager"
     place = torch.device(device)
-    half = _weights_dtype(config, dtype) in (torch.float16, torch.bfloat16)
-    if place.type != "cuda" or not torch.cuda.is_available() or not half:
-        return fallback
-    if model is None or not model._supports_flash_attn:
+    chosen = config.dtype if dtype in (None, "auto") else dtype
+    half = (getattr(torch, chosen) if isinstance(chosen, str) else chosen) in (torch.float16, torch.bfloat16)
+    on_gpu = place.type == "cuda" and torch.cuda.is_available()
+    if not on_gpu or not half or model is None or not model._supports_flash_attn:
         return fallback
     return _flash_attention(torch.cuda.get_device_capability(place)) or fallback
 
@@ -105,7 +97,6 @@ def load_checkpoint(
         path: A folder, or a name on the hub; with `adapter_config.json` in it, an adapter.
         base: The adapter's base model, if it has moved from where the adapter's config says.
         dtype: Of the weights: `auto` (as saved), `bfloat16`, `float16` or `float32`.
-        device: Where to put it.
         kwargs: As for `load_model`.
 
     Raises:
@@ -128,7 +119,11 @@ def load_checkpoint(
         mixture = embedded_decoder(folder) or mixture
     # Adapters are often saved without a tokenizer; they use their base's.
     own_tokenizer = not folder.is_dir() or (folder / "tokenizer_config.json").is_file()
-    tokenizer = _tokenizer(path if own_tokenizer else source)
+    name = path if own_tokenizer else source
+    try:
+        tokenizer = _found(AutoTokenizer.from_pretrained, name)
+    except ValueError as error:
+        raise ValueError(f"{name!r} holds no tokenizer that transformers can read: {error}") from error
     return Loaded(model.to(device).eval(), tokenizer, mixture)
 
 
@@ -149,7 +144,6 @@ def fingerprint(model: torch.nn.Module) -> str:
 
 
 def _flash_attention(capability: tuple[int, int]) -> str | None:
-    """The flash-attention for a GPU of this compute capability; None if there is none."""
     if capability < AMPERE:
         return None
     # Version 3 is compiled for Hopper alone: newer GPUs run version 2.
@@ -158,11 +152,6 @@ def _flash_attention(capability: tuple[int, int]) -> str | None:
     if is_flash_attn_2_available():
         return "flash_attention_2"
     return HUB_KERNEL if is_kernels_available() else None
-
-
-def _weights_dtype(config: PretrainedConfig, dtype: str | torch.dtype | None) -> torch.dtype:
-    chosen = config.dtype if dtype in (None, "auto") else dtype
-    return getattr(torch, chosen) if isinstance(chosen, str) else chosen or torch.float32
 
 
 def _adapter_config(path: str) -> PeftConfig | None:
@@ -186,13 +175,6 @@ def _found(load: Callable[..., Any], path: str, **kwargs: Any) -> Any:
         raise FileNotFoundError(f"{path!r} is neither a local folder nor a model on the hub: {error}") from error
 
 
-def _tokenizer(path: str) -> PreTrainedTokenizerBase:
-    try:
-        return _found(AutoTokenizer.from_pretrained, path)
-    except ValueError as error:
-        raise ValueError(f"{path!r} holds no tokenizer that transformers can read: {error}") from error
-
-
 def _with_adapter(model: PreTrainedModel, path: str, base: str) -> PeftModel:
     advice = f"The adapter {path!r} was not made for {base!r}; name its base with `base`. It does not fit because"
     try:
@@ -201,9 +183,9 @@ def _with_adapter(model: PreTrainedModel, path: str, base: str) -> PeftModel:
         raise ValueError(f"{advice} {error}") from error
     # PEFT skips adapter weights that have no place in the base, with a warning at most, so names and shapes are
     # compared here: an adapter that is half applied would be evaluated as if it were whole.
-    wanted = {name: tensor.shape for name, tensor in load_peft_weights(path, device="cpu").items()}
-    placed = {name: tensor.shape for name, tensor in get_peft_model_state_dict(adapted).items()}
-    if unmatched := sorted(wanted.items() ^ placed.items()):
+    wanted = {(name, tensor.shape) for name, tensor in load_peft_weights(path, device="cpu").items()}
+    placed = {(name, tensor.shape) for name, tensor in get_peft_model_state_dict(adapted).items()}
+    if unmatched := sorted(wanted ^ placed):
         names = ", ".join(sorted({name for name, _ in unmatched})[:3])
         raise ValueError(f"{advice} {len(unmatched)} weights have no counterpart, such as {names}.")
     return adapted

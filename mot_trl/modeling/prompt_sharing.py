@@ -19,7 +19,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from mot_trl.modeling.distributed import is_sharded
 
-# Batches with more than these (images, a request for router logits) are read row by row.
+# The inputs that TRL passes for text. Batches with more (images, a request for router logits) are read row by row.
 TEXT_INPUTS = {"input_ids", "attention_mask", "labels", "fused_lm_head"}
 
 
@@ -60,34 +60,21 @@ class PromptReader(DynamicLayer):
 
 
 class Shared(NamedTuple):
-    """The distinct prompts of a batch.
-
-    Attributes:
-        prompt_ids: The prompts without their last token.
-        prompt_mask: Their attention mask.
-        prompt_of_row: Index of the prompt that each row begins with.
-    """
+    """The distinct prompts of a batch without their last token, and the index of each row's prompt."""
 
     prompt_ids: Int[Tensor, "U Q"]
     prompt_mask: Int[Tensor, "U Q"]
     prompt_of_row: Int[Tensor, " B"]
 
 
-def is_text(inputs: dict[str, Any]) -> bool:
-    """Whether a batch holds exactly the inputs that TRL passes for text."""
-    return set(inputs) == TEXT_INPUTS
-
-
 def trim(inputs: dict[str, Any], completion_length: int) -> tuple[dict[str, Any], int]:
     """Drop columns that are padding in every row; returns the inputs and the number of completion columns left."""
-    used = inputs["attention_mask"].any(dim=0).nonzero()
-    length = inputs["attention_mask"].size(1)
+    used, length = inputs["attention_mask"].any(dim=0).nonzero(), inputs["attention_mask"].size(1)
     start = length - completion_length
     first, last = (int(used[0]), int(used[-1])) if len(used) else (0, length - 1)
     # One column each of prompt and completion stays, however empty: the shift by one token needs both.
     first, last = min(first, start - 1), max(last, start)
-    names = ("input_ids", "attention_mask", "labels")
-    trimmed = {name: inputs[name][:, first : last + 1] for name in names}
+    trimmed = {name: inputs[name][:, first : last + 1] for name in ("input_ids", "attention_mask", "labels")}
     return {**inputs, **trimmed}, last + 1 - start
 
 
@@ -100,16 +87,18 @@ def share(model: Any, inputs: dict[str, Any], completion_length: int) -> Shared 
     # The mask is part of the key, since token 0 may be text in one row and padding in another.
     prompts, mask = inputs["input_ids"][:, :length], inputs["attention_mask"][:, :length]
     keys, prompt_of_row = torch.unique(torch.cat([prompts * mask, mask], dim=1), dim=0, return_inverse=True)
-    if len(keys) == len(prompts):
-        return None
-    return Shared(keys[:, :length], keys[:, length:], prompt_of_row)
+    return None if len(keys) == len(prompts) else Shared(keys[:, :length], keys[:, length:], prompt_of_row)
 
 
 @contextmanager
 def read_prompts(model: Any, shared: Shared, inputs: dict[str, Any]) -> Generator[dict[str, Any]]:
     """Read the prompts, and yield the inputs of the second pass: each row's last prompt token and its completion."""
     length = shared.prompt_ids.size(1)
-    with _checkpoints_keep_cache(model):
+    checkpointed = _checkpointed_layers(model)
+    # Else transformers drops the cache of checkpointed layers; ours is the same after a layer is recomputed.
+    for layer in checkpointed:
+        layer._can_checkpoint_with_cache = True
+    try:
         prompts = Cache(layers=[PromptLayer() for _ in DynamicCache(config=model.config).layers])
         model.base_model(
             input_ids=shared.prompt_ids,
@@ -126,6 +115,9 @@ def read_prompts(model: Any, shared: Shared, inputs: dict[str, Any]) -> Generato
             "position_ids": _positions(inputs["attention_mask"])[:, length:],
             "past_key_values": Cache(layers=layers),
         }
+    finally:
+        for layer in checkpointed:
+            del layer._can_checkpoint_with_cache
 
 
 def _positions(mask: Int[Tensor, "B S"]) -> Int[Tensor, "B S"]:
@@ -134,8 +126,7 @@ def _positions(mask: Int[Tensor, "B S"]) -> Int[Tensor, "B S"]:
 
 
 def _can_share(model: Any) -> bool:
-    parameters = inspect.signature(model.base_model.forward).parameters
-    if not {"position_ids", "past_key_values"} <= set(parameters):
+    if not {"position_ids", "past_key_values"} <= set(inspect.signature(model.base_model.forward).parameters):
         return False
     if getattr(model.config.get_text_config(), "output_router_logits", False):
         return False  # the routers' loss counts each row's tokens, prompts included
@@ -143,31 +134,13 @@ def _can_share(model: Any) -> bool:
         # The gradient of a prompt enters a layer through its cache, past the hooks that gather the layer's weights;
         # and processes whose batches repeat no prompt would make fewer calls than the others wait for.
         return False
-    if any(_checkpoint_options(layer).get("use_reentrant") for layer in _checkpointed_layers(model)):
+    checkpoints: list[Any] = [layer._gradient_checkpointing_func for layer in _checkpointed_layers(model)]
+    if any(getattr(checkpoint, "keywords", {}).get("use_reentrant") for checkpoint in checkpoints):
         return False  # reentrant checkpoints see only the gradient of a layer's output, not of its cache
     layers = DynamicCache(config=model.config).layers
     return bool(layers) and all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
 
 
 def _checkpointed_layers(model: Any) -> list[GradientCheckpointingLayer]:
-    if not model.training:
-        return []
     layers = (module for module in model.modules() if isinstance(module, GradientCheckpointingLayer))
-    return [layer for layer in layers if layer.gradient_checkpointing]
-
-
-def _checkpoint_options(layer: Any) -> dict[str, Any]:
-    return getattr(layer._gradient_checkpointing_func, "keywords", {})
-
-
-@contextmanager
-def _checkpoints_keep_cache(model: Any) -> Generator[None]:
-    """Let checkpointed layers keep our cache, which transformers would drop; recomputing leaves it unchanged."""
-    layers = _checkpointed_layers(model)
-    for layer in layers:
-        layer._can_checkpoint_with_cache = True
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer._can_checkpoint_with_cache
+    return [layer for layer in layers if model.training and layer.gradient_checkpointing]

@@ -86,16 +86,13 @@ class Rollout:
     def resize(self, length: int) -> "Rollout":
         """Cut or pad the record to `length` columns; nothing is drawn in those added."""
         rows, columns, num_candidates = self.candidate_ids.shape
-        kept = {
-            field.name: getattr(self, field.name)[:, :length] for field in fields(self) if field.name not in PER_ROW
-        }
+        names = [field.name for field in fields(self) if field.name not in PER_ROW]
+        kept = {name: getattr(self, name)[:, :length] for name in names}
         # Views, no copies: decoding without a key-value cache resizes the record at every step.
         if length <= columns:
             return replace(self, **kept)
         spare = Rollout.empty(rows, length - columns, num_candidates=num_candidates, device=self.logps.device)
-        return replace(
-            self, **{name: torch.cat([tensor, getattr(spare, name)], dim=1) for name, tensor in kept.items()}
-        )
+        return replace(self, **{name: torch.cat([kept[name], getattr(spare, name)], dim=1) for name in names})
 
     @property
     def inputs(self) -> MixtureInputs:

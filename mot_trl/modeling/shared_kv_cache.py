@@ -1,6 +1,5 @@
 """A cache layer that holds a prompt's keys and values once for all the rows that share it."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -31,8 +30,8 @@ class SharedPrefixTensor(Tensor):
     @staticmethod
     def __new__(cls, kv: PrefixedKV) -> "SharedPrefixTensor":
         """Make a tensor without storage."""
-        like = kv.prompts
-        tensor = Tensor._make_wrapper_subclass(cls, kv.shape, dtype=like.dtype, device=like.device)
+        dtype, device = kv.prompts.dtype, kv.prompts.device
+        tensor = Tensor._make_wrapper_subclass(cls, kv.shape, dtype=dtype, device=device)
         tensor.kv, tensor.is_read = kv, False
         return tensor
 
@@ -61,8 +60,11 @@ class SharedPrefixTensor(Tensor):
             value.is_read = True
             return value.kv.full()
 
-        # The full tensor is a copy, so that a write to it would be lost.
-        if any(isinstance(written, SharedPrefixTensor) for written in _written(func, args, kwargs or {})):
+        # Arguments in their order and by name; the full tensor is a copy, so that a write to it would be lost.
+        given = {**dict(enumerate(args)), **(kwargs or {})}
+        arguments = enumerate(func._schema.arguments)
+        written = [given.get(at, given.get(each.name)) for at, each in arguments if each.is_write]
+        if any(isinstance(each, SharedPrefixTensor) for each in written):
             raise RuntimeError("Keys and values of shared prompts cannot be changed in place; `clone()` them first.")
         return func(*tree_map(full, args), **tree_map(full, kwargs or {}))
 
@@ -96,22 +98,11 @@ def _attend(
     return cascade_attention(query, key.kv, value.kv, attn_mask, scale)
 
 
-def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
-    """The arguments that an operation writes to."""
-    for position, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            yield args[position] if position < len(args) else kwargs.get(argument.name)
-
-
 class SharedPrefixLayer(PreallocatedLayer):
     """A `PreallocatedLayer` whose `keys` and `values` are `SharedPrefixTensor`s until a model reads the full tensor.
 
     The first update after such a read keeps the full tensor, and the layer is an ordinary one from then on: a model
     that reads it at one step does so at every step, and would have it built each time.
-
-    Args:
-        keys: Keys of the prompts, one row each.
-        values: Values of the prompts.
     """
 
     def __init__(self, keys: Float[Tensor, "U A P D"], values: Float[Tensor, "U A P E"]) -> None:
@@ -153,13 +144,10 @@ class SharedPrefixLayer(PreallocatedLayer):
 
 
 def expand(cache: Cache, prompt_of_row: Int[Tensor, " N"], *, share: bool) -> None:
-    """Give a cache that has read `U` prompts, and nothing else, a row for each of `prompt_of_row`.
+    """Give a cache that has read `U` prompts, and nothing else, a row for each index in `prompt_of_row`.
 
-    Args:
-        cache: The cache.
-        prompt_of_row: Index of each row's prompt.
-        share: Let preallocated layers keep each prompt once where that pays: in float32 on a CPU, where attention of
-            single tokens is bound by reading keys and values.
+    With `share`, preallocated layers keep each prompt once where that pays: in float32 on a CPU, where attention of
+    single tokens is bound by reading keys and values.
     """
     if share:
         cache.layers = [_shared(layer) for layer in cache.layers]
@@ -169,6 +157,5 @@ def expand(cache: Cache, prompt_of_row: Int[Tensor, " N"], *, share: bool) -> No
 def _shared(layer: Any) -> Any:
     if type(layer) is not PreallocatedLayer or layer.keys is None or layer.values is None:
         return layer
-    states = layer.keys, layer.values
-    pays = all(each.device.type == "cpu" and each.dtype == torch.float32 for each in states)
-    return SharedPrefixLayer(*states) if pays else layer
+    pays = all(each.device.type == "cpu" and each.dtype == torch.float32 for each in (layer.keys, layer.values))
+    return SharedPrefixLayer(layer.keys, layer.values) if pays else layer
