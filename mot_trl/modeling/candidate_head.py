@@ -60,8 +60,7 @@ class LogitTransform:
 class CandidateLogits(torch.autograd.Function):
     """`hidden[n] . weight[candidate_ids[n, k]] + bias[...]`: `K` dot products a position instead of `V`.
 
-    The rows of the head are gathered a block of positions at a time, forward and backward, so that memory is that of
-    one block. Products are rounded as in the compute dtype of autocast, sums are in float32.
+    Products are rounded as in the compute dtype of autocast, sums are in float32.
     """
 
     @staticmethod
@@ -114,11 +113,9 @@ def _blocks(count: int) -> Iterator[slice]:
 
 @dataclass
 class MixtureCausalLMOutput(FusedCausalLMOutput):
-    """Adds log-probabilities (nats) of the recorded candidates, in the order of `Rollout.mixtures`.
+    """Adds log-probabilities (nats) of the recorded candidates, in the order of `Rollout.mixtures`."""
 
-    None where every draw has one candidate: `log_probs` has its value.
-    """
-
+    # None where every draw has one candidate: `log_probs` has its value.
     candidate_logps: Tensor | None = None
 
 
@@ -147,8 +144,10 @@ def add_candidate_head(
     """
     fused_forward = model.forward
     transform = LogitTransform.of(model.config, temperature)
-    how = blend_of(strategy)
-    numbers_positions = _numbers_positions(model)
+    # `generate` gives most models one position per token; vision-language models count their own.
+    kind: Any = type(model)
+    usual = kind._prepare_position_ids_for_generation is GenerationMixin._prepare_position_ids_for_generation
+    numbers_positions = usual and "position_ids" in inspect.signature(kind.forward).parameters
     if model.base_model is model and isinstance(model._modules.get("model"), PreTrainedModel):
         # Llama 4's text model names a backbone that it lacks, and TRL looks the backbone up by that name.
         model.base_model_prefix = "model"
@@ -170,7 +169,7 @@ def add_candidate_head(
             rollout = rollout.resize(trimmed)
         hidden_states: list[Tensor] = []  # the backbone's output, which TRL's fused forward does not return
         with (
-            override_embeddings(self, how) as override,
+            override_embeddings(self, blend_of(strategy)) as override,
             self.base_model.register_forward_hook(lambda *call: hidden_states.append(call[-1].last_hidden_state)),
         ):
             shared = share(self, kwargs, rollout.thinking_mask.size(1)) if sharing else None
@@ -223,16 +222,9 @@ class _Head(NamedTuple):
         if isinstance(weight, DTensor):
             weight, bias = weight.full_tensor(), (None if bias is None else bias.full_tensor())
         autocast = torch.autocast(hidden.device.type, enabled=False) if self.in_float32 else nullcontext()
-        with autocast, maybe_gather_lm_head_ctx(weight, bias):
+        with autocast, maybe_gather_lm_head_ctx(weight, bias):  # ty: ignore[invalid-argument-type]
             logits = CandidateLogits.apply(hidden.to(weight.device), weight, bias, mixtures.candidate_ids)
         logits = self.transform(logits)
         # log p_j = z_j - z_y + log p_y: the normalizer of the softmax cancels between candidate and visible token.
         visible = (mixtures.candidate_ids == mixtures.visible_ids.unsqueeze(-1)).int().argmax(dim=-1, keepdim=True)
         return logits - logits.gather(-1, visible) + log_probs[:, -length:][thinking_mask].unsqueeze(-1)
-
-
-def _numbers_positions(model: PreTrainedModel) -> bool:
-    """Whether `generate` gives the model one position per token; vision-language models count their own."""
-    kind: Any = type(model)
-    usual = kind._prepare_position_ids_for_generation is GenerationMixin._prepare_position_ids_for_generation
-    return usual and "position_ids" in inspect.signature(kind.forward).parameters

@@ -32,7 +32,6 @@ def check_model(model: PreTrainedModel, *, temperature: float, router_loss: bool
 
     Args:
         model: A model with TRL's fused head and the candidate head, its weights gathered.
-        temperature: The temperature of both heads.
         router_loss: Whether training adds the load-balancing loss of a mixture of experts.
 
     Raises:
@@ -56,7 +55,13 @@ def check_model(model: PreTrainedModel, *, temperature: float, router_loss: bool
     model.eval()
     try:
         if router_loss:
-            _try_router_loss(model, ids)
+            try:
+                model(input_ids=ids, labels=ids, fused_lm_head=True, output_router_logits=True)
+            except (AttributeError, IndexError, TypeError) as error:
+                raise ValueError(
+                    f"TRL's load-balancing loss does not fit the routers of {name}; "
+                    "set `router_aux_loss_coef=0.0` to train without it."
+                ) from error
         own = _logps(model(input_ids=ids, use_cache=False).logits, ids, temperature)
         # A causal model gives the first half of the tokens the same log-probs when it does not see the second.
         half = ids[:, : TOKENS // 2]
@@ -93,16 +98,6 @@ def _fused_logps(model: PreTrainedModel, ids: Int[Tensor, "B S"], padding: int =
     labels = rows.masked_fill(masks == 0, -100)
     outputs = model(input_ids=rows, attention_mask=masks, labels=labels, rollout=rollout, fused_lm_head=True)
     return outputs.log_probs[:1, 1 - ids.size(1) :]
-
-
-def _try_router_loss(model: PreTrainedModel, ids: Int[Tensor, "B S"]) -> None:
-    try:
-        model(input_ids=ids, labels=ids, fused_lm_head=True, output_router_logits=True)
-    except (AttributeError, IndexError, TypeError) as error:
-        raise ValueError(
-            f"TRL's load-balancing loss does not fit the routers of {type(model).__name__}; "
-            "set `router_aux_loss_coef=0.0` to train without it."
-        ) from error
 
 
 def _gap(logps: Float[Tensor, "B S"], others: Float[Tensor, "B T"]) -> float:

@@ -20,8 +20,7 @@ except ImportError:
     psutil: Any = None
 
 # Measured: below either, the call around the product costs more than oneDNN saves in it.
-MIN_WEIGHTS, MIN_WORK = 2**18, 2**21
-MIN_PACKED_WORK = 2**19
+MIN_WEIGHTS, MIN_WORK, MIN_PACKED_WORK = 2**18, 2**21, 2**19
 
 # Files of a control group's limit and usage, by its line in /proc/self/cgroup: version 2 names no controller there.
 LIMITS = {"": ("memory.max", "memory.current"), "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes")}
@@ -33,14 +32,13 @@ def onednn_linears(*models: nn.Module, packed: bool = False) -> Generator[None]:
 
     Decoding and training are nearly all matrix products. MKL uses AVX-512 on Intel's processors alone, oneDNN on all
     that have it, and was twice as fast on one of AMD's, forward and backward. The sums are the same up to float32's
-    rounding. `torch.backends.mkldnn.enabled = False` turns it off. A backward pass, which may recompute layers, belongs
-    inside as well.
+    rounding. `torch.backends.mkldnn.enabled = False` turns it off.
+    A backward pass, which may recompute layers, belongs inside as well.
 
     Args:
         packed: For many passes over few rows without gradient, while no weight changes: keep a copy of each layer's
-            weights in oneDNN's own order, which it otherwise brings them into at each product. That costs as much time
-            as about twenty such products save. Ignored where the copies would take more than a quarter of the
-            available memory.
+            weights in oneDNN's own order, which pays after about twenty products. Ignored where the copies would take
+            more than a quarter of the available memory.
     """
     modules = {module for model in models for module in model.modules()} if _has_onednn() else ()
     layers: list[Any] = [module for module in modules if _is_plain(module)]

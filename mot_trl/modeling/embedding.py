@@ -40,8 +40,7 @@ def override_embeddings(model: PreTrainedModel, how: Blend = blend) -> Generator
 
     The module's own forward looks all tokens up, so scaled embeddings, adapters and sharded tables work, and the
     gradient flows into whatever the module learns. Where each layer reads the token from its own table (Gemma 3n,
-    Gemma 4), a mixture is the same blend of that table's rows. `how` turns candidates' embeddings and log-weights
-    into the blend.
+    Gemma 4), a mixture is the same blend of that table's rows.
     """
     override = EmbeddingOverride()
     per_layer = model.get_decoder()._modules.get("embed_tokens_per_layer")

@@ -104,9 +104,8 @@ def preallocate(cache: Cache | None) -> bool:
     if type(cache) is not DynamicCache or cache.offloading or not _is_fresh(cache):
         return False
     # By type and not `isinstance`: a subclass may keep state that the selection of rows does not know.
-    if any(type(layer) not in SELECTABLE for layer in cache.layers):
-        return False
-    if cache.layer_class_to_replicate not in (None, DynamicLayer):
+    kinds = {type(layer) for layer in cache.layers}
+    if not kinds.issubset(SELECTABLE) or cache.layer_class_to_replicate not in (None, DynamicLayer):
         return False
     cache.layers = [PreallocatedLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     # A cache made without a config appends layers of this class as the model asks for them.

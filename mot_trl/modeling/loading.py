@@ -73,9 +73,6 @@ def choose_attention(
     Half-precision weights on a GPU, of a model that supports it, get flash-attention 3 on Hopper or 2 from Ampere on
     where installed, else the hub's kernel of 2 where the package `kernels` is. Everything else gets PyTorch's `sdpa`,
     or `eager` for models that have only that.
-
-    Args:
-        dtype: Of the weights, as `from_pretrained` takes it.
     """
     model: Any = AutoModelForCausalLM._model_mapping.get(type(config), None)
     fallback = "sdpa" if model is None or model._supports_sdpa else "eager"
@@ -96,8 +93,7 @@ def load_checkpoint(
     Args:
         path: A folder, or a name on the hub; with `adapter_config.json` in it, an adapter.
         base: The adapter's base model, if it has moved from where the adapter's config says.
-        dtype: Of the weights: `auto` (as saved), `bfloat16`, `float16` or `float32`.
-        kwargs: As for `load_model`.
+        kwargs: As for `load_model`, like `dtype` and `device`.
 
     Raises:
         FileNotFoundError: There is no such model.

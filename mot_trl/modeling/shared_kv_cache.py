@@ -30,8 +30,7 @@ class SharedPrefixTensor(Tensor):
     @staticmethod
     def __new__(cls, kv: PrefixedKV) -> "SharedPrefixTensor":
         """Make a tensor without storage."""
-        dtype, device = kv.prompts.dtype, kv.prompts.device
-        tensor = Tensor._make_wrapper_subclass(cls, kv.shape, dtype=dtype, device=device)
+        tensor = Tensor._make_wrapper_subclass(cls, kv.shape, dtype=kv.prompts.dtype, device=kv.prompts.device)
         tensor.kv, tensor.is_read = kv, False
         return tensor
 
@@ -60,12 +59,13 @@ class SharedPrefixTensor(Tensor):
             value.is_read = True
             return value.kv.full()
 
-        # Arguments in their order and by name; the full tensor is a copy, so that a write to it would be lost.
+        # The full tensor is a copy, so that a write to it would be lost.
         given = {**dict(enumerate(args)), **(kwargs or {})}
-        arguments = enumerate(func._schema.arguments)
-        written = [given.get(at, given.get(each.name)) for at, each in arguments if each.is_write]
-        if any(isinstance(each, SharedPrefixTensor) for each in written):
-            raise RuntimeError("Keys and values of shared prompts cannot be changed in place; `clone()` them first.")
+        for at, argument in enumerate(func._schema.arguments):
+            if argument.is_write and isinstance(given.get(at, given.get(argument.name)), SharedPrefixTensor):
+                raise RuntimeError(
+                    "Keys and values of shared prompts cannot be changed in place; `clone()` them first."
+                )
         return func(*tree_map(full, args), **tree_map(full, kwargs or {}))
 
     def __deepcopy__(self, memo: Any) -> Tensor:
@@ -149,13 +149,9 @@ def expand(cache: Cache, prompt_of_row: Int[Tensor, " N"], *, share: bool) -> No
     With `share`, preallocated layers keep each prompt once where that pays: in float32 on a CPU, where attention of
     single tokens is bound by reading keys and values.
     """
-    if share:
-        cache.layers = [_shared(layer) for layer in cache.layers]
+    for at, layer in enumerate(cache.layers if share else ()):
+        if type(layer) is PreallocatedLayer and layer.keys is not None and layer.values is not None:
+            states = layer.keys, layer.values
+            if all(each.device.type == "cpu" and each.dtype == torch.float32 for each in states):
+                cache.layers[at] = SharedPrefixLayer(*states)
     cache.reorder_cache(prompt_of_row)  # ty: ignore[invalid-argument-type]
-
-
-def _shared(layer: Any) -> Any:
-    if type(layer) is not PreallocatedLayer or layer.keys is None or layer.values is None:
-        return layer
-    pays = all(each.device.type == "cpu" and each.dtype == torch.float32 for each in (layer.keys, layer.values))
-    return SharedPrefixLayer(layer.keys, layer.values) if pays else layer
