@@ -19,7 +19,7 @@ try:
 except ImportError:
     psutil: Any = None
 
-# Measured: below either, the call around the product costs more than oneDNN saves in it.
+# Measured: in layers with fewer weights, less work than this costs more around the product than oneDNN saves in it.
 MIN_WEIGHTS, MIN_WORK, MIN_PACKED_WORK = 2**18, 2**21, 2**19
 
 # Files of a control group's limit and usage, by its line in /proc/self/cgroup: version 2 names no controller there.
@@ -32,8 +32,7 @@ def onednn_linears(*models: nn.Module, packed: bool = False) -> Generator[None]:
 
     Decoding and training are nearly all matrix products. MKL uses AVX-512 on Intel's processors alone, oneDNN on all
     that have it, and was twice as fast on one of AMD's, forward and backward. The sums are the same up to float32's
-    rounding. `torch.backends.mkldnn.enabled = False` turns it off.
-    A backward pass, which may recompute layers, belongs inside as well.
+    rounding; `torch.backends.mkldnn.enabled = False` turns it off. Run the backward pass inside: it may recompute.
 
     Args:
         packed: For many passes over few rows without gradient, while no weight changes: keep a copy of each layer's
