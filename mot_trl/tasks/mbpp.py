@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,10 @@ def load(split: str = "train", path: str | Path | None = None, *, sanitized: boo
 def _row(row: dict[str, Any], shown: int) -> dict[str, Any]:
     tests = [test.strip() for test in row["test_list"]]
     setup = (row.get("test_setup_code") or "").replace("\r\n", "\n")
-    reference = ast.parse(row["code"].replace("\r\n", "\n"))
+    with warnings.catch_warnings():
+        # Some references write '\w' in an ordinary string, which Python warns of.
+        warnings.simplefilter("ignore")
+        reference = ast.parse(row["code"].replace("\r\n", "\n"))
     # A test may get at a function through the row's own setup, so its names count as well.
     used = _names_used("\n".join([setup, *tests]))
     # The full rows call them "text", the sanitized ones "prompt".

@@ -148,6 +148,13 @@ def test_unknown_rewards_are_refused(arguments):
         programs.ProgramReward(**arguments)
 
 
+def test_a_reference_with_a_dubious_escape_loads_without_a_warning(tmp_path):
+    row = {"task_id": 1, "text": "Match.", "code": "P = '\\w'", "test_list": ["assert P"], "test_setup_code": ""}
+    (tmp_path / "train.jsonl").write_text(json.dumps(row) + "\n")
+
+    assert mbpp.load("train", tmp_path)["entry_points"] == [[["P", "P"]]]
+
+
 def test_rows_of_another_dataset_are_refused(tmp_path):
     (tmp_path / "train.jsonl").write_text('{"question": "?"}\n')
 
