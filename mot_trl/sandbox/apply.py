@@ -16,8 +16,7 @@ CHANNEL_FD, _RULESET_FD = 3, 4
 _MAX_FILES, _ALL_FILES = 64, 1 << 16
 _STACK_BYTES = 64 << 20
 
-# Calls to make in order, each with the layer it belongs to; "" if it must succeed whatever the layers. They are
-# prepared before the fork, see `syscalls.prepare`.
+# Calls in order, prepared before the fork, each with the layer it belongs to; "" if it must succeed in any case.
 Steps = list[tuple[str, Callable[[], object]]]
 
 
@@ -80,8 +79,7 @@ def guest_steps(config: LayerConfig, number: int) -> Steps:
         ("uid", partial(os.setresgid, user, user, user)),
         ("uid", partial(os.setresuid, user, user, user)),
         ("", syscalls.prepare_capset((1 << syscalls.CAP_DAC_READ_SEARCH) if config.read_any else 0)),
-        # A change of user clears this, so it comes after. If the zygote dies in between, the supervisor sees it: it
-        # waits for the guest to report that it is ready.
+        # After the change of user, which clears it. `await_start` notices a zygote that dies before.
         ("", prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)),
         # Keeps other guests of the same user from reading this one's memory through /proc or ptrace.
         ("", prctl(syscalls.PR_SET_DUMPABLE, 0)),

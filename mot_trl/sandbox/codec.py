@@ -53,30 +53,19 @@ def loads(line: bytes) -> Any:
 
 
 def encode(value: object, *, keep: Keep | None = None) -> Any:
-    """Turn `value` into JSON data.
+    """Turn `value` into JSON data; CodecError if it is over the limits, or holds what is not data and cannot be kept.
 
     Subclasses of the built-in types become those types, NumPy scalars become numbers, ListNode and TreeNode objects
-    become lists of their values. The built-in types themselves may cross, too.
-
-    Args:
-        keep: Gives any other object a number, under which its owner can find it again.
-
-    Raises:
-        CodecError: The value holds an object that is not data, and there is no `keep`.
-        TooLargeError: The value is over MAX_DEPTH or MAX_NODES.
+    become lists of their values. The built-in types themselves may cross, too. `keep` gives any other object a number,
+    under which its owner can find it again.
     """
     return _Encoder(keep).encode(value, MAX_DEPTH)
 
 
 def decode(message: Any, *, classes: Mapping[str, Any] | None = None, find: Find | None = None) -> Any:
-    """Turn JSON data back into the value that `encode` was given.
+    """Turn JSON data back into the value that `encode` was given; CodecError if it did not write this message.
 
-    Args:
-        classes: Holds ListNode and TreeNode, where these may occur.
-        find: Looks up kept objects.
-
-    Raises:
-        CodecError: `encode` did not write this message.
+    `classes` holds ListNode and TreeNode, where these may occur; `find` looks up kept objects.
     """
     try:
         return _Decoder(classes or {}, find).decode(message)
@@ -217,8 +206,7 @@ class _Decoder:
 
 def _set(items: list[Any]) -> set[Any]:
     found: set[Any] = set()
-    # One by one, so that an alarm can end it: items whose hashes collide take quadratic time, and Python runs signal
-    # handlers only between bytecodes.
+    # One by one, so that an alarm can end it between two items: those whose hashes collide take quadratic time.
     for item in items:
         found.add(item)
     return found

@@ -40,8 +40,7 @@ class LayerConfig:
     max_processes: int = -1  # of this user, counting threads; -1 for no limit
     first_user: int = -1  # as root, the first of the USERS_PER_ZYGOTE ids that guests take in turn
     timeout: float = 5.0  # seconds; CPU time is limited to about twice this
-    # As root with a Python in a directory closed to others: keep the capability to read what Landlock allows.
-    read_any: bool = False
+    read_any: bool = False  # as root, if others cannot read Python: keep the capability to read what Landlock allows
 
     def without(self, *layers: str, reason: str) -> "LayerConfig":
         """The same config without `layers`. Those already missing keep their first reason."""

@@ -23,8 +23,7 @@ _REHEARSALS = 10
 
 def run(steps: apply.Steps) -> NoReturn:
     """Apply the layers to this process, then serve the supervisor at the other end of CHANNEL_FD until it hangs up."""
-    # Whatever happens here, from a bug to a program that closes the channel, is seen by the supervisor as an answer
-    # that is wrong or never comes.
+    # Whatever happens here is seen by the supervisor as an answer that is wrong or never comes.
     with contextlib.suppress(BaseException):
         channel = Channel(apply.CHANNEL_FD)
         try:
@@ -38,10 +37,7 @@ def run(steps: apply.Steps) -> NoReturn:
 
 
 def rehearse() -> None:
-    """Serve a few harmless jobs in the zygote itself, so that its children find this code warm.
-
-    Python specializes code while it runs, by writing to it: in a child, that would copy pages for every program.
-    """
+    """Serve harmless jobs in the zygote: Python specializes code by writing to it, and children would copy pages."""
     for _ in range(_REHEARSALS):
         ours, theirs = socket.socketpair()
         with ours, theirs:

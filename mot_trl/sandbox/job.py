@@ -43,14 +43,10 @@ class Score:
 
     The untrusted data must not be able to run code of its own in there, or it could forge the answer: check its
     grammar first. What the sandbox adds is that a hang, a memory bomb or a missed hole harms nothing.
-
-    Args:
-        function: "module:name"; the module must be one of the runner's `preload`.
-        arguments: Data: built-in types, nested at will.
     """
 
-    function: str
-    arguments: tuple[Any, ...] = ()
+    function: str  # "module:name"; the module must be one of the runner's `preload`
+    arguments: tuple[Any, ...] = ()  # data: built-in types, nested at will
 
     def message(self) -> dict[str, Any]:
         """The call as JSON data, if its arguments are data."""

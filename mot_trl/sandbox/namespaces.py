@@ -1,7 +1,4 @@
-"""Namespaces: a private network, IPC, process list, and a root directory that holds only Python.
-
-The functions raise OSError if the kernel or a container forbids it.
-"""
+"""Namespaces: a private network, IPC, process list and root. OSError if the kernel or a container forbids it."""
 
 import os
 import struct
@@ -21,12 +18,10 @@ _SCRATCH = "/proc"
 def enter() -> None:
     """Move this process to new user (unless root), network, IPC and mount namespaces."""
     user, group = os.geteuid(), os.getegid()
-    flags = _NEW_NETWORK | _NEW_IPC | _NEW_MOUNTS
+    # Root keeps its user namespace: in a new one, it could not give guests another user's id.
+    call("unshare", _NEW_NETWORK | _NEW_IPC | _NEW_MOUNTS | (0 if user == 0 else _NEW_USER))
     if user == 0:
-        # Root keeps its user namespace: in a new one, it could not give guests another user's id.
-        call("unshare", flags)
         return
-    call("unshare", flags | _NEW_USER)
     # Without a map, the new user namespace knows this process as the overflow user, and mounts are refused. The kernel
     # lets an ordinary user write its group map only after giving up setgroups.
     for file, line in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
@@ -37,8 +32,7 @@ def enter() -> None:
 def enter_private_pids(own: int = -1) -> None:
     """Make the next child the first process of its own process list: when it dies, so do all others on it.
 
-    From the second time on, it needs `own`, a process descriptor of this process (Linux 5.8), which must itself be on
-    a list made this way: an ordinary user may not return to the machine's list.
+    From the second time on, it needs `own`, a process descriptor of this process, itself on a list made this way.
     """
     if own >= 0:
         call("setns", own, _NEW_PIDS)
@@ -46,27 +40,21 @@ def enter_private_pids(own: int = -1) -> None:
 
 
 def build_private_root(paths: list[str]) -> None:
-    """Replace the root by a small read-only file system that holds `paths` and nothing else.
-
-    Must run in a private mount namespace. /proc is hidden: open what you need of it before.
-    """
+    """In a private mount namespace, replace the root by a read-only one that holds only `paths`; this hides /proc."""
     # Else the mounts below would show up in the machine's own mount namespace.
     _mount("none", "/", flags=_RECURSIVE | _PRIVATE)
     _mount("tmpfs", _SCRATCH, options="size=1m,mode=755")
     for path in filter(os.path.exists, paths):
         target = _SCRATCH + path
         # A bind mount needs something of its own kind to cover.
-        if os.path.isdir(path):
-            os.makedirs(target, exist_ok=True)
-        else:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.makedirs(target if os.path.isdir(path) else os.path.dirname(target), exist_ok=True)
+        if not os.path.isdir(path):
             os.close(os.open(target, os.O_CREAT))
         _mount(path, target, flags=_BIND | _RECURSIVE)
     attributes = struct.pack("4Q", _READ_ONLY | _NO_SET_USER_ID, 0, 0, 0)  # set, clear, propagation, userns_fd
     call("mount_setattr", _AT_FDCWD, _SCRATCH.encode(), _AT_RECURSIVE, attributes, len(attributes))
     os.chdir(_SCRATCH)
-    # Stacking the old root on the new one's mount point needs no directory to put it in (man 2 pivot_root).
-    call("pivot_root", b".", b".")
+    call("pivot_root", b".", b".")  # stacks the old root on the new one's mount point: man 2 pivot_root
     call("umount2", b".", _DETACH)
     os.chdir("/")
 

@@ -14,21 +14,16 @@ from mot_trl.sandbox import apply, landlock, namespaces, seccomp, syscalls
 from mot_trl.sandbox.config import LAYERS, USERS_PER_ZYGOTE, LayerConfig, LayerError
 
 _MAX_THREADS = 64
-# What an ordinary user's other programs may start before a guest's threads are refused.
-_SPARE_TASKS = 1_000
-# systemd hands out ids of this range for a service's lifetime, so they own no files.
-_FIRST_UID, _UIDS = 64_000, 1_000
-# Not a layer: a guest with another user's id may be unable to read Python itself.
-_READING = "reading"
+_SPARE_TASKS = 1_000  # what an ordinary user's other programs may start before a guest's threads are refused
+_FIRST_UID, _UIDS = 64_000, 1_000  # systemd hands these ids out for a service's lifetime, so they own no files
+_READING = "reading"  # not a layer: a guest with another user's id may be unable to read Python itself
 
 
 def prepare(wanted: Collection[str], memory_bytes: int, *, timeout: float) -> LayerConfig:
     """Move this process into its namespaces and root, and find out, by trying, what else the machine provides.
 
-    `memory_bytes` is the address space that a guest may add to what it was forked with.
-
-    Raises:
-        RuntimeError: A process cannot be confined, and no layer is to blame.
+    `memory_bytes` is the address space that a guest may add to what it was forked with. RuntimeError if a process
+    cannot be confined, and no layer is to blame.
     """
     config = LayerConfig(memory_bytes=memory_bytes + _address_space(), timeout=timeout)
     config = config.without(*set(LAYERS) - set(wanted), reason="switched off")

@@ -14,8 +14,7 @@ from mot_trl.sandbox.config import PATIENCE
 
 START_SECONDS = 30
 _PARSING_RECURSION = 3_000
-# Seconds below which the kernel is not asked who waited for what.
-_WORTH_A_LOOK = 0.05
+_WORTH_A_LOOK = 0.05  # seconds below which the kernel is not asked who waited for what
 
 
 class ProgramError(Exception):

@@ -162,8 +162,7 @@ class ProgramRunner(AbstractContextManager["ProgramRunner"]):
         if isinstance(job, Job) and len(job.program) > MAX_PROGRAM_CHARACTERS:
             return Result("overflow", (False,) * len(job.tests), detail="The program is too long.")
         try:
-            message = job.message()
-            codec.dumps(message)
+            codec.dumps(message := job.message())
         except codec.CodecError as error:
             return Result("unsupported", detail=str(error))
         worker = self._idle.get()

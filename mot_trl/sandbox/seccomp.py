@@ -138,10 +138,7 @@ class _Program(ctypes.Structure):
 
 
 def prepare_filter(pid: int) -> Callable[[], int]:
-    """A call that filters the system calls of a process, whose own process id is `pid`, for good.
-
-    It needs PR_SET_NO_NEW_PRIVS before. Preparing it takes longer than a fork: do it once, before.
-    """
+    """A call that filters the system calls of process `pid` for good, after PR_SET_NO_NEW_PRIVS; slow to prepare."""
     steps = instructions(pid)
     program = _Program(len(steps), b"".join(struct.pack("HBBI", *step) for step in steps))
     return syscalls.prepare_prctl(syscalls.PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program))

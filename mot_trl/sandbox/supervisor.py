@@ -26,8 +26,7 @@ _STANDARD = (
 _ORPHAN_CHECK_MILLISECONDS = 2_000
 _MEMORY_BYTES = 2 << 30
 _COMPARING_SECONDS = 1.0
-# For trusted comparisons of long linked lists, which recurse.
-_RECURSION = 20_000
+_RECURSION = 20_000  # for trusted comparisons of long linked lists, which recurse
 
 
 def main() -> None:

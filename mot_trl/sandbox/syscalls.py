@@ -40,8 +40,7 @@ def _checked(name: str, status: int) -> int:
 def prepare(name: str, *arguments: object) -> Callable[[], int]:
     """A call of a libc function or raw system call, to be made by a process that has just been forked.
 
-    Forked processes share memory until they write to it, and even a reference count is a write that copies a page. So
-    names are looked up and arguments converted before the fork.
+    Names are looked up and arguments converted before the fork, as any write to shared memory copies a page.
     """
     raw = name in _NUMBERS
     function = _libc["syscall" if raw else name]
@@ -62,11 +61,7 @@ def prepare_prctl(option: int, *arguments: object) -> Callable[[], int]:
 
 
 def fork() -> int:
-    """Fork without Python's hooks. Only for a process that has never had a second thread.
-
-    The hooks reset the locks and names of threads, and touch so many pages that it costs the child more than all else
-    between its fork and its first instruction.
-    """
+    """Fork without Python's hooks, which are for threads and slow; only if there has never been a second thread."""
     return _checked("fork", _libc_with_gil.fork()) if sys.platform == "linux" else os.fork()
 
 

@@ -14,8 +14,7 @@ from mot_trl.sandbox.channel import Channel, ClosedError, deadline
 from mot_trl.sandbox.config import PATIENCE
 
 _START_SECONDS = 120
-# On top of what the supervisor allows: after this, the supervisor itself hangs.
-_GRACE_SECONDS = 10
+_GRACE_SECONDS = 10  # on top of what the supervisor allows: after this, the supervisor itself hangs
 _STOP_CHECK_SECONDS = 0.2
 
 
@@ -70,12 +69,7 @@ class Worker:
         )
 
     def run(self, message: dict[str, Any], stop: threading.Event) -> dict[str, Any]:
-        """The supervisor's answer to a job, unless `stop` is set meanwhile.
-
-        Raises:
-            ClosedError: `stop` was set, or the supervisor died. As with any error, its processes are gone.
-            DeadlineError: The supervisor hangs.
-        """
+        """The supervisor's answer to a job; ClosedError if it died or `stop` was set, DeadlineError if it hangs."""
         try:
             self.start()
             if self._channel is None:  # another thread has closed the runner

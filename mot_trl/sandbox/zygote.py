@@ -1,7 +1,6 @@
 """The zygote: fork guest processes from one that has imported what they need and has never seen a test.
 
-A guest's life: the zygote forks it, it applies its layers, reports that it is ready, and waits; it serves one program,
-and is killed. The next one is forked at the moment the last one is killed, so it is ready before its program comes.
+A guest applies its layers, reports that it is ready, waits, serves one program and is killed; then the next is forked.
 """
 
 import contextlib
@@ -21,10 +20,7 @@ _REAP_SECONDS = 0.01
 
 
 class Zygote:
-    """A supervisor's handle on its zygote, forked off the process that makes it, which must not have seen a test yet.
-
-    Its methods raise OSError when the zygote is gone.
-    """
+    """A supervisor's handle on its zygote, forked off this process before it sees a test; OSError once it is gone."""
 
     def __init__(self, config: LayerConfig) -> None:
         self._control, theirs = socket.socketpair()
