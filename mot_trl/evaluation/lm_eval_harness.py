@@ -94,7 +94,6 @@ class MoTLM(HFLM):
         self, context: Int[Tensor, "B P"], max_length: int, stop: list[str], **generation_kwargs: Any
     ) -> Int[Tensor, "B S"]:
         asked = float(generation_kwargs.pop("temperature", 0.0) or 0.0)
-        # Most tasks ask for greedy decoding by default, and greedy decoding draws no mixture.
         sampled = bool(generation_kwargs.pop("do_sample", False)) or not self.greedy
         sampling = {"temperature": asked or self.temperature, "top_k": 0} if sampled else {}
         stops = AnswerStops(self.tokenizer, stop, stop_text=self.settings.stop_text, prompt_length=context.size(1))

@@ -27,8 +27,7 @@ class JsonLines:
     def append(self, *rows: Mapping[str, Any]) -> None:
         """Add lines durably: once this returns, neither a kill nor a crash loses them."""
         with self.lock, self.path.open("ab+") as file:
-            # A killed writer may have left half a line, which would spoil the next one. Looking at the last byte is
-            # enough to know, and keeps appending cheap in long files.
+            # A killed writer may have left half a line, which would spoil the next one; the last byte tells.
             if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
                 file.seek(0)
                 file.truncate(file.read().rfind(b"\n") + 1)
@@ -57,14 +56,10 @@ def write_atomically(file: Path, text: str) -> None:
 
 
 class Sample(NamedTuple):
-    """One graded completion. Nothing in it depends on when or where it was made.
+    """Completion number `sample` of dataset row `item`, graded. Nothing in it depends on when or where it was made.
 
-    Attributes:
-        item: Index of the dataset row.
-        sample: Index among the item's completions.
-        reward: None where the reward function could not judge.
-        tokens: Length of the completion, including the token that ended it.
-        ended: Whether the completion ended by itself rather than at the length limit.
+    `reward` is None where the reward function could not judge, `tokens` counts the token that ended the completion
+    too, and `ended` tells whether it ended by itself rather than at the length limit.
     """
 
     item: int

@@ -93,7 +93,12 @@ def to_tables(found: dict[str, Any]) -> str:
     rows = [[arm["model"], arm["strategy"], str(arm["items"]), *(cell(arm.get(f)) for f in figures)] for arm in arms]
     tables = [markdown_table(["model", "strategy", "items", *figures], rows)]
     if len({arm["model"] for arm in arms}) > 1:
-        tables.append("Accuracy, models in rows, strategies at inference in columns:\n\n" + _cross(arms))
+        strategies = list(dict.fromkeys(arm["strategy"] for arm in arms))
+        models = dict.fromkeys((arm["model"], arm["trained"] or "-") for arm in arms)
+        cells = {(arm["model"], arm["strategy"]): cell(arm["accuracy"]) for arm in arms}
+        rows = [[*model, *(cells.get((model[0], strategy), "-") for strategy in strategies)] for model in models]
+        cross = markdown_table(["model", "trained with", *strategies], rows)
+        tables.append(f"Accuracy, models in rows, strategies at inference in columns:\n\n{cross}")
     if comparisons:
         rows = [
             [each["second"], cell(each["difference"], signed=True), f"{each['p_value']:.3g}", str(each["items"])]
@@ -115,14 +120,6 @@ def correct(samples: Sequence[Sample]) -> int:
 
 def _mean(items: Iterable[list[Sample]], value: Callable[[Sample], float]) -> Estimate:
     return estimate([sum(map(value, samples)) / len(samples) for samples in items])
-
-
-def _cross(arms: list[dict[str, Any]]) -> str:
-    strategies = list(dict.fromkeys(arm["strategy"] for arm in arms))
-    models = dict.fromkeys((arm["model"], arm["trained"] or "-") for arm in arms)
-    cells = {(arm["model"], arm["strategy"]): cell(arm["accuracy"]) for arm in arms}
-    rows = [[*model, *(cells.get((model[0], strategy), "-") for strategy in strategies)] for model in models]
-    return markdown_table(["model", "trained with", *strategies], rows)
 
 
 def cell(value: Estimate | None, *, signed: bool = False) -> str:

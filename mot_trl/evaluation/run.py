@@ -47,7 +47,6 @@ class EvaluationConfig:
         """Refuse missing models and unknown strategies before any model is loaded."""
         if not self.models or not self.strategies:
             raise ValueError("Name at least one of `models` and one of `strategies`.")
-        # A typo in the last strategy should not show after hours of sampling under the first.
         for word in self.strategies:
             if word != TRAINED:
                 parse_settings(word)
@@ -93,7 +92,6 @@ def run(config: EvaluationConfig) -> dict[str, Any]:
         trained = None if loaded.mixture is None else str(loaded.mixture.get("strategy"))
         for word in config.strategies:
             decoder = decoder_for(word, loaded.mixture, path=path)
-            # Labels may hold slashes, colons and spaces.
             folder = output / re.sub(r"[^\w.,=+-]+", "_", f"{name}--{word}").strip("_")
             records = Records(folder, {**task, **settings_of(loaded, rows, decoder, config.plan)})
             progress = accelerator.is_main_process

@@ -70,10 +70,14 @@ def sample_arm(
     # Saving the random state of all devices, the default, would start CUDA on every GPU of the machine.
     devices = [loaded.model.device] if loaded.model.device.type == "cuda" else []
     done = {(sample.item, sample.sample) for sample in records.read()}
+    # An item's samples stay together: equal prompts in a batch share one prefill. Longest prompts come first.
+    order = sorted(range(len(rows)), key=lambda item: -len(str(rows[item]["prompt"])))
+    pairs = [(item, sample) for item in order for sample in range(plan.samples)]
+    batches = [pairs[start : start + plan.batch_size] for start in range(0, len(pairs), plan.batch_size)]
     # Batches are cut from all samples and seeded by their index, so that an interruption changes no sample. Each
     # process's share is cut likewise, before finished batches are dropped: another process may have added samples
     # since `done` was read, and shares that depend on it would overlap or leave gaps.
-    own = list(enumerate(_batches(rows, plan)))[state.process_index :: state.num_processes]
+    own = list(enumerate(batches))[state.process_index :: state.num_processes]
     left = [(number, batch) for number, batch in own if not done.issuperset(batch)]
     for number, batch in tqdm(left, desc=decoder.strategy, unit="batch", disable=not progress):
         # Hashed: seeds that differ by one would give batch 1 of seed 0 and batch 0 of seed 1 the same numbers.
@@ -100,14 +104,6 @@ def settings_of(loaded: Loaded, rows: Rows, decoder: DecoderConfig, plan: Plan) 
     prompts = repr([row["prompt"] for row in rows]) + str(loaded.tokenizer.chat_template)
     digest = hashlib.sha256(prompts.encode()).hexdigest()[:16]
     return {"decoder": decoder.to_dict(), **asdict(plan), "rows": len(rows), "prompts": digest}
-
-
-def _batches(rows: Rows, plan: Plan) -> list[list[tuple[int, int]]]:
-    """All (item, sample) pairs in batches, longest prompts first."""
-    # An item's samples stay together: equal prompts in a batch share one prefill.
-    order = sorted(range(len(rows)), key=lambda item: -len(str(rows[item]["prompt"])))
-    pairs = [(item, sample) for item in order for sample in range(plan.samples)]
-    return [pairs[start : start + plan.batch_size] for start in range(0, len(pairs), plan.batch_size)]
 
 
 def _grade(

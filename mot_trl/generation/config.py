@@ -26,7 +26,6 @@ class DecoderConfig:
     `MoTGRPOConfig` holds one, each checkpoint stores one, and a resumed run is compared with the stored one.
 
     Attributes:
-        strategy: Name in `STRATEGIES`.
         strategy_kwargs: Options of the strategy; those left out keep its defaults.
         mixture_score: Log-probability of a mixture in the loss: `density`, `expected` or `visible`.
         stop_text: Text that ends the thinking.
@@ -115,7 +114,6 @@ def decoder_for(name: str, embedded: Mapping[str, Any] | None, *, path: str) -> 
     Args:
         name: As for `parse_settings`, or `trained` for the checkpoint's own decoder.
         embedded: The checkpoint's decoder settings, as plain data.
-        path: The checkpoint, for error messages.
 
     Raises:
         ValueError: The name is unknown, or the checkpoint holds no decoder, or one that this version cannot build.

@@ -43,9 +43,8 @@ def write_custom_generate(
 ) -> None:
     """Write a decoder into a checkpoint folder: `custom_generate/`, and its settings in `generation_config.json`.
 
-    Afterwards `model.generate(..., custom_generate=directory, trust_remote_code=True)` generates as `config` says. It
-    needs torch and transformers alone. `model` is the one saved in the folder or, for an adapter, its base with the
-    adapter.
+    Afterwards `model.generate(..., custom_generate=directory, trust_remote_code=True)` generates as `config` says, and
+    needs torch and transformers alone. The model of an adapter's folder is its base with the adapter.
 
     Args:
         sampling: Temperature and so on, by transformers' names; by default sampling from p, untruncated.
@@ -64,7 +63,6 @@ def write_custom_generate(
     (folder / "custom_generate").mkdir(exist_ok=True)
     for name, text in decoder_files(config, options).items():
         (folder / "custom_generate" / name).write_text(text, encoding="utf-8")
-    # The settings stay readable in JSON: users can edit them, and the library itself reads them from there.
     base = generation_config or GenerationConfig()
     if (folder / "generation_config.json").is_file():
         base = GenerationConfig.from_pretrained(folder)
@@ -79,7 +77,6 @@ def decoder_files(config: DecoderConfig, sampling: Mapping[str, Any]) -> dict[st
     They are the library's own source files, as far as `checkpoint_entry` imports them, in one flat folder.
     `generate.py`, the one that transformers looks for, is `checkpoint_entry` with these settings appended.
     """
-    # Whole files, rather than the functions in use, so that an exported decoder can be compared with its source.
     files = {"requirements.txt": "torch>=2.9\ntransformers>=5.17\n"}
     pending = [ENTRY]
     while pending:

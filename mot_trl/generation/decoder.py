@@ -32,9 +32,6 @@ class MixtureDecoder:
     of your own, which is left as transformers leaves it. With a logits processor or stopping criterion of your own,
     rows leave only if it has an attribute `rowwise = True`: it keeps no state of single rows.
 
-    The host synchronizes with the device once a step to decide when to stop; on accelerators twice in eight steps, in
-    addition to the one synchronization a step with which transformers checks whether its mask hides anything.
-
     Attributes:
         mixture_score: How `rollout.logps` scores a mixture: `density`, `expected` or `visible`.
         rollout: The record of the last call, one row a completion.

@@ -58,7 +58,6 @@ class ActiveRows:
 
     Attributes:
         indices: Which of the `B` completions they are; a slice of all until the first row leaves.
-        input_ids: Prompts and visible tokens.
         finished: Rows that have ended, and draw padding until they leave.
         fed: The last step's mixtures, for the next forward pass; None before the first step.
     """
@@ -94,7 +93,6 @@ class DecodingLoop:
     stopping_criteria: StoppingCriteriaList
 
     length: int = 0
-    # The number of candidates is known after the first draw.
     rollout: Rollout | None = None
 
     def __post_init__(self) -> None:
@@ -107,7 +105,6 @@ class DecodingLoop:
         self.in_step_with_peers = is_parallel and is_sharded(self.forward_pass.model)
         config = self.forward_pass.generation_config
         self.pad_token_id = config.pad_token_id or 0
-        # What a row with non-finite logits ends with, as if it had drawn it.
         end_ids = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
         self.end_token_id = next((each for each in end_ids if each is not None), self.pad_token_id)
 
@@ -236,7 +233,6 @@ class DecodingLoop:
         # Where no mixture was drawn the record holds its blank, whatever the strategy gave for the row.
         drawn = columns["thinking_mask"].unsqueeze(-1)
         blank = torch.where(torch.arange(num_candidates, device=device) == 0, 0.0, -torch.inf)
-        # Once all rows answer, steps have one candidate; the other slots keep the record's blank.
         record.candidate_ids[rows, column, :num_candidates] = torch.where(drawn, mixture.candidate_ids, 0).int()
         record.log_weights[rows, column, :num_candidates] = torch.where(drawn, mixture.log_weights, blank)
         record.closed_by[rows] = self.active.phase.closed_by.to(torch.int8)

@@ -22,7 +22,6 @@ class ForwardPass:
     """A model with its cache and the other inputs that `generate` prepared for it.
 
     Attributes:
-        model_kwargs: Inputs of the forward pass, the cache among them; one row a completion.
         can_select_rows: Whether equal prompts are read once and finished rows may leave. Where not, the batch stays as
             `generate` prepared it.
     """

@@ -59,7 +59,6 @@ def generate(
         phases: When thinking begins and ends; by default from the first token to `</think>`.
         batch_size: Prompts decoded together; by default all. Prompts of similar length share a batch, and the longest
             come first.
-        progress: Show a progress bar that counts prompts.
         on_text: Called with a completion's index and its new text, as text arrives.
         generation_kwargs: As for transformers' `generate`: `max_new_tokens`, `temperature`, `stop_strings` ...
             Sampling is on. With `num_return_sequences=n`, completions `i * n` to `i * n + n - 1` are prompt `i`'s.
@@ -102,8 +101,7 @@ def generate(
 def by_length(lengths: Sequence[int], batch_size: int | None) -> list[list[int]]:
     """Split indices into batches of at most `batch_size` (None: one batch in the given order), longest first.
 
-    Ties keep their order, so that the batches depend on the arguments alone. Longest first means that running out of
-    memory happens at the start rather than hours later.
+    Ties keep their order. Longest first, so that memory runs out at the start rather than hours later.
     """
     if batch_size is None or batch_size >= len(lengths):
         return [list(range(len(lengths)))]
@@ -138,7 +136,6 @@ def _decode(
     decoder: MixtureDecoder,
     **generation_kwargs: Any,
 ) -> tuple[Int[Tensor, "B C"], Rollout]:
-    """The completions of one batch of prompts, and their rollout."""
     encoded = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
     inputs = {name: encoded[name].to(model.device) for name in ("input_ids", "attention_mask")}
     options: dict[str, Any] = {"do_sample": True, "top_k": 0, "pad_token_id": tokenizer.pad_token_id}

@@ -111,11 +111,7 @@ class Phases:
     def force(
         self, state: PhaseState, visible_ids: Int[Tensor, " N"]
     ) -> tuple[Int[Tensor, " N"], Bool[Tensor, " N"], PhaseState]:
-        """Replace sampled tokens by the closing tag's next token where one is due.
-
-        Returns:
-            The tokens, where they were forced, and the state.
-        """
+        """Force the closing tag's next token where one is due: the tokens, where they were forced, and the state."""
         due = state.forced >= 0
         if not self.can_force:
             return visible_ids, due, state

@@ -62,7 +62,6 @@ class TraceCallback(TrainerCallback):
         self.args, self.tokenizer, self.reward_weights = args, tokenizer, reward_weights
         self.folder = Path(args.output_dir) / FOLDER
         self.causes = [CAUSES.get(type(rule), type(rule).__name__) for rule in phases.rules]
-        # What one needs to score the draws again, next to the model of that step.
         names = ("mixture_score", "temperature", "max_completion_length")
         self.metadata = {"strategy": repr(strategy), **{name: getattr(args, name) for name in names}}
         self.next_step = 0
@@ -81,15 +80,12 @@ class TraceCallback(TrainerCallback):
     ) -> dict[str, Tensor]:
         """Copy this process's share of the sample out of a batch that TRL has generated and scored.
 
+        Returns the column `TRACE_ROW` to add to the batch; empty if no row is traced.
+
         Args:
             batch: What TRL shuffles and splits, the rollout's tensors included.
             step: Optimizer steps done so far.
-            split: `train` or `eval`.
-            group_size: Completions per prompt.
             rewards: By reward function, the rewards of all processes' rows in order; NaN where it could not judge.
-
-        Returns:
-            The column `TRACE_ROW` to add to the batch; empty if no row is traced.
         """
         if split == "train":
             # The previous generation is used up. A trace of it that is still open lacks entropies of rows that never
@@ -134,7 +130,6 @@ class TraceCallback(TrainerCallback):
             if number in trace.unscored:
                 length = len(trace.rows[number]["tokens"])
                 values = entropies[row, :length].detach().float().tolist()
-                # NaN where the model's logits were.
                 trace.rows[number]["entropies"] = [None if math.isnan(value) else value for value in values]
                 trace.unscored.remove(number)
         # An evaluation's trace is open until its end: later batches may add to it.
@@ -145,7 +140,6 @@ class TraceCallback(TrainerCallback):
         """Trace the same steps when a run is resumed, and move away later traces that another run left behind."""
         # After a checkpoint at step 2 with `trace_steps=3`, the uninterrupted run would have traced from step 3 on.
         self.next_step = math.ceil(state.global_step / self.args.trace_steps) * self.args.trace_steps
-        # One process moves the files of all.
         if self.args.process_index:
             return
         try:

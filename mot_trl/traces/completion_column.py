@@ -14,7 +14,6 @@ def widest_mixtures(
     rollout: Rollout, tokenizer: PreTrainedTokenizerBase, *, positions: int = 5, num_candidates: int = 3
 ) -> list[str]:
     """For each completion, the mixtures with the most effective candidates, as in `#12 'the' 62% 'a' 38%`."""
-    # One copy to the CPU instead of a transfer per completion.
     records = (tensor.cpu() for tensor in (rollout.candidate_ids, rollout.log_weights.exp(), rollout.mixture_mask))
     cells = []
     for candidate_ids, weights, mask in zip(*records, strict=True):

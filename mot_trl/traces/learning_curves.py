@@ -80,10 +80,9 @@ def _tensorboard_entries(run_dir: Path) -> Iterator[dict[str, Any]]:
 def curve(log: pd.DataFrame, metric: str, *, window: int = 1) -> pd.DataFrame:
     """`mean`, `low` and `high` of a metric by step: a 95 % interval of the mean, NaN where its width is unknown.
 
-    In training, the mean of the `window` logged values around each step, with their standard error: prompts differ
-    from step to step, so these are nearly independent, as long as the policy moves little within the window. In
-    evaluation, each value, with the standard error from its `_std` and the number of prompts: completions of one
-    prompt are not independent, and count as one.
+    In training, the mean of the `window` logged values around each step, with their standard error, as if they were
+    independent. In evaluation, each value, with the standard error from its `_std` and the number of prompts:
+    completions of one prompt are not independent, and count as one.
     """
     values = log[metric].dropna()
     if metric.startswith("eval_"):
@@ -97,7 +96,6 @@ def curve(log: pd.DataFrame, metric: str, *, window: int = 1) -> pd.DataFrame:
         # Centered, since a trailing mean would show everything half a window late.
         rolled = values.rolling(window, min_periods=1, center=True)
         mean, error = rolled.mean(), rolled.std() / rolled.count() ** 0.5
-    # 95 % of a normal distribution are within 1.96 standard deviations.
     return pd.DataFrame({"mean": mean, "low": mean - 1.96 * error, "high": mean + 1.96 * error})
 
 

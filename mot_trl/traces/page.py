@@ -125,7 +125,6 @@ def _merged_candidates(row: Mapping[str, Any], position: int) -> tuple[dict[int,
     texts: dict[int, str] = {}
     drawn = (row[name][position] for name in ("candidate_ids", "candidate_tokens", "log_weights"))
     for token_id, text, log_weight in zip(*drawn, strict=True):
-        # Candidates of weight 0 count in the log-probability only; the model was not fed them.
         if log_weight > LOG_ZERO_WEIGHT:
             weights[token_id] = weights.get(token_id, 0.0) + math.exp(log_weight)
             texts[token_id] = text

@@ -37,7 +37,6 @@ def to_replay(traces: pa.Table, *, pad_token_id: int = 0) -> Replay:
     prompt_ids, prompt_mask = _pad([row["prompt_ids"] for row in rows], pad_token_id, side="left")
     completion_ids, completion_mask = _pad([row["completion_ids"] for row in rows], pad_token_id, side="right")
     num_candidates = max((len(ids) for row in rows for ids in row["candidate_ids"]), default=1) or 1
-    # Where nothing was drawn, the one-hot filler of `empty` stays.
     rollout = Rollout.empty(*completion_ids.shape, num_candidates=num_candidates, device="cpu")
     for index, row in enumerate(rows):
         end = len(row["completion_ids"])

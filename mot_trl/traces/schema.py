@@ -39,11 +39,9 @@ SCHEMA = pa.schema(
         # In nats, of the draw and of the distribution that it was drawn from.
         ("logps", pa.list_(pa.float32())),
         ("entropies", pa.list_(pa.float32())),
-        # Where the thinking began and ended, and why.
         ("phases", pa.list_(_PHASE)),
         ("closed_by", pa.string()),
         ("truncated", pa.bool_()),
-        # What it earned.
         ("rewards", pa.list_(_REWARD)),
         ("reward", pa.float64()),
         ("advantage", pa.float64()),

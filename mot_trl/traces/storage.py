@@ -51,8 +51,7 @@ def trace_files(run_dir: Path | str) -> list[Path]:
 def set_aside(folder: Path, *, after: int) -> Path | None:
     """Move the traces of steps greater than `after` into a new subfolder; returns it, or None if there are none.
 
-    They are another run's: of one that started earlier in the same folder, or went on after the checkpoint that this
-    one resumes from. Reading them together with the new ones would mix two runs.
+    They are another run's, which started earlier in this folder or went on after the checkpoint that this one resumes.
     """
     late = [path for step, _, path in _trace_files(folder) if step > after]
     if not late:

@@ -31,7 +31,6 @@ def positions(traces: pa.Table) -> pd.DataFrame:
         # Zero if the visible token has no weight, a sum if it was drawn more than once.
         "visible_weight": weight.where(is_visible, 0.0),
     }
-    # `at` numbers the tokens of all completions, so one key identifies a position.
     sums = pd.DataFrame(terms, index=candidates.index).groupby(at).sum()
     heaviest = candidates.loc[candidates.groupby("at")["weight"].idxmax()].set_index("at")
     heaviest.columns = ["heaviest_id", "heaviest", "heaviest_weight"]
@@ -53,19 +52,14 @@ def positions(traces: pa.Table) -> pd.DataFrame:
 def _candidates(traces: pa.Table) -> pd.DataFrame:
     """One row per candidate that the model was fed: `at` (which of all tokens), `token_id`, `token`, `weight`."""
     names = {"token_id": "candidate_ids", "token": "candidate_tokens", "weight": "log_weights"}
-    # Two levels: a list of positions per completion, a list of candidates per position.
     per_position = _explode(traces, **names)
     table = _explode(per_position, **{name: name for name in names}).to_pandas().rename(columns={"parent": "at"})
-    # Candidates of weight 0 count in the log-probability only; the model was not fed them.
     table = table[table["weight"] > LOG_ZERO_WEIGHT]
     return table.assign(weight=np.exp(table["weight"].astype(np.float64))).reset_index(drop=True)
 
 
 def _explode(table: pa.Table, **columns: str) -> pa.Table:
-    """One row per entry of list columns, each under a new name, with the number of the row that it is from.
-
-    In Arrow, since pandas would make a Python object of every list.
-    """
+    """One row per entry of list columns, each under a new name, with the number of the row that it is from."""
     lists = {name: table[column].combine_chunks() for name, column in columns.items()}
     parents = next(iter(lists.values())).value_parent_indices()
     return pa.table({"parent": parents, **{name: values.flatten() for name, values in lists.items()}})
@@ -115,7 +109,6 @@ def along_thinking(traces: pa.Table, *, bins: int = 20) -> pd.DataFrame:
     `mixture_entropy` and `entropy` (nats).
     """
     table = positions(traces)
-    # The last position has share 1, which belongs to the last bin.
     table["bin"] = (table["share"] * bins).clip(upper=bins - 1).astype(int)
     grouped = table.groupby("bin")
     means, effective = grouped[["effective", "mixture_entropy", "entropy"]].mean(), grouped["effective"]

@@ -34,7 +34,6 @@ def selection_figure(traces: pa.Table) -> Any:
         ImportError: matplotlib is missing.
     """
     figure, axes = new_figure(3, 2, size=(12, 11))
-    # First row: from the beginning of the thinking to its end, over all steps.
     left, right = axes[0]
     along = along_thinking(traces)
     left.fill_between(along["share"], along["low"], along["high"], alpha=0.2, lw=0, label="middle half")
@@ -43,7 +42,6 @@ def selection_figure(traces: pa.Table) -> Any:
     right.plot(along["share"], along["entropy"], label="next token")
     right.plot(along["share"], along["mixture_entropy"], label="mixture's weights")
     right.set(title="Entropy along the thinking", xlabel="share of the thinking", ylabel="nats", ylim=(0, None))
-    # Second row: from the first traced step to the last, training and evaluation apart.
     left, right = axes[1]
     for index, (split, table) in enumerate(over_training(traces).sort_values("step").groupby("split", sort=False)):
         style: Any = {"color": f"C{index}", "marker": "o", "ms": 4, "label": split}
@@ -55,10 +53,8 @@ def selection_figure(traces: pa.Table) -> Any:
         one.set_xlabel("step")
         one.xaxis.get_major_locator().set_params(integer=True)
     for one in axes[:2].flat:
-        # Room above the curves for the legend.
         one.margins(y=0.15)
         one.legend(frameon=False, ncols=2)
-    # Third row: single tokens.
     left, right = axes[2]
     _bars(left, pairs(traces, top=15), "token", "+", "other")
     left.set(title="Tokens mixed most often", xlabel="% of mixed positions")
@@ -70,6 +66,5 @@ def selection_figure(traces: pa.Table) -> Any:
 def _bars(axes: Any, table: pd.DataFrame, first: str, between: str, second: str) -> None:
     names = table[first].map(escape_label) + f" {between} " + table[second].map(escape_label)
     axes.barh(range(len(table)), table["share"] * 100, tick_label=names)
-    # matplotlib draws the first bar at the bottom; the most frequent pair belongs on top.
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
