@@ -60,7 +60,6 @@ def gold_number(solution: str) -> str:
     _, mark, number = solution.rpartition("####")
     if not mark or not number.strip():
         raise ValueError(f"A GSM8K solution ends in `#### <number>`; this one does not: {solution[-80:]!r}.")
-    # As the dataset's own grader does.
     return number.strip().replace(",", "")
 
 

@@ -28,10 +28,6 @@ def load(split: str = "train", path: str | Path | None = None) -> Dataset:
     Args:
         split: `train` (2641 rows) or `test` (228).
         path: A `.jsonl` file, or a folder holding `<split>.jsonl`, in place of the hub's newfacade/LeetCodeDataset.
-
-    Raises:
-        FileNotFoundError: `path` does not exist or lacks the split.
-        ValueError: The rows are not LeetCodeDataset's.
     """
     rows = read_rows(split, path, hub_id="newfacade/LeetCodeDataset", columns=_NEEDED)
     return rows.map(_row, remove_columns=rows.column_names).select_columns(list(COLUMNS))
@@ -41,7 +37,6 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "prompt": [{"role": "user", "content": row["query"]}],
         "task_id": row["task_id"],
-        # One by one, so that a program can earn a fraction of them.
         "tests": split_tests(row["test"]),
         # The tests call the solution by the name that `check(candidate)` gives it.
         "entry_points": [["candidate", row["entry_point"]]],
@@ -51,11 +46,7 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def split_tests(source: str) -> list[str]:
-    """The asserts in the body of `def check(candidate)`, each with the statements that lead up to it.
-
-    Raises:
-        ValueError: The source is not one such function.
-    """
+    """The asserts in the body of `def check(candidate)`, each with the statements that lead up to it."""
     body = ast.parse(source).body
     if len(body) != 1 or not isinstance(body[0], ast.FunctionDef) or body[0].name != "check":
         raise ValueError(f"A test must be one function `check(candidate)`; this is {source[:80]!r}.")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datasets import Dataset
 
-
 QUESTION_COLUMNS = ["prompt", "question", "answer"]
 
 

@@ -38,10 +38,6 @@ def load(split: str = "train", path: str | Path | None = None, *, sanitized: boo
         path: A `.jsonl` file, or a folder holding `<split>.jsonl`, in place of google-research-datasets/mbpp.
         sanitized: The hand-checked rows, from the hub. With `path`, the file says which it is.
         shown: Number of tests in the prompt. They give the function's name, but what is shown can be hard-coded.
-
-    Raises:
-        FileNotFoundError: `path` does not exist or lacks the split.
-        ValueError: The rows are not MBPP's.
     """
     config = "sanitized" if sanitized else "full"
     columns = ("task_id", "code", "test_list")
@@ -57,7 +53,7 @@ def _row(row: dict[str, Any], shown: int) -> dict[str, Any]:
         warnings.simplefilter("ignore")
         reference = ast.parse(row["code"].replace("\r\n", "\n"))
     # A test may get at a function through the row's own setup, so its names count as well.
-    used = _names_used("\n".join([setup, *tests]))
+    used = {node.id for node in ast.walk(ast.parse("\n".join([setup, *tests]))) if isinstance(node, ast.Name)}
     # The full rows call them "text", the sanitized ones "prompt".
     task = (row.get("text") or row["prompt"]).strip()
     request = [task, "Your code should pass tests like these:", "\n".join(tests[:shown]), INSTRUCTION]
@@ -71,10 +67,6 @@ def _row(row: dict[str, Any], shown: int) -> dict[str, Any]:
         # The tests run apart from the program, so they need the imports that they share with the reference.
         "setup": "\n".join([*(row.get("test_imports") or [""]), *_imports_of(reference, used), setup]),
     }
-
-
-def _names_used(source: str) -> set[str]:
-    return {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
 
 
 def _names_defined(reference: ast.Module) -> set[str]:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from PIL.Image import Image
 
-# Those of matplotlib's default cycle, which are easy to tell apart.
 COLORS = {
     "red": (214, 39, 40),
     "green": (44, 160, 44),
@@ -24,7 +23,6 @@ INSTRUCTION = (
     "Reason step by step between <think> and </think>, "
     "then write the number, in digits and alone, between <answer> and </answer>."
 )
-
 
 Drawing = tuple[str, str, int, int]
 """A shape and its color in one cell of the picture's grid: the cell's row and column."""
@@ -71,11 +69,7 @@ def close_answer(completions: list, answer: list[str], **_: Any) -> list[float]:
 
 
 def draw(drawings: list[Drawing], *, cells: int, size: int) -> Image:
-    """The picture, on a white ground.
-
-    Raises:
-        ImportError: Pillow is missing.
-    """
+    """The picture, on a white ground."""
     try:
         from PIL import Image, ImageDraw
     except ImportError as error:

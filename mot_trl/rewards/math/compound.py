@@ -19,12 +19,9 @@ _MAX_PARTS = 24
 
 
 class Compound(NamedTuple):
-    """An answer of several parts.
+    """An answer of several parts; `kind` is `ordered`, `unordered` or `matrix`.
 
-    Attributes:
-        kind: `ordered`, `unordered` or `matrix`.
-        style: What must agree besides the parts: the brackets, or a matrix's row lengths.
-        items: The parts.
+    `style` is what must agree besides the parts: the brackets, or a matrix's row lengths.
     """
 
     kind: str
@@ -44,10 +41,7 @@ def read_compound(text: str) -> "str | Compound":
 
 
 def same_compound(gold: "str | Compound", answer: "str | Compound", same: Same) -> bool | None:
-    """Whether two readings agree, `same` judging the leaves; None where a leaf is undecided and no other differs.
-
-    Unordered parts agree when they can be paired one to one.
-    """
+    """Whether two readings agree, `same` judging the leaves; None where a leaf is undecided and no other differs."""
     if isinstance(gold, str) and isinstance(answer, str):
         return same(gold, answer)
     if isinstance(gold, str) or isinstance(answer, str):
@@ -81,10 +75,7 @@ def _same_unordered(golds: tuple, answers: tuple, same: Same) -> bool | None:
 
 
 def _scan(text: str) -> Iterator[tuple[re.Match[str], int]]:
-    """The tokens of `text`, each with the depth of brackets behind it; any closing bracket closes any opening one.
-
-    So a half-open interval's brackets count as a pair.
-    """
+    """The tokens of `text`, each with the depth of brackets behind it; any two make a pair, as in `(0, 1]`."""
     depth = 0
     for match in _SCAN.finditer(text):
         depth += (match.group() in _OPENINGS or match.group() == "{") - (match.group() in _CLOSINGS)
@@ -127,7 +118,6 @@ def _interval(text: str) -> Compound | None:
     if directions == {True}:
         terms, signs = terms[::-1], signs[::-1]
     if len(terms) == 2:
-        # The side without a bound is open, at infinity.
         below = _VARIABLE.fullmatch(terms[0])
         terms, signs = ([r"-\infty", *terms], ["<", *signs]) if below else ([*terms, r"\infty"], [*signs, "<"])
     if not _VARIABLE.fullmatch(terms[1]):

@@ -110,9 +110,6 @@ class MathReward:
         return None if verdict is None else float(verdict)
 
 
-# In the functions below `timeout` is None where computer algebra is ruled out.
-
-
 @lru_cache(maxsize=65536)
 def _is_equivalent(gold: str, answer: str, timeout: float | None) -> bool | None:
     if gold == answer:
@@ -122,8 +119,7 @@ def _is_equivalent(gold: str, answer: str, timeout: float | None) -> bool | None
     if not answer or not is_readable(answer):
         return False
     gold, answer = normalize(gold), normalize(answer)
-    verdict = _same_at_sight(gold, answer)
-    if verdict is not None:
+    if (verdict := _same_at_sight(gold, answer)) is not None:
         return verdict
     bound, also_bound = (set(_VARIABLE.findall(text)) if _ORDER.search(text) else set() for text in (gold, answer))
     # Intervals forget the variable: `x<3` and `y<3` would both be `(-\infty, 3)`.
@@ -150,8 +146,7 @@ def _without_separators(text: str) -> str:
 
 def _same_leaf(gold: str, answer: str, timeout: float | None) -> bool | None:
     gold, answer = gold.strip().removeprefix("+"), answer.strip().removeprefix("+")
-    verdict = _same_at_sight(gold, answer)
-    if verdict is not None:
+    if (verdict := _same_at_sight(gold, answer)) is not None:
         return verdict
     # A number in another base is a number; what is not one of the same base is not the same.
     if any(quantity and quantity.unit.startswith("base ") for quantity in map(read_quantity, (gold, answer))):

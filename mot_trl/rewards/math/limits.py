@@ -32,15 +32,11 @@ def is_readable(text: str) -> bool:
 
 def is_computable(text: str) -> bool:
     """Whether computer algebra may be tried on `text`: balanced braces, no towers, large factorials or long loops."""
-    if not _has_balanced_braces(text) or len(text) > _MAX_SYMBOLIC_LENGTH:
+    levels = list(accumulate((1 if brace == "{" else -1 for brace in re.findall(r"(?<!\\)[{}]", text)), initial=0))
+    # `}{` would close the box that the worker puts around the text.
+    if min(levels) < 0 or levels[-1] > 0 or len(text) > _MAX_SYMBOLIC_LENGTH:
         return False
     if text.count("^") > _MAX_POWERS or text.count(r"\sqrt") > _MAX_POWERS or _LARGE.search(text):
         return False
     loops = _LOOPS.findall(text)
     return len(loops) <= 3 and not (loops and _LARGE_BOUND.search(text))
-
-
-def _has_balanced_braces(text: str) -> bool:
-    levels = list(accumulate((1 if brace == "{" else -1 for brace in re.findall(r"(?<!\\)[{}]", text)), initial=0))
-    # `}{` would close the box that the worker puts around the text.
-    return min(levels) == 0 == levels[-1]

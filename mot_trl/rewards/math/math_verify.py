@@ -15,11 +15,7 @@ _RUNNERS: dict[float, ProgramRunner] = {}
 
 
 def require_math_verify() -> None:
-    """Check that math-verify is installed.
-
-    Raises:
-        ImportError: It is not; the message names the extra to install.
-    """
+    """Raise an ImportError that names the extra to install, unless math-verify is there."""
     if importlib.util.find_spec("math_verify") is None:
         raise ImportError(
             'Judging symbolic answers needs math-verify, which is missing; install it: pip install "mot-trl[math]".'
@@ -37,11 +33,6 @@ def verify(gold: str, answer: str, *, timeout: float) -> bool | None:
         RuntimeError: The worker process does not start.
     """
     require_math_verify()
-    result = _runner(timeout).score(f"{_WORKER}:equivalent", gold, answer)
-    return result.value if result.passed and isinstance(result.value, bool | None) else False
-
-
-def _runner(timeout: float) -> ProgramRunner:
     if timeout not in _RUNNERS:
         runner = ProgramRunner(
             workers=min(_MAX_WORKERS, os.cpu_count() or 1),
@@ -53,7 +44,8 @@ def _runner(timeout: float) -> ProgramRunner:
         )
         # Of two threads that get here at once, both take the runner that was stored first.
         _RUNNERS.setdefault(timeout, runner)
-    return _RUNNERS[timeout]
+    result = _RUNNERS[timeout].score(f"{_WORKER}:equivalent", gold, answer)
+    return result.value if result.passed and isinstance(result.value, bool | None) else False
 
 
 @atexit.register

@@ -46,7 +46,8 @@ def same_expression(gold: str, answer: str) -> bool | None:
         verdicts = [_close(_value(first, point), _value(second, point)) for point in _POINTS]
     except Unreadable:
         return None
-    if not (verdicts[0] and verdicts[1]) or _has_long_decimal(first) or _has_long_decimal(second):
+    is_rounded = any("." in token and len(token) > _MAX_DECIMALS for token in first + second)
+    if is_rounded or not (verdicts[0] and verdicts[1]):
         return False
     # Equal at the positive points alone, as `\sqrt{x^2}` and `x` are: it depends on what the variables may be.
     return all(verdicts) or None
@@ -91,10 +92,6 @@ _POINTS = [partial(_coordinate, kind=kind, seed=seed) for seed, kind in enumerat
 
 def _close(first: complex, second: complex) -> bool:
     return abs(first - second) <= _TOLERANCE * max(abs(first), abs(second))
-
-
-def _has_long_decimal(tokens: list[str]) -> bool:
-    return any("." in token and len(token) > _MAX_DECIMALS for token in tokens)
 
 
 def _tokens(text: str) -> list[str]:

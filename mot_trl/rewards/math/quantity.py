@@ -140,7 +140,9 @@ def read_unit(text: str, *, adjacent: bool = False) -> str | None:
         word = match.group(1)
         # Inside `\text{two words}` only the first is preceded by the command.
         is_text = r"\text" in text[: match.start(1)]
-        if not is_text and _is_variable(word, adjacent=adjacent and position == 0):
+        # `5x` and `5 x` are products, `5 xylophones` is a quantity.
+        may_multiply = len(word) == 1 or (adjacent and position == 0)
+        if not is_text and may_multiply and word.rstrip(".").lower() not in {*_SHORT_UNITS, "/", "°"}:
             return None
         words += [*_spelled(word), *(match.group(2) or "")]
         position = match.end()
@@ -148,11 +150,6 @@ def read_unit(text: str, *, adjacent: bool = False) -> str | None:
         return None
     power = {"square": "2", "cubic": "3"}.get(words[0]) if len(words) > 1 else None
     return " ".join([*words[1:], power] if power else words)
-
-
-def _is_variable(word: str, *, adjacent: bool) -> bool:
-    # `5x` and `5 x` are products, `5 xylophones` is a quantity.
-    return word.rstrip(".").lower() not in _SHORT_UNITS and (len(word) == 1 or adjacent) and word not in ("/", "°")
 
 
 def _spelled(word: str) -> list[str]:

@@ -15,7 +15,6 @@ class Curriculum:
     without a curriculum of its own keeps its settings.
 
     Args:
-        tasks: Names of the datasets.
         start: Level to start at; 0 is the easiest.
         max_level: Highest level; by default the last of each dataset. Items of the last ones can be slow to make.
         raise_at: Mean accuracy, over `window` entries of the log, from which the level goes up by one.
@@ -44,7 +43,6 @@ class Curriculum:
             )
         self._raise_at, self._lower_at, self._window, self._start = raise_at, lower_at, window, start
         levels = {task: GENERATOR.levels(task) for task in tasks}
-        # A dataset without a curriculum has no levels, and is left out.
         tops = {task: count - 1 for task, count in levels.items() if count}
         self._tops = {task: top if max_level is None else min(top, max_level) for task, top in tops.items()}
         self.reset()
@@ -64,10 +62,7 @@ class Curriculum:
         return next((level for start, level in reversed(self._changes.get(task, ())) if start <= row), None)
 
     def read(self, entry: Mapping[str, Any], rows_drawn: Callable[[int], int]) -> None:
-        """Read one entry of the trainer's log: `step`, and `<task>_accuracy` for some datasets.
-
-        `rows_drawn` gives, for a step, an upper bound on the rows drawn from the stream by then.
-        """
+        """Read an entry of the trainer's log; `rows_drawn` bounds the rows drawn from the stream by a step."""
         for task, recent in self._recent.items():
             accuracy = entry.get(f"{task}_accuracy")
             if not isinstance(accuracy, float):
@@ -77,12 +72,10 @@ class Curriculum:
             if len(recent) < self._window:
                 continue
             mean = sum(recent) / len(recent)
-            # Up, down or neither, as a sum of two truths.
             change = (mean >= self._raise_at) - (mean < self._lower_at)
             _, now = self._changes[task][-1]
             level = min(max(now + change, 0), self._tops[task])
             if level != now:
                 # From a row that is certainly not drawn yet, so that all processes change at the same one.
                 self._changes[task].append((rows_drawn(entry["step"]), level))
-                # Accuracies at the old level say nothing about the new one.
                 recent.clear()

@@ -25,7 +25,6 @@ from mot_trl.tasks.reasoning_gym.suites import Part, TaskMixture, parts
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
-
 INSTRUCTION = (
     "Reason step by step between <think> and </think>, then write the final answer alone, in the form asked for, "
     "between <answer> and </answer>."
@@ -88,7 +87,6 @@ def stream(
 
 def split_of(question: str) -> Split:
     """The split of a question, ignoring letter case and white space."""
-    # Not `hash`, which differs from process to process.
     digest = hashlib.sha256(" ".join(question.split()).casefold().encode()).digest()
     return "test" if int.from_bytes(digest[:8], "big") % TEST_SHARE == 0 else "train"
 

@@ -30,8 +30,7 @@ class Item(NamedTuple):
 class Generator:
     """A handle on the process that makes items. It starts when first needed, and again after a fork or a failure.
 
-    Args:
-        timeout: Seconds that one item may take.
+    An item may take `timeout` seconds.
     """
 
     def __init__(self, timeout: float = 60.0) -> None:
@@ -56,10 +55,8 @@ class Generator:
         """Items of a dataset, in Reasoning Gym's own numbering.
 
         Args:
-            task: The dataset's name.
-            config: Its settings, without `seed` and `size`.
+            config: The settings, without `seed` and `size`.
             seed: Reasoning Gym's seed. Item `i` of seed `s` is, in nearly all datasets, item 0 of seed `s + i`.
-            indices: The items' numbers.
             level: Of the dataset's own curriculum, whose settings then replace those of `config`.
 
         Raises:

@@ -66,9 +66,7 @@ def item(task: str, config: str, seed: int, index: int, level: int | None) -> tu
     return _dataset(task, settings, seed + chunk * CHUNK)[place], _unpacked(settings)
 
 
-# Settings are passed as text, so that they can be a cache's key.
-
-
+# Settings are text, so that they can be a cache's key.
 @lru_cache(maxsize=256)
 def _dataset(task: str, settings: str, seed: int) -> Any:
     from reasoning_gym.factory import create_dataset
@@ -84,7 +82,6 @@ def _settings_at(task: str, config: str, level: int) -> str:
     curriculum = create_curriculum(task)
     curriculum.set_global_level(level)
     settings = dataclasses.asdict(curriculum.generate_configuration(_unpacked(config)))
-    # They are given with each request instead.
     return json.dumps(codec.encode({name: value for name, value in settings.items() if name not in ("seed", "size")}))
 
 

@@ -14,16 +14,14 @@ from reasoning_gym.factory import DATASETS, create_dataset
 # Five datasets take 0.1 to 0.4 s to set up, so all are ready before processes are forked.
 _SCORERS = {task: create_dataset(task, seed=0, size=1) for task in DATASETS if task != "composite"}
 
-PARTIAL = frozenset(
-    (
-        # A solution that is valid but not the best, or right but in another form:
-        *("binary_matrix", "knight_swap", "n_queens", "prime_factorization", "quantum_lock", "shortest_path"),
-        *("spiral_matrix", "string_insertion", "tower_of_hanoi", "word_ladder"),
-        # Parts of a solution that were hard to come by:
-        *("boxnet", "futoshiki", "game_of_life", "knights_knaves", "mini_sudoku", "sentence_reordering", "sudoku"),
-        "word_sorting",
-    )
-)
+PARTIAL = frozenset((
+    # A solution that is valid but not the best, or right but in another form:
+    "binary_matrix", "knight_swap", "n_queens", "prime_factorization", "quantum_lock", "shortest_path",
+    "spiral_matrix", "string_insertion", "tower_of_hanoi", "word_ladder",
+    # Parts of a solution that were hard to come by:
+    "boxnet", "futoshiki", "game_of_life", "knights_knaves", "mini_sudoku", "sentence_reordering", "sudoku",
+    "word_sorting",
+))  # fmt: skip
 """Datasets whose partial credit counts. Others give it to answers that merely contain the gold, or come near it."""
 
 # What scorers give to any answer at all.
