@@ -135,15 +135,15 @@ def weight_bytes(model: nn.Module) -> int:
     """Count the bytes that saving a model takes: of an adapter, those of the trained parameters."""
     # PEFT saves the adapter alone; its base may be a hundred times larger.
     is_adapter = hasattr(model, "peft_config")
-    return sum(_bytes(each) for each in model.parameters() if each.requires_grad or not is_adapter)
+    return sum(each.nbytes for each in model.parameters() if each.requires_grad or not is_adapter)
 
 
 def optimizer_bytes(model: nn.Module, optimizer: Any) -> int:
     """Count the bytes of the optimizer's state; before its first step, those of Adam's two moments a parameter."""
     tensors = [] if optimizer is None else [value for state in optimizer.state.values() for value in state.values()]
     if tensors:
-        return sum(_bytes(value) for value in tensors if isinstance(value, Tensor))
-    return 2 * sum(_bytes(each) for each in model.parameters() if each.requires_grad)
+        return sum(value.nbytes for value in tensors if isinstance(value, Tensor))
+    return 2 * sum(each.nbytes for each in model.parameters() if each.requires_grad)
 
 
 def missing_space(folder: str | Path, needed: int) -> str | None:
@@ -167,17 +167,10 @@ def _read_manifest(checkpoint: str | Path) -> dict[str, Any]:
 
 
 def _comparable(mixtures: Mapping[str, Any]) -> dict[str, Any]:
-    """Bring settings into one form: as JSON gives them back, and complete where they are a decoder's.
-
-    Earlier versions wrote some options under other names, which `DecoderConfig` still reads.
-    """
-    # A manifest has lists for tuples and text for keys.
+    """Bring settings into one form: as JSON gives them back, with the options that were left to the strategy."""
+    # A manifest has lists for tuples, and those of earlier versions have options under other names.
     plain = json.loads(json.dumps(dict(mixtures)))
     try:
         return json.loads(json.dumps(DecoderConfig.from_dict(plain).complete().to_dict())) if plain else {}
     except ValueError:
         return plain
-
-
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
