@@ -11,6 +11,7 @@ alone (0.25, then 0.5 of them; nothing solved in three steps). With LoRA and `di
 24 and 21 s. Without a budget that model never closes its thinking, earns nothing, and so learns nothing.
 """
 
+from mot_g import MOT_G_DEFAULTS
 from trl import ModelConfig
 
 from mot_trl.rewards.judge.reward import judge_or
@@ -19,7 +20,7 @@ from mot_trl.trainer import script_utils
 from mot_trl.trainer.config import MoTGRPOConfig
 
 DEFAULTS = {
-    **script_utils.MOT_G_DEFAULTS,
+    **MOT_G_DEFAULTS,
     "output_dir": "outputs/gsm8k",
     "reward_weights": [1.0, 0.2],
 }

@@ -7,6 +7,7 @@ FOLDER holds train.jsonl (`problem`, `solution`) and, to evaluate, test.jsonl (`
 the extra `math`. The defaults are MoT-G's, which want one GPU of 80 GB, with room for longer thoughts.
 """
 
+from mot_g import MOT_G_DEFAULTS
 from trl import ModelConfig
 
 from mot_trl.tasks import math500
@@ -14,7 +15,7 @@ from mot_trl.trainer import script_utils
 from mot_trl.trainer.config import MoTGRPOConfig
 
 DEFAULTS = {
-    **script_utils.MOT_G_DEFAULTS,
+    **MOT_G_DEFAULTS,
     "output_dir": "outputs/math500",
     "max_completion_length": 2048,
     "reward_weights": [1.0, 0.2],

@@ -7,6 +7,7 @@ The defaults are MoT-G's and want one GPU of 80 GB. The programs run in `mot_trl
 `python -m mot_trl.sandbox --check` says how well it can hold them on your machine.
 """
 
+from mot_g import MOT_G_DEFAULTS
 from trl import ModelConfig
 
 from mot_trl.tasks import mbpp
@@ -14,7 +15,7 @@ from mot_trl.trainer import script_utils
 from mot_trl.trainer.config import MoTGRPOConfig
 
 DEFAULTS = {
-    **script_utils.MOT_G_DEFAULTS,
+    **MOT_G_DEFAULTS,
     "output_dir": "outputs/mbpp",
     "reward_weights": [1.0, 0.2, 0.1, 0.1],
 }

@@ -8,6 +8,7 @@ Defaults: MoT-G's (arXiv:2509.21482), for one GPU of 80 GB. Held-out items give 
 
 from dataclasses import dataclass, field
 
+from mot_g import MOT_G_DEFAULTS
 from trl import ModelConfig
 
 from mot_trl.tasks import reasoning_gym
@@ -16,7 +17,7 @@ from mot_trl.trainer import script_utils
 from mot_trl.trainer.config import MoTGRPOConfig
 
 DEFAULTS = {
-    **script_utils.MOT_G_DEFAULTS,
+    **MOT_G_DEFAULTS,
     "output_dir": "outputs/reasoning_gym",
     "reward_weights": [1.0, *reasoning_gym.SHAPING_WEIGHTS],
     "eval_strategy": "steps",

@@ -1,22 +1,35 @@
 """The most likely tokens, blended by the largest value in each dimension."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.strategies.top_k import TopK
+from mot_trl.strategies.base import CheckedOptions, sample_mixture, visible_logp
+from mot_trl.strategies.mixture import Mixture
+from mot_trl.strategies.support import top_candidates
 
 
 @dataclass(frozen=True)
-class ElementwiseMax(TopK):
+class ElementwiseMax(CheckedOptions):
     """Mixture whose embedding is the maximum, in each dimension, of the candidates' (MoT-G, arXiv 2509.21482).
 
     The weights, p renormalized on the candidates, say which are in use and how the visible token is sampled. The
     embedding leaves the convex hull of the candidates' and does not fade with a candidate's share: a floor on the
     share (`min_prob`) may be wise.
     """
+
+    k: int = 2
+    min_prob: float = 0.0
+
+    exact: ClassVar[bool] = False
+    log_prob = staticmethod(visible_logp)
+
+    def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
+        """Take the most likely tokens and sample the visible one by weight."""
+        return sample_mixture(*top_candidates(logps, k=self.k, min_prob=self.min_prob))
 
     def blend(self, embeddings: Float[Tensor, "N K H"], log_weights: Float[Tensor, "N K"]) -> Float[Tensor, "N H"]:
         """Largest value of each dimension among the candidates in use."""

@@ -17,23 +17,3 @@ from mot_trl.tasks.reasoning_gym.rewards import (
     thinking_length,
 )
 from mot_trl.tasks.reasoning_gym.suites import SUITES, Part
-
-__all__ = [
-    "GENERATOR",
-    "INSTRUCTION",
-    "SHAPING",
-    "SHAPING_WEIGHTS",
-    "SUITES",
-    "Part",
-    "ReasoningGymReward",
-    "ThinkingLength",
-    "accuracy",
-    "load",
-    "names",
-    "row",
-    "score",
-    "soft_format",
-    "stream",
-    "tag_count",
-    "thinking_length",
-]
