@@ -25,8 +25,8 @@ SEED, BATCH_SIZE, STEPS, CAREFUL_STEPS = 0, 128, 1_700, 1_300
 HELD_OUT = 900
 
 
-def main(folder: Path = NANO, *, steps: int = STEPS, careful_steps: int = CAREFUL_STEPS) -> None:
-    """Train, evaluate, and write the checkpoint with its model card."""
+def main(folder: Path = NANO, *, steps: int = STEPS, careful_steps: int = CAREFUL_STEPS, size: int = HELD_OUT) -> None:
+    """Train, evaluate on `size` held-out questions, and write the checkpoint with its model card."""
     torch.manual_seed(SEED)
     model, tokenizer = new_nano()
     # Careful demonstrations first, to learn the puzzles; then the mixture, so that there is something to unlearn.
@@ -37,13 +37,13 @@ def main(folder: Path = NANO, *, steps: int = STEPS, careful_steps: int = CAREFU
     # Evaluate the rounded weights, which are those that ship.
     model = model.bfloat16().float()
     cpu_minutes = time.process_time() / 60
-    held_out = list(nano.load(size=HELD_OUT, split="test"))
+    held_out = list(nano.load(size=size, split="test"))
     model_card.save(
         model,
         tokenizer,
         folder,
         measured=evaluate_accuracy(model, tokenizer, held_out, nano.correct_answer),
-        rows=HELD_OUT,
+        rows=size,
         command="OMP_NUM_THREADS=1 python -m recipes.nano.pretrain",
         cpu_minutes=cpu_minutes,
     )
