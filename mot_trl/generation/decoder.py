@@ -12,6 +12,7 @@ from transformers.generation.streamers import BaseStreamer
 from mot_trl.generation.decoding_loop import DecodingLoop
 from mot_trl.generation.forward_pass import ForwardPass
 from mot_trl.generation.phases import Phases
+from mot_trl.generation.step import StepRules
 from mot_trl.modeling.cpu_linear import onednn_linears
 from mot_trl.modeling.embedding import blend_of, override_embeddings
 from mot_trl.modeling.rollout import Rollout
@@ -66,9 +67,7 @@ class MixtureDecoder:
         if stopping_criteria.max_length is None:
             raise ValueError("Set `max_new_tokens`: a rollout needs a maximum length.")
         loop = DecodingLoop(
-            self.strategy,
-            self.phases,
-            self.mixture_score,
+            StepRules(self.strategy, self.phases, self.mixture_score),
             forward_pass=ForwardPass(model, model_kwargs, generation_config),
             input_ids=input_ids,
             max_new_tokens=stopping_criteria.max_length - input_ids.size(1),

@@ -1,6 +1,5 @@
 """The decoding loop: each step draws a mixture or token in each running row, ends rows, and records the step."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,14 +12,13 @@ from transformers.utils import logging
 
 from mot_trl.generation.forward_pass import ForwardPass
 from mot_trl.generation.logits_processors import are_rowwise, select_rows
-from mot_trl.generation.phases import Phases, PhaseState
+from mot_trl.generation.phases import PhaseState
+from mot_trl.generation.step import Step, StepRules, log_probs, most_likely
 from mot_trl.modeling.distributed import is_sharded
 from mot_trl.modeling.embedding import EmbeddingOverride
 from mot_trl.modeling.rollout import Rollout
-from mot_trl.strategies import Strategy
-from mot_trl.strategies.mixture import Mixture, MixtureInputs, is_mixed
+from mot_trl.strategies.mixture import Mixture, MixtureInputs
 from mot_trl.strategies.one_token import OneToken
-from mot_trl.strategies.surrogate import LogProbType, surrogate
 
 logger = logging.get_logger(__name__)
 
@@ -83,9 +81,7 @@ class ActiveRows:
 class DecodingLoop:
     """One batch of completions, from prompts to rollout; `length` counts its steps."""
 
-    strategy: Strategy
-    phases: Phases
-    mixture_score: LogProbType
+    rules: StepRules
     forward_pass: ForwardPass
     input_ids: Int[Tensor, "B P"]
     max_new_tokens: int
@@ -111,8 +107,8 @@ class DecodingLoop:
         self.completion_ids = self.input_ids.new_full((rows, self.max_new_tokens), self.pad_token_id)
         self.completion_lengths = torch.zeros(rows, dtype=torch.long, device=device)
         finished = torch.zeros(rows, dtype=torch.bool, device=device)
-        self.active = ActiveRows(slice(None), self.input_ids, finished, self.phases.begin(rows, device))
-        self.counts = RowCounts(running=rows, thinking=0 if self.phases.start else rows, undecided=rows)
+        self.active = ActiveRows(slice(None), self.input_ids, finished, self.rules.phases.begin(rows, device))
+        self.counts = RowCounts(running=rows, thinking=0 if self.rules.phases.start else rows, undecided=rows)
 
     def is_running(self) -> bool:
         """Whether another step is due, in this process or a peer; lets finished rows leave first."""
@@ -141,29 +137,30 @@ class DecodingLoop:
             return  # the forward pass was for peers only
         rows = self.active
         logps, non_finite = self._log_probs(logits)
-        non_finite &= ~rows.finished
-        thinking_mask = rows.phase.thinking & ~non_finite
         mixture, token_ids = self._draw(logps)
-        sampled_ids = torch.where(thinking_mask, mixture.visible_ids, token_ids)
-        visible_ids, forced_mask, phase = self.phases.force(rows.phase, sampled_ids)
-        # A row with non-finite logits ends here, with an end token that it did not draw.
-        visible_ids = visible_ids.masked_fill(rows.finished, self.pad_token_id)
-        visible_ids, forced_mask = visible_ids.masked_fill(non_finite, self.end_token_id), forced_mask | non_finite
-        draw_logps = self._draw_logps(logps, mixture, visible_ids).masked_fill(rows.finished | forced_mask, 0.0)
 
+        def is_last(visible_ids: Int[Tensor, " N"]) -> Bool[Tensor, " N"]:
+            rows.input_ids = torch.cat([rows.input_ids, visible_ids.unsqueeze(-1)], dim=-1)
+            return self.stopping_criteria(rows.input_ids, None)
+
+        step = self.rules.take(
+            logps,
+            rows.phase,
+            mixture=mixture,
+            token_ids=token_ids,
+            finished=rows.finished,
+            non_finite=non_finite,
+            # A row with non-finite logits ends here, with an end token that it did not draw.
+            filler_ids=torch.where(rows.finished, self.pad_token_id, self.end_token_id),
+            is_last=is_last,
+            # With one candidate a draw, the visible token's log-prob is already that of the draw.
+            scored=mixture.candidate_ids.size(-1) > 1,
+        )
         self.completion_lengths[rows.indices] += ~rows.finished
-        rows.input_ids = torch.cat([rows.input_ids, visible_ids.unsqueeze(-1)], dim=-1)
-        rows.finished = rows.finished | non_finite | self.stopping_criteria(rows.input_ids, None)
-        rows.phase = self.phases.advance(phase, visible_ids, logps, rows.finished)
-
-        # The token that completes the closing tag was drawn as a mixture and is fed as itself, so that the answer
-        # begins after a token. Where the tag will be forced instead, the last thought stays a mixture.
-        closes = thinking_mask & ~rows.phase.thinking & (rows.phase.forced < 0)
-        mixture_mask = thinking_mask & ~closes & is_mixed(mixture.log_weights)
-        fed = (mixture.candidate_ids, mixture.log_weights, mixture_mask)
+        rows.finished, rows.phase = step.finished, step.phase
+        fed = (step.candidate_ids, step.log_weights, step.mixture_mask)
         rows.fed = MixtureInputs(*(tensor.unsqueeze(1) for tensor in fed))
-        masks = {"thinking_mask": thinking_mask, "mixture_mask": mixture_mask, "forced_mask": forced_mask}
-        self._record(mixture, visible_ids, non_finite, logps=draw_logps, **masks)
+        self._record(step)
 
     def result(self) -> tuple[Int[Tensor, "B C"], Rollout]:
         """The completions, cut to the longest, and their rollout.
@@ -183,24 +180,19 @@ class DecodingLoop:
         return self.completion_ids[:, :length], self.rollout.resize(length)
 
     def _log_probs(self, logits: Float[Tensor, "N V"]) -> tuple[Float[Tensor, "N V"], Bool[Tensor, " N"]]:
-        """Log-probabilities to draw from, uniform in rows with NaN or infinite logits, and which rows those are."""
         scores: Any = logits.float()
         # One by one: calling the list would inspect the signature of each processor at each step.
         for processor in self.logits_processor:
             scores = processor(self.active.input_ids, scores)
-        logps = scores.log_softmax(dim=-1)
-        # NaN or infinity anywhere in a row makes its normalizer NaN, and with it the whole row: one column tells.
-        non_finite = logps[:, 0].isnan()
-        return logps.masked_fill_(non_finite.unsqueeze(-1), -math.log(logps.size(-1))), non_finite
+        return log_probs(scores)
 
     def _draw(self, logps: Float[Tensor, "N V"]) -> tuple[Mixture, Int[Tensor, " N"]]:
         """A mixture for each thinking row and a token for each answering one."""
         if not self.forward_pass.generation_config.do_sample:
-            token_ids = logps.argmax(dim=-1)
-            log_weights = torch.zeros(len(token_ids), 1, device=token_ids.device)
-            return Mixture(token_ids.unsqueeze(-1), log_weights, token_ids), token_ids
+            mixture = most_likely(logps)
+            return mixture, mixture.visible_ids
         # Once all rows answer, as where a thought is a single token, one draw serves as both.
-        strategy = self.strategy if self.counts.undecided else OneToken()
+        strategy = self.rules.strategy if self.counts.undecided else OneToken()
         mixture = strategy.draw(logps)
         # The counts are exact only where they are taken at each step.
         all_think = self.counts.thinking == self.counts.running and self.steps_between_checks == 1
@@ -208,35 +200,19 @@ class DecodingLoop:
             return mixture, mixture.visible_ids
         return mixture, torch.multinomial(logps.exp(), 1).squeeze(-1)
 
-    def _draw_logps(
-        self, logps: Float[Tensor, "N V"], mixture: Mixture, visible_ids: Int[Tensor, " N"]
-    ) -> Float[Tensor, " N"]:
-        """Log-probability (nats) of each row's draw, as the loss will score it."""
-        visible_logps = logps.gather(-1, visible_ids.unsqueeze(-1)).squeeze(-1)
-        if mixture.candidate_ids.size(-1) == 1:
-            return visible_logps
-        candidate_logps = logps.gather(-1, mixture.candidate_ids)
-        scores = surrogate(self.strategy, candidate_logps, mixture, log_prob_type=self.mixture_score)
-        return torch.where(self.active.phase.thinking, scores, visible_logps)
-
-    def _record(
-        self, mixture: Mixture, visible_ids: Int[Tensor, " N"], non_finite: Bool[Tensor, " N"], **columns: Tensor
-    ) -> None:
-        """Write the step into column `length` of the record; `columns` has the fields with one value a token."""
-        num_candidates, device = mixture.candidate_ids.size(-1), visible_ids.device
+    def _record(self, step: Step) -> None:
+        """Write the step into column `length` of the record."""
+        num_candidates, device = step.candidate_ids.size(-1), step.visible_ids.device
         if self.rollout is None:
             self.rollout = Rollout.empty(*self.completion_ids.shape, num_candidates=num_candidates, device=device)
         record, rows, column = self.rollout, self.active.indices, self.length
-        self.completion_ids[rows, column] = visible_ids
-        for name, values in columns.items():
-            getattr(record, name)[rows, column] = values
-        # Where no mixture was drawn the record holds its blank, whatever the strategy gave for the row.
-        drawn = columns["thinking_mask"].unsqueeze(-1)
-        blank = torch.where(torch.arange(num_candidates, device=device) == 0, 0.0, -torch.inf)
-        record.candidate_ids[rows, column, :num_candidates] = torch.where(drawn, mixture.candidate_ids, 0).int()
-        record.log_weights[rows, column, :num_candidates] = torch.where(drawn, mixture.log_weights, blank)
-        record.closed_by[rows] = self.active.phase.closed_by.to(torch.int8)
-        record.non_finite[rows] |= non_finite
+        self.completion_ids[rows, column] = step.visible_ids
+        for name in ("thinking_mask", "mixture_mask", "forced_mask", "logps"):
+            getattr(record, name)[rows, column] = getattr(step, name)
+        for name in ("candidate_ids", "log_weights"):
+            getattr(record, name)[rows, column, :num_candidates] = getattr(step, name)
+        record.closed_by[rows] = step.phase.closed_by.to(torch.int8)
+        record.non_finite[rows] |= step.non_finite
         self.length += 1
 
     def _drop_finished(self) -> None:
