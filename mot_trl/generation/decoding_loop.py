@@ -153,8 +153,7 @@ class DecodingLoop:
             # A row with non-finite logits ends here, with an end token that it did not draw.
             filler_ids=torch.where(rows.finished, self.pad_token_id, self.end_token_id),
             is_last=is_last,
-            # With one candidate a draw, the visible token's log-prob is already that of the draw.
-            scored=mixture.candidate_ids.size(-1) > 1,
+            scored=self.counts.undecided > 0,
         )
         self.completion_lengths[rows.indices] += ~rows.finished
         rows.finished, rows.phase = step.finished, step.phase

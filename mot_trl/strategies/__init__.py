@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from mot_trl.strategies.base import BlendingStrategy, Strategy
+from mot_trl.strategies.base import BlendingStrategy, Strategy, VisibleStrategy
 from mot_trl.strategies.dirichlet import Dirichlet
 from mot_trl.strategies.dirichlet_multinomial import DirichletMultinomial
 from mot_trl.strategies.elementwise_max import ElementwiseMax
@@ -53,4 +53,4 @@ def build_strategy(name: str, **options: Any) -> Strategy:
     return STRATEGIES[name](**options)
 
 
-__all__ = ["STRATEGIES", "BlendingStrategy", "Strategy", "build_strategy"]
+__all__ = ["STRATEGIES", "BlendingStrategy", "Strategy", "VisibleStrategy", "build_strategy"]

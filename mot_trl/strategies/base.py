@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mot_trl.strategies.mixture import Mixture
+from mot_trl.strategies.support import in_support, renormalize
 
 
 @runtime_checkable
@@ -43,6 +44,19 @@ class BlendingStrategy(Protocol):
 
     def blend(self, embeddings: Float[Tensor, "N K H"], log_weights: Float[Tensor, "N K"]) -> Float[Tensor, "N H"]:
         """Turn the `K` embeddings of each row into the one that the model is fed."""
+        ...
+
+
+@runtime_checkable
+class VisibleStrategy(Protocol):
+    """A strategy that knows the distribution of its visible token, as `mixture_score="visible"` needs."""
+
+    def visible_log_prob(self, candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
+        """Log-probability (nats) of showing the visible token, whatever else was drawn; differentiable as `log_prob`.
+
+        Of the distribution that the token was really drawn from: where that is q, p renormalized on the candidates,
+        log p would exceed it by the candidates' log-mass, whose gradient is no part of the score.
+        """
         ...
 
 
@@ -103,10 +117,14 @@ def sample_mixture(candidate_ids: Int[Tensor, "N K"], log_weights: Float[Tensor,
 
 
 def visible_logp(candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
-    """Log-probability of the visible token, whichever candidate it is, float32.
-
-    Strategies whose weights follow from p without randomness have this as their `log_prob`.
-    """
+    """Log-probability of the visible token under p, float32: the score of a token drawn from the whole vocabulary."""
     # A token may fill several slots (`multiplex`); they all hold its log-probability, so the first will do.
     slots = (mixture.candidate_ids == mixture.visible_ids.unsqueeze(-1)).int().argmax(dim=-1, keepdim=True)
     return candidate_logps.gather(-1, slots).squeeze(-1).float()
+
+
+def visible_logq(candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
+    """Log-probability of the visible token under q, float32: the score of a token drawn from the candidates alone."""
+    # The support is the record's, not today's most likely tokens: the model has moved since, and q must stay the
+    # distribution of the same draw.
+    return visible_logp(renormalize(candidate_logps, in_support(mixture)), mixture)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.distributions import Gamma
 
-from mot_trl.strategies.base import CheckedOptions, argmax_weight, exponential_like, sample_visible
+from mot_trl.strategies.base import CheckedOptions, argmax_weight, exponential_like, sample_visible, visible_logq
 from mot_trl.strategies.mixture import Mixture
 from mot_trl.strategies.support import in_support, renormalize, top_candidates
 
@@ -54,6 +54,15 @@ class Dirichlet(CheckedOptions):
         each = each.masked_fill(~used, 1.0)
         log_weights = mixture.log_weights.masked_fill(~used, 0.0)
         return total.lgamma() + ((each - 1) * log_weights - each.lgamma()).sum(dim=-1)
+
+    def visible_log_prob(self, candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
+        """Log-probability of the visible token if it is `drawn`: the logarithm of its mean weight.
+
+        That is q, but where the least concentration lifts a candidate. The probability of being the `heaviest` has no
+        closed form; the mean weight stands in for it, and the score is biased.
+        """
+        log_q = renormalize(candidate_logps, in_support(mixture))
+        return visible_logq(self._concentrations(log_q).log(), mixture)
 
     def _concentrations(self, log_q: Float[Tensor, "N K"]) -> Float[Tensor, "N K"]:
         return (self.concentration * log_q.exp()).clamp_min(SMALLEST_CONCENTRATION)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.strategies.base import CheckedOptions, sample_mixture
+from mot_trl.strategies.base import CheckedOptions, sample_mixture, visible_logq
 from mot_trl.strategies.dirichlet import draw_log_weights
 from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT, Mixture
 from mot_trl.strategies.support import in_support, renormalize, top_candidates
@@ -38,6 +38,8 @@ class DirichletMultinomial(CheckedOptions):
 
     # The counts determine the weights and are scored in full; the visible token is sampled from the weights alone.
     exact: ClassVar[bool] = True
+    # The mean of the weights is q.
+    visible_log_prob = staticmethod(visible_logq)
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Draw Dirichlet weights for the most likely tokens, then counts from the weights."""

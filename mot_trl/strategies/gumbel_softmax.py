@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.strategies.base import CheckedOptions, argmax_weight, exponential_like
+from mot_trl.strategies.base import CheckedOptions, argmax_weight, exponential_like, visible_logq
 from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT, Mixture
 from mot_trl.strategies.support import in_support, renormalize, top_candidates
 
@@ -40,6 +40,8 @@ class GumbelSoftmax(CheckedOptions):
 
     # The visible token is a function of the weights (the heaviest), so their density covers everything random.
     exact: ClassVar[bool] = True
+    # At any temperature, and censored or not: the largest weight is that of the largest perturbed log q.
+    visible_log_prob = staticmethod(visible_logq)
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Draw weights for the most likely tokens."""

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.strategies.base import CheckedOptions, sample_mixture, visible_logp
+from mot_trl.strategies.base import CheckedOptions, sample_mixture, visible_logq
 from mot_trl.strategies.mixture import Mixture
 from mot_trl.strategies.support import top_candidates
 
@@ -24,7 +24,7 @@ class MinP(CheckedOptions):
     min_prob: float = 0.0
 
     exact: ClassVar[bool] = False
-    log_prob = staticmethod(visible_logp)
+    log_prob = visible_log_prob = staticmethod(visible_logq)
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Take the tokens likely enough and sample the visible one by weight."""

@@ -26,7 +26,7 @@ class MixtureOfInputs(CheckedOptions):
 
     # The score covers x; the weights depend on p as well, through q and H.
     exact: ClassVar[bool] = False
-    log_prob = staticmethod(visible_logp)
+    log_prob = visible_log_prob = staticmethod(visible_logp)
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Draw a token from p and add the most likely ones."""

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.strategies.base import CheckedOptions
+from mot_trl.strategies.base import CheckedOptions, visible_logp
 from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT, Mixture
 from mot_trl.strategies.support import in_support
 
@@ -28,6 +28,8 @@ class Multiplex(CheckedOptions):
     k: int = 3
     weights: Literal["renormalized", "uniform"] = "uniform"
     aggregate: Literal["joint", "mean"] = "joint"
+
+    visible_log_prob = staticmethod(visible_logp)
 
     @property
     def exact(self) -> bool:

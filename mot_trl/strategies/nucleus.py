@@ -6,7 +6,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.strategies.base import CheckedOptions, sample_mixture, visible_logp
+from mot_trl.strategies.base import CheckedOptions, sample_mixture, visible_logq
 from mot_trl.strategies.mixture import Mixture
 from mot_trl.strategies.support import top_candidates
 
@@ -23,7 +23,7 @@ class Nucleus(CheckedOptions):
     min_prob: float = 0.0
 
     exact: ClassVar[bool] = False
-    log_prob = staticmethod(visible_logp)
+    log_prob = visible_log_prob = staticmethod(visible_logq)
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Take the nucleus and sample the visible token by weight."""

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mot_trl.strategies.base import CheckedOptions, sample_visible, visible_logp
+from mot_trl.strategies.base import CheckedOptions, sample_visible, visible_logp, visible_logq
 from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT, Mixture
-from mot_trl.strategies.support import in_support, renormalize, top_candidates
+from mot_trl.strategies.support import top_candidates
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,7 @@ class OneToken(CheckedOptions):
 
     def log_prob(self, candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Float[Tensor, " N"]:
         """Log-probability of the token, under p or, with `k`, under q."""
-        if self.k is None:
-            return visible_logp(candidate_logps, mixture)
-        # The support is the record's, not today's top `k`: the model has moved since, and q must stay a density of the
-        # same draw.
-        return visible_logp(renormalize(candidate_logps, in_support(mixture)), mixture)
+        score = visible_logp if self.k is None else visible_logq
+        return score(candidate_logps, mixture)
+
+    visible_log_prob = log_prob

@@ -70,17 +70,20 @@ PRESETS: dict[str, Preset] = {
     "top_k": _mot_g(
         strategy="top_k",
         strategy_kwargs={"k": 2},
-        differs="The scored token is the visible one, drawn from the weights.",
+        differs="The scored token is the visible one, drawn from the weights and scored by log q; the authors score "
+        "log p of a representative.",
     ),
     "nucleus": _mot_g(
         strategy="nucleus",
         strategy_kwargs={"k": 8, "nucleus": 0.9},
-        differs="Keeps the nucleus: the authors' code inverts a mask and keeps the tail. At most 8 candidates.",
+        differs="Keeps the nucleus: the authors' code inverts a mask and keeps the tail. At most 8 candidates. Scored "
+        "as `top_k` is.",
     ),
     "dirichlet": _mot_g(
         strategy="dirichlet",
         strategy_kwargs={"k": 2, "concentration": 1.0, "min_prob": 0.0},
-        differs="Weights are drawn in float32 and sum to 1; the authors' are drawn in bfloat16 and do not.",
+        differs="Weights are drawn in float32 and sum to 1; the authors' are drawn in bfloat16 and do not. Scored as "
+        "`top_k` is.",
     ),
     "different_tokens": _mot_g(
         strategy="without_replacement",
@@ -91,7 +94,7 @@ PRESETS: dict[str, Preset] = {
     "elementwise_max": _mot_g(
         strategy="elementwise_max",
         strategy_kwargs={"k": 2},
-        differs="The scored token is the visible one, drawn from p renormalized on the candidates.",
+        differs="The visible token is drawn from p renormalized on the candidates. Scored as `top_k` is.",
     ),
     "soft_thinking": Preset(
         strategy="top_k",

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from mot_trl.strategies.base import CheckedOptions, exponential_like
+from mot_trl.strategies.base import CheckedOptions, exponential_like, visible_logp
 from mot_trl.strategies.mixture import Mixture
 from mot_trl.strategies.support import in_support
 
@@ -30,6 +30,9 @@ class WithoutReplacement(CheckedOptions):
     k: int = 2
     weights: Literal["renormalized", "uniform"] = "uniform"
     min_rest: float = 1e-4
+
+    # The first draw is from all of p.
+    visible_log_prob = staticmethod(visible_logp)
 
     @property
     def exact(self) -> bool:

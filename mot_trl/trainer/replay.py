@@ -57,12 +57,12 @@ class ReplayModel:
         # TRL masks whole completions that were cut short (`mask_truncated_completions`): they are not scored.
         rollout = replace(rollout, thinking_mask=rollout.thinking_mask & inputs["attention_mask"][:, -length:].bool())
         outputs = self.model(**inputs, rollout=UncastRollout(rollout))
-        # With one candidate a draw, the visible token's log-prob is already that of the draw.
-        if outputs.candidate_logps is None:
-            return outputs
         mixtures = rollout.mixtures(inputs["input_ids"][:, -length:])
-        scores = surrogate(self.strategy, outputs.candidate_logps, mixtures, log_prob_type=self.mixture_score)
         before, logps = outputs.log_probs.split([outputs.log_probs.size(1) - length, length], dim=1)
+        candidate_logps = outputs.candidate_logps
+        if candidate_logps is None:  # each draw has one candidate: the visible token
+            candidate_logps = logps[rollout.thinking_mask].unsqueeze(-1)
+        scores = surrogate(self.strategy, candidate_logps, mixtures, log_prob_type=self.mixture_score)
         logps = logps.masked_scatter(rollout.thinking_mask, scores.to(logps.dtype))
         outputs.log_probs = torch.cat([before, logps], dim=1)
         return outputs

@@ -25,8 +25,9 @@ the same model with *ordinary sampling*, and with its *control's sampler*: ordin
 processor time of one training run."""
 
 SCORES = """\
-The same sampler, trained with the density of its draw or with the probability of the visible token in the loss (or
-with `expected`, where that is what was published). Difference and p-value as above: visible minus density."""
+The same sampler, trained with the density of its draw or with the probability of the visible token, under the
+distribution that it was drawn from, in the loss (or with `expected`, where that is what was published). Difference and
+p-value as above: visible minus density."""
 
 CROSS = """\
 Accuracy in percent: trained as the row says, used as the column says. First seeds only, one completion per item, so

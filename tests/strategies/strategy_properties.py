@@ -12,6 +12,7 @@ from mot_trl.strategies import STRATEGIES, Strategy, build_strategy
 from mot_trl.strategies.mixture import Mixture
 from mot_trl.strategies.presets import PRESETS
 from mot_trl.strategies.support import in_support
+from mot_trl.strategies.surrogate import surrogate
 
 # No candidate is near a support's edge, where a density has no derivative.
 LOGITS = torch.tensor([0.42, 0.25, 0.17, 0.08, 0.05, 0.03]).log()
@@ -144,6 +145,40 @@ def marginal_excess(strategy: Strategy) -> float:
     freedom = len(drawable) - 1
     chi_square = ((counts - expected).square() / expected).sum().item()
     return (chi_square - freedom) / max(2 * freedom, 1) ** 0.5
+
+
+def visible_gradients(strategy: Strategy) -> tuple[Tensor, Tensor]:
+    """Policy gradients of a reward on two visible tokens, under `visible` and of the exact mean, both by enumeration.
+
+    The second token's logits depend on the first token alone. Each token is drawn from p on the tokens that can be
+    drawn, which `marginal_excess` checks; the baseline is the mean reward.
+    """
+    torch.manual_seed(0)
+    vocabulary = len(LOGITS)
+    # A row of logits for the first token, and one for the second after each first.
+    logits = torch.cat([LOGITS.unsqueeze(0), torch.randn(vocabulary, vocabulary)]).requires_grad_()
+    # The first token matters most, so that after it the mean reward is far from the baseline.
+    rewards = torch.randn(vocabulary, vocabulary) + 3 * torch.randn(vocabulary, 1)
+    laws, scores = (torch.stack(rows) for rows in zip(*(law_and_scores(strategy, row) for row in logits), strict=True))
+    joint = laws[0].unsqueeze(-1) * laws[1:]
+    mean = (joint * rewards).sum()
+    loss = (joint * (rewards - mean)).detach() * (scores[0].unsqueeze(-1) + scores[1:])
+    (estimate,) = torch.autograd.grad(loss.sum(), logits, retain_graph=True)
+    (exact,) = torch.autograd.grad(mean, logits)
+    return estimate, exact
+
+
+def law_and_scores(strategy: Strategy, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Probability of each token to be visible, and the `visible` score of a record that shows it; 0 if none can."""
+    logps = logits.log_softmax(dim=-1)
+    mixture = strategy.draw(logps.detach().expand(2000, -1))
+    drawable = torch.zeros(len(logits)).index_fill(0, mixture.candidate_ids[in_support(mixture)].unique(), 1.0)
+    shown = mixture.visible_ids.unique()
+    rows = torch.stack([(mixture.visible_ids == token).nonzero()[0, 0] for token in shown])
+    record = Mixture(*(field[rows] for field in mixture))
+    candidate_logps = logps.expand(len(rows), -1).gather(-1, record.candidate_ids)
+    scores = surrogate(strategy, candidate_logps, record, log_prob_type="visible")
+    return (logits + drawable.log()).softmax(dim=-1), torch.zeros(len(logits)).index_put((shown,), scores)
 
 
 def patterns(mixture: Mixture) -> Tensor:

@@ -10,6 +10,7 @@ from strategy_properties import (
     score_mean,
     total_mass,
     variants,
+    visible_gradients,
 )
 
 from mot_trl.strategies import Strategy
@@ -113,6 +114,13 @@ def test_bfloat16_log_probs_draw_what_their_float32_copies_draw(strategy: Strate
 @each_of(DRAWN)
 def test_visible_tokens_are_draws_from_p(strategy: Strategy):
     assert marginal_excess(strategy) < 5
+
+
+@each_of(DRAWN)
+def test_visible_scores_give_the_exact_gradient_of_rewards_on_visible_tokens(strategy: Strategy):
+    estimate, exact = visible_gradients(strategy)
+
+    torch.testing.assert_close(estimate, exact, atol=1e-6, rtol=1e-4)
 
 
 @each_of(EXACT)

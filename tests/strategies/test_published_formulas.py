@@ -28,7 +28,7 @@ def test_top_k_weights_are_p_renormalized_on_the_most_likely_tokens():
 
     assert (mixture.candidate_ids == torch.tensor([0, 1, 2])).all()
     torch.testing.assert_close(mixture.log_weights, LOGITS[:3].log_softmax(dim=-1).expand(500, -1))
-    torch.testing.assert_close(log_probs, LOGPS[0][mixture.visible_ids])
+    torch.testing.assert_close(log_probs, LOGITS[:3].log_softmax(dim=-1)[mixture.visible_ids])
 
 
 @pytest.mark.parametrize(
@@ -210,3 +210,34 @@ def test_an_unknown_score_is_refused():
 
     with pytest.raises(ValueError, match="mixture_score 'mean'"):
         surrogate(strategy, LOGPS.gather(-1, mixture.candidate_ids), mixture, log_prob_type="mean")  # ty: ignore
+
+
+def test_a_dirichlet_shows_what_its_least_concentration_lifts_as_often_as_its_visible_score_says():
+    torch.manual_seed(0)
+    strategy = build_strategy("dirichlet", k=3, concentration=0.003, min_prob=0.0)
+    logps = LOGPS[:1].expand(50_000, -1)
+
+    mixture = strategy.draw(logps)
+
+    scores = surrogate(strategy, logps.gather(-1, mixture.candidate_ids), mixture, log_prob_type="visible")
+    # Concentrations of 0.0015, 0.0009 and 0.0006, of which the last two are lifted to 0.001.
+    counts = torch.bincount(mixture.visible_ids, minlength=3)[:3]
+    expected = torch.stack([scores[mixture.visible_ids == token][0] for token in range(3)]).exp()
+    errors = (expected * (1 - expected) / 50_000).sqrt()
+    assert ((counts / 50_000 - expected).abs() < 4 * errors).all()
+
+
+def test_a_strategy_of_one_s_own_must_say_what_its_visible_token_is_drawn_from():
+    class Own:
+        exact = False
+
+        def draw(self, logps: torch.Tensor) -> Mixture:
+            return build_strategy("top_k").draw(logps)
+
+        def log_prob(self, candidate_logps: torch.Tensor, mixture: Mixture) -> torch.Tensor:
+            return candidate_logps.sum(dim=-1)
+
+    mixture = Own().draw(LOGPS)
+
+    with pytest.raises(ValueError, match=r"Own does not say .* `visible_log_prob`"):
+        surrogate(Own(), LOGPS.gather(-1, mixture.candidate_ids), mixture, log_prob_type="visible")

@@ -6,10 +6,18 @@ from typing import Any
 
 import pytest
 import torch
-from strategy_properties import atom_frequencies, gradient_bias, marginal_excess, score_mean, total_mass
+from strategy_properties import (
+    atom_frequencies,
+    gradient_bias,
+    marginal_excess,
+    score_mean,
+    total_mass,
+    visible_gradients,
+)
 from torch import Tensor
 
 from mot_trl.strategies import Strategy, build_strategy
+from mot_trl.strategies.base import visible_logp
 from mot_trl.strategies.mixture import Mixture
 from mot_trl.strategies.support import in_support, renormalize
 from mot_trl.strategies.surrogate import surrogate
@@ -28,6 +36,8 @@ class Scored:
 
     def log_prob(self, candidate_logps: Tensor, mixture: Mixture) -> Tensor:
         return self.wrong(self.strategy, candidate_logps, mixture)
+
+    visible_log_prob = log_prob
 
 
 def scored(wrong: Callable[[Strategy, Tensor, Mixture], Tensor], name: str, **options: Any) -> Scored:
@@ -51,7 +61,7 @@ def mean_of_logps(strategy: Strategy, candidate_logps: Tensor, mixture: Mixture)
 
 def untruncated(strategy: Strategy, candidate_logps: Tensor, mixture: Mixture) -> Tensor:
     """A truncated token, scored by its probability in the whole vocabulary."""
-    return surrogate(strategy, candidate_logps, mixture, log_prob_type="visible")
+    return visible_logp(candidate_logps, mixture)
 
 
 def uncensored(strategy: Strategy, candidate_logps: Tensor, mixture: Mixture) -> Tensor:
@@ -119,3 +129,11 @@ def test_a_wrong_constant_shows_in_the_frequencies(name: str):
 
 def test_a_visible_token_that_is_no_draw_shows():
     assert marginal_excess(build_strategy("dirichlet", k=3, visible="heaviest")) > 20
+
+
+@pytest.mark.parametrize("name", ["top_k", "nucleus", "dirichlet", "polya_urn", "gumbel_softmax"])
+def test_log_p_of_a_token_drawn_from_the_candidates_is_a_biased_visible_score(name: str):
+    estimate, exact = visible_gradients(scored(untruncated, name, k=2))
+
+    assert (estimate - exact).norm() > exact.norm() / 3
+    assert torch.cosine_similarity(estimate.flatten(), exact.flatten(), dim=0) < 0.95

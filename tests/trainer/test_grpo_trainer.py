@@ -389,6 +389,34 @@ def test_a_strategy_of_ones_own_is_used(tmp_path: Path, prompts: Dataset) -> Non
     assert own.draws > 0
 
 
+def test_one_candidate_is_scored_by_its_strategys_log_prob(tmp_path: Path, prompts: Dataset) -> None:
+    class Doubled:
+        exact = False
+        draw = staticmethod(OneToken().draw)
+
+        def log_prob(self, candidate_logps: torch.Tensor, mixture: Any) -> torch.Tensor:
+            return 2 * OneToken().log_prob(candidate_logps, mixture)
+
+    recorded, replayed = [], []
+    for own in (OneToken(), Doubled()):
+        trainer = make_trainer(tmp_path, prompts, own_strategy=own)
+        batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+        rollout = Rollout.from_batch(batch)
+        with trainer._scoped(rollout):
+            ids, mask = (
+                torch.cat([batch[f"{part}_{name}"] for part in ("prompt", "completion")], 1)
+                for name in ("ids", "mask")
+            )
+            logps, *_ = trainer._get_per_token_logps_and_entropies(
+                trainer.model, ids, mask, batch["completion_ids"].size(1), compute_entropy=True
+            )
+        recorded.append(rollout.logps[rollout.thinking_mask])
+        replayed.append(logps[rollout.thinking_mask])
+
+    torch.testing.assert_close(replayed, recorded, atol=1e-5, rtol=0)
+    torch.testing.assert_close(recorded[1], 2 * recorded[0])
+
+
 def test_model_name_and_configuration_can_be_left_to_the_trainer(
     tmp_path: Path, prompts: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
