@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from mot_trl.rewards.answer import answer_part, completion_text
+from mot_trl.rewards.answer import completion_text
+from mot_trl.rewards.code_block import code_block
 from mot_trl.sandbox import Job, ProgramRunner, Result
 
 COLUMNS = ("prompt", "task_id", "tests", "entry_points", "prelude", "setup")
@@ -19,24 +20,6 @@ COLUMNS = ("prompt", "task_id", "tests", "entry_points", "prelude", "setup")
 _USUAL_LIBRARIES = ("numpy", "sortedcontainers")
 _CACHED_RESULTS = 2_048
 LogMetric = Callable[[str, float], None]
-
-
-def code_block(text: str) -> str | None:
-    """The last closed Markdown block marked as Python, else the last closed block, else None; after any thinking."""
-    # The last block of each kind. A line-by-line scan: a regular expression would take quadratic time on open fences.
-    found: dict[bool, str] = {}
-    language, lines = None, []
-    for line in (answer_part(text) or "").splitlines():
-        fence = line.strip()
-        if language is None:
-            if fence.startswith("```"):
-                language, lines = fence[3:].strip().lower(), []
-        elif fence == "```":
-            found[language in ("python", "py", "python3")] = "\n".join(lines) + "\n"
-            language = None
-        else:
-            lines.append(line)
-    return found.get(True, found.get(False))
 
 
 def job(program: str, row: dict[str, Any]) -> Job:

@@ -80,28 +80,6 @@ def test_each_reward_asks_for_less_than_the_one_before():
     assert earned[4] == [1, 1, 1, 1, 0]
 
 
-@pytest.mark.parametrize(
-    ("text", "code"),
-    [
-        ("```python\na\n```", "a\n"),
-        ("```python\na\n```\n```py\nb\n```\n```\nc\n```", "b\n"),
-        ("```\na\n```\n```text\nb\n```", "b\n"),
-        ("```python\na\n```\nand\n```python\nb", "a\n"),
-        ("```Python\r\na\r\n```", "a\n"),
-        ("  ```python\n  a\n  ```", "  a\n"),
-        ("```python\na", None),
-        ("a", None),
-        ("", None),
-        ("<think>```python\na\n```", None),
-        ("<think>```python\na\n```</think>done", None),
-        ("<think>x</think>```python\na\n```", "a\n"),
-        ("````python\na\n````", None),
-    ],
-)
-def test_the_last_closed_python_block_after_the_thinking_counts(text, code):
-    assert programs.code_block(text) == code
-
-
 def test_a_program_that_redefines_builtins_changes_no_test():
     rows = mbpp.load("train", mbpp.FIXTURE).filter(lambda row: row["task_id"] == 602)
     cheat = "def first_repeated_char(s):\n    return 0\n\ndef str(*_):\n    return 0\n\nlen = set = str"
