@@ -1,5 +1,6 @@
 """Tiny models and tokenizers, made on the spot: no hub, no GPU, seconds."""
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -41,6 +42,11 @@ FAMILIES = {
         "sliding_window": 8,
     },
 }
+
+
+def pytest_collection_finish() -> None:
+    # Each training run collects garbage, which goes through all that torch and transformers have made at import.
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
