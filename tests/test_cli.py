@@ -88,6 +88,7 @@ def test_the_command_runs_as_a_module(module: list[str]) -> None:
     assert "question" in python("-m", *module, "--help")
 
 
+@pytest.mark.slow
 def test_importing_the_old_module_leaves_the_function() -> None:
     program = "import mot_trl.generate; from mot_trl import generate; print(mot_trl.generate is generate, generate)"
 

@@ -25,14 +25,21 @@ SEED, BATCH_SIZE, STEPS, CAREFUL_STEPS = 0, 128, 1_700, 1_300
 HELD_OUT = 900
 
 
-def main(folder: Path = NANO, *, steps: int = STEPS, careful_steps: int = CAREFUL_STEPS, size: int = HELD_OUT) -> None:
+def main(
+    folder: Path = NANO,
+    *,
+    steps: int = STEPS,
+    careful_steps: int = CAREFUL_STEPS,
+    batch_size: int = BATCH_SIZE,
+    size: int = HELD_OUT,
+) -> None:
     """Train, evaluate on `size` held-out questions, and write the checkpoint with its model card."""
     torch.manual_seed(SEED)
     model, tokenizer = new_nano()
     # Careful demonstrations first, to learn the puzzles; then the mixture, so that there is something to unlearn.
     careful = demonstrations(seed=SEED, ways=CAREFUL)
-    pairs = chain(islice(careful, careful_steps * BATCH_SIZE), demonstrations(seed=SEED))
-    rows = pretraining.batches(pairs, tokenizer, batch_size=BATCH_SIZE)
+    pairs = chain(islice(careful, careful_steps * batch_size), demonstrations(seed=SEED))
+    rows = pretraining.batches(pairs, tokenizer, batch_size=batch_size)
     pretraining.pretrain(model, rows, steps=steps, learning_rate=4e-3)
     # Evaluate the rounded weights, which are those that ship.
     model = model.bfloat16().float()

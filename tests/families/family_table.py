@@ -294,6 +294,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "indexer_head_dim": 8,
         "indexer_budget": 64,
         "indexer_compress_ratio": 2,
+        "ngram_vocab_size_base": 32,
         "ple_embed_dim": 32,
         "ple_layer_ids": [1],
     },

@@ -150,6 +150,7 @@ def test_runs_come_seed_by_seed() -> None:
     assert len(set(order)) == len(order)
 
 
+@pytest.mark.slow
 def test_a_killed_study_resumes_and_ends_with_the_same_results(small: dict[str, Any], tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole.jsonl", tmp_path / "cut.jsonl"
     run_study(StudyConfig(**small, results=str(whole)))
@@ -246,6 +247,7 @@ def page_and_figures(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_equal_results_give_equal_pages_and_figures(written: Path, tmp_path: Path) -> None:
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
