@@ -36,11 +36,8 @@ def evaluate_accuracy(
 ) -> dict[str, Measurement]:
     """Complete every row once; measure each `task` among the rows, and "all" rows together.
 
-    Torch's random state and the model's training mode are restored.
+    Torch's random state is restored.
     """
-    # Evaluation mode turns dropout off, and lets generation cache keys and values under gradient checkpointing.
-    was_training = model.training
-    model.eval()
     # A training run must go on with the random numbers it would have drawn without this evaluation.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -48,7 +45,6 @@ def evaluate_accuracy(
         generation = generate(
             model, tokenizer, prompts, strategy=strategy, batch_size=batch_size, max_new_tokens=max_new_tokens
         )
-    model.train(was_training)
     rewards = call_reward(reward, generation.texts, rows, generation.completion_ids.tolist())
     logps, thinking = generation.rollout.logps, generation.rollout.thinking_mask
     found = {}

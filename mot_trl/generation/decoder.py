@@ -1,7 +1,9 @@
 """The mixture decoder for transformers' `generate`: its sampling loop, with mixtures fed while a row is thinking."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Thread, current_thread
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Int
@@ -15,6 +17,7 @@ from mot_trl.generation.phases import Phases
 from mot_trl.generation.step import StepRules
 from mot_trl.modeling.cpu_linear import onednn_linears
 from mot_trl.modeling.embedding import blend_of, override_embeddings
+from mot_trl.modeling.patching import evaluating
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.strategies import Strategy
 from mot_trl.strategies.surrogate import LogProbType
@@ -33,15 +36,22 @@ class MixtureDecoder:
     of your own, which is left as transformers leaves it. With a logits processor or stopping criterion of your own,
     rows leave only if it has an attribute `rowwise = True`: it keeps no state of single rows.
 
+    A model in training mode is in evaluation mode meanwhile: no dropout, and a cache under gradient checkpointing.
+    Several threads may decode with one model at once.
+
     Attributes:
         mixture_score: How `rollout.logps` scores a mixture: `density`, `expected` or `visible`.
-        rollout: The record of the last call, one row a completion.
     """
 
     strategy: Strategy
     phases: Phases
     mixture_score: LogProbType = "density"
-    rollout: Rollout | None = None
+    _rollouts: WeakKeyDictionary[Thread, Rollout] = field(default_factory=WeakKeyDictionary, init=False, repr=False)
+
+    @property
+    def rollout(self) -> Rollout | None:
+        """The record of this thread's last call, one row a completion; None before the first."""
+        return self._rollouts.get(current_thread())
 
     @torch.no_grad()
     def __call__(
@@ -61,6 +71,7 @@ class MixtureDecoder:
 
         Raises:
             ValueError: Beam search is asked for, or nothing bounds the length.
+            RuntimeError: Something has put the model into training mode meanwhile.
         """
         if generation_config.num_beams not in (None, 1):
             raise ValueError("Mixtures are sampled, not searched for, so `num_beams` must be 1.")
@@ -76,7 +87,7 @@ class MixtureDecoder:
         )
         # Packing the weights takes time, which a single row or a short completion does not repay.
         packed = onednn_linears(model, packed=len(input_ids) > 1 and loop.max_new_tokens >= 64)
-        with packed, override_embeddings(model, blend_of(self.strategy)) as override:
+        with evaluating(model), packed, override_embeddings(model, blend_of(self.strategy)) as override:
             while loop.is_running():
                 loop.advance(loop.forward(override))
                 # The copy makes the host wait for the device, so it is made for a streamer only.
@@ -84,5 +95,5 @@ class MixtureDecoder:
                     token_streamer.put(loop.completion_ids[:, loop.length - 1].cpu())
         if token_streamer is not None:
             token_streamer.end()
-        completion_ids, self.rollout = loop.result()
+        completion_ids, self._rollouts[current_thread()] = loop.result()
         return torch.cat([input_ids, completion_ids], dim=1)

@@ -128,8 +128,12 @@ class DecodingLoop:
             return self.forward_pass.prefill(self.active.input_ids)
         # Without a cache the model reads the whole completion again, and all its mixtures with it.
         cached = self.forward_pass.use_cache
+        # For this call alone: logits processors and streamers may call the model, too.
         override.inputs = self.active.fed if cached else self.rollout.resize(self.length).inputs
-        return self.forward_pass.step(self.active.input_ids)
+        try:
+            return self.forward_pass.step(self.active.input_ids)
+        finally:
+            override.inputs = None
 
     def advance(self, logits: Float[Tensor, "N V"]) -> None:
         """Draw a token or a mixture in each row, update the row's state, and record the step."""

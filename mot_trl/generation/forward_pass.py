@@ -56,6 +56,12 @@ class ForwardPass:
 
     def step(self, input_ids: Int[Tensor, "N S"]) -> Float[Tensor, "N V"]:
         """Logits after the last token; without a cache the model reads everything before it, too."""
+        if self.model.training:
+            # Dropout would change the tokens, and gradient checkpointing drops the cache.
+            raise RuntimeError(
+                f"{type(self.model).__name__} was put into training mode while it generated, perhaps by another "
+                "thread; let it finish first, or generate with a copy of it."
+            )
         with self.without_version_counters():
             inputs = self.model.prepare_inputs_for_generation(
                 input_ids, next_sequence_length=1 if self.use_cache else None, **self.model_kwargs

@@ -54,7 +54,8 @@ def generate(
 
     Args:
         tokenizer: The model's. Its padding token is set to the end-of-sequence token if it has none.
-        prompts: Texts, taken as they are, or chats, formatted with the tokenizer's chat template.
+        prompts: Texts, or chats, formatted with the tokenizer's chat template. As in training, a text gets the special
+            tokens that its tokenizer adds, such as one at the beginning.
         strategy: A strategy, or the name of one with default options.
         phases: When thinking begins and ends; by default from the first token to `</think>`.
         batch_size: Prompts decoded together; by default all. Prompts of similar length share a batch, and the longest
@@ -64,7 +65,7 @@ def generate(
             Sampling is on. With `num_return_sequences=n`, completions `i * n` to `i * n + n - 1` are prompt `i`'s.
 
     Raises:
-        ValueError: `prompts` is empty, `batch_size` is below 1, or the strategy is unknown.
+        ValueError: `prompts` or one of them is empty, `batch_size` is below 1, or the strategy is unknown.
     """
     if not prompts:
         raise ValueError("`prompts` is empty; give at least one text or chat.")
@@ -79,16 +80,22 @@ def generate(
         strategy = build_strategy(strategy)
     decoder = MixtureDecoder(strategy, phases or build_phases(tokenizer))
     samples = generation_kwargs.get("num_return_sequences") or 1
-    lengths = [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+    # As TRL does: a text gets the special tokens of its tokenizer, where a chat's template has them already.
+    prompt_ids = [
+        tokenizer(text, add_special_tokens=isinstance(prompt, str))["input_ids"]
+        for text, prompt in zip(texts, prompts, strict=True)
+    ]
+    if empty := [index for index, ids in enumerate(prompt_ids) if not ids]:
+        raise ValueError(f"Prompt {empty[0]} is empty: there is no token to predict the first one from.")
     decoded = []
     with tqdm(total=len(prompts), desc="Generating", unit="prompt", disable=not progress) as bar:
-        for batch in by_length(lengths, batch_size):
+        for batch in by_length([len(ids) for ids in prompt_ids], batch_size):
             rows = [index * samples + sample for index in batch for sample in range(samples)]
             options = dict(generation_kwargs)
             if on_text is not None:
                 options["token_streamer"] = BatchTextStreamer(tokenizer, rows, on_text)
-            batch_texts = [texts[index] for index in batch]
-            decoded.append((rows, *_decode(model, tokenizer, batch_texts, decoder, **options)))
+            batch_ids = [prompt_ids[index] for index in batch]
+            decoded.append((rows, *_decode(model, tokenizer, batch_ids, decoder, **options)))
             bar.update(len(batch))
     completion_ids, rollout = gather_rows(decoded, pad_token_id=tokenizer.pad_token_id or 0)
     completions = tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
@@ -132,19 +139,22 @@ def gather_rows(
 def _decode(
     model: PreTrainedModel | PeftModel,
     tokenizer: PreTrainedTokenizerBase,
-    texts: list[str],
+    prompt_ids: list[list[int]],
     decoder: MixtureDecoder,
     **generation_kwargs: Any,
 ) -> tuple[Int[Tensor, "B C"], Rollout]:
-    encoded = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
-    inputs = {name: encoded[name].to(model.device) for name in ("input_ids", "attention_mask")}
+    # Padded here, since fast tokenizers keep the state of their own padding, which threads would share.
+    length, pad_token_id = max(map(len, prompt_ids)), tokenizer.pad_token_id or 0
+    rows = [[pad_token_id] * (length - len(ids)) + ids for ids in prompt_ids]
+    masks = [[0] * (length - len(ids)) + [1] * len(ids) for ids in prompt_ids]
+    inputs = {"input_ids": rows, "attention_mask": masks}
+    inputs = {name: torch.tensor(values, device=model.device) for name, values in inputs.items()}
     options: dict[str, Any] = {"do_sample": True, "top_k": 0, "pad_token_id": tokenizer.pad_token_id}
     options |= generation_kwargs
     # transformers does not pass its tokenizer on to a custom decoding loop, so the criterion is made here.
     if stop_strings := options.pop("stop_strings", None):
         criteria = [*options.get("stopping_criteria", ()), StopStringCriteria(tokenizer, stop_strings)]
         options["stopping_criteria"] = StoppingCriteriaList(criteria)
-    decoder.rollout = None
     sequences = model.generate(**inputs, custom_generate=decoder, **options)  # ty: ignore[not-callable]
     if decoder.rollout is None:
         raise RuntimeError("The model's `generate` did not use the decoder.")

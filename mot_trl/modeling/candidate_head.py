@@ -3,9 +3,10 @@
 import functools
 import inspect
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import torch
@@ -60,7 +61,7 @@ class LogitTransform:
 class CandidateLogits(torch.autograd.Function):
     """`hidden[n] . weight[candidate_ids[n, k]] + bias[...]`: `K` dot products a position instead of `V`.
 
-    Products are rounded as in the compute dtype of autocast, sums are in float32.
+    Products are rounded as in the compute dtype of autocast. Sums are in float32, as in TRL, those over positions too.
     """
 
     @staticmethod
@@ -91,7 +92,7 @@ class CandidateLogits(torch.autograd.Function):
         # ZeRO-3 has partitioned the head again since the forward pass.
         with maybe_gather_lm_head_ctx(weight, bias):
             grad_hidden = torch.empty_like(hidden) if wants_hidden else None
-            grad_weight = torch.zeros_like(weight) if wants_weight else None
+            grad_weight = torch.zeros_like(weight, dtype=torch.float32) if wants_weight else None
             for at in _blocks(len(hidden)):
                 ids, grads = candidate_ids[at], grad_logits[at]
                 if grad_hidden is not None:
@@ -100,10 +101,12 @@ class CandidateLogits(torch.autograd.Function):
                 if grad_weight is not None:
                     # Added up and not assigned: a token may be a candidate at many positions.
                     outer = grads.unsqueeze(-1) * hidden[at].float().unsqueeze(1)
-                    grad_weight.index_add_(0, ids.flatten(), outer.flatten(0, 1).to(weight.dtype))
-        grad_bias = torch.zeros_like(bias) if wants_bias else None
+                    grad_weight.index_add_(0, ids.flatten(), outer.flatten(0, 1))
+            if grad_weight is not None:
+                grad_weight = grad_weight.to(weight.dtype)
+        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if wants_bias else None
         if grad_bias is not None:
-            grad_bias.index_add_(0, candidate_ids.flatten(), grad_logits.flatten().to(bias.dtype))
+            grad_bias = grad_bias.index_add_(0, candidate_ids.flatten(), grad_logits.flatten()).to(bias.dtype)
         return grad_hidden, grad_weight, grad_bias, None
 
 
@@ -142,7 +145,8 @@ def add_candidate_head(
     Raises:
         RuntimeError: From the model's forward, if it did not look its tokens up in its embedding module.
     """
-    fused_forward = model.forward
+    fused_forward: Any = model.forward
+    own_forward = _unbound(inspect.getclosurevars(fused_forward.__func__).nonlocals["original_forward"], model)
     transform = LogitTransform.of(model.config, temperature)
     # `generate` gives most models one position per token; vision-language models count their own.
     kind: Any = type(model)
@@ -154,10 +158,13 @@ def add_candidate_head(
 
     # Patched on the instance, as TRL's own head is, so that adapters and FSDP wrap both. Without a rollout, as in
     # generation, nothing changes. `wraps` keeps the signature, against which `generate` validates its model kwargs.
+    # Of the model, only `self` is used: a copy of the model has the same function, and its own weights.
     @functools.wraps(fused_forward)
     def forward(self: Any, *args: Any, rollout: Rollout | UncastRollout | None = None, **kwargs: Any) -> Any:
+        fused = fused_forward.__func__
         if rollout is None:
-            return fused_forward(*args, **kwargs)
+            # TRL's would call the forward of the very model that it was added to.
+            return (fused if kwargs.get("fused_lm_head") else own_forward)(self, *args, **kwargs)
         if isinstance(rollout, UncastRollout):
             rollout = rollout.rollout
         # TRL pads completions to the longest of the whole batch; a micro-batch of it may need fewer columns. Results
@@ -170,7 +177,7 @@ def add_candidate_head(
         hidden_states: list[Tensor] = []  # the backbone's output, which TRL's fused forward does not return
         with (
             override_embeddings(self, blend_of(strategy)) as override,
-            self.base_model.register_forward_hook(lambda *call: hidden_states.append(call[-1].last_hidden_state)),
+            self.base_model.register_forward_hook(_keep_in(hidden_states)),
         ):
             shared = share(self, kwargs, rollout.thinking_mask.size(1)) if sharing else None
             if numbers_positions and shared is None and "input_ids" in kwargs and kwargs.get("position_ids") is None:
@@ -178,7 +185,7 @@ def add_candidate_head(
                 kwargs["position_ids"] = self._prepare_position_ids_for_generation(kwargs["input_ids"], kwargs)
             with nullcontext(kwargs) if shared is None else read_prompts(self, shared, kwargs) as inputs:
                 override.inputs = rollout.inputs
-                outputs = fused_forward(*args, **inputs)
+                outputs = fused(self, *args, **inputs)
         if not override.calls:
             raise RuntimeError(
                 f"{type(self).__name__} did not look the prompt and completion up in its embedding module, so its "
@@ -193,6 +200,24 @@ def add_candidate_head(
         return MixtureCausalLMOutput(**outputs, candidate_logps=candidate_logps)
 
     model.forward = types.MethodType(forward, model)
+
+
+def _unbound(forward: Any, model: Any) -> Callable[..., Any]:
+    """A forward that is bound to a model, for copies of the model as well."""
+    # Hooks of accelerate, which spread a model over devices, bind it by `partial`.
+    is_partial = isinstance(forward, functools.partial) and forward.args == (model,)
+    return forward.func if is_partial else forward.__func__
+
+
+def _keep_in(hidden_states: list[Tensor]) -> Callable[..., None]:
+    """A hook that keeps a backbone's outputs, but those of calls in other threads."""
+    thread = get_ident()
+
+    def hook(*call: Any) -> None:
+        if get_ident() == thread:
+            hidden_states.append(call[-1].last_hidden_state)
+
+    return hook
 
 
 class _Head(NamedTuple):

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from mot_trl.modeling.patching import evaluating
 from mot_trl.modeling.rollout import Rollout
 
 # In nats: far above the rounding of bfloat16, far below the error of a wrong head.
@@ -51,9 +52,7 @@ def check_model(model: PreTrainedModel, *, temperature: float, router_loss: bool
     # Spread over the vocabulary, away from the special tokens at its ends.
     ids = torch.arange(1, TOKENS + 1, device=model.device).unsqueeze(0) * (config.vocab_size // (TOKENS + 2))
     # Evaluation mode turns off dropout and router noise.
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         if router_loss:
             try:
                 model(input_ids=ids, labels=ids, fused_lm_head=True, output_router_logits=True)
@@ -78,8 +77,6 @@ def check_model(model: PreTrainedModel, *, temperature: float, router_loss: bool
             raise ValueError(
                 f"{name} reads padding as text, so prompts of different lengths would disturb each other."
             )
-    finally:
-        model.train(training)
 
 
 def _logps(logits: Float[Tensor, "B S V"], ids: Int[Tensor, "B S"], temperature: float) -> Float[Tensor, "B T"]:

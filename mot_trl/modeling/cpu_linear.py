@@ -1,8 +1,7 @@
 """Run linear layers on oneDNN instead of MKL, in float32 on a CPU."""
 
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from copy import copy, deepcopy
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from mot_trl.modeling.distributed import is_sharded
+from mot_trl.modeling.patching import MethodPatch
 
 try:
     import psutil  # accelerate brings it to training; a checkpoint that generates without it packs no weights
@@ -42,18 +42,12 @@ def onednn_linears(*models: nn.Module, packed: bool = False) -> Generator[None]:
     modules = {module for model in models for module in model.modules()} if _has_onednn() else ()
     layers: list[Any] = [module for module in modules if _is_plain(module)]
     packed = packed and sum(layer.weight.nbytes for layer in layers) <= available_memory() / 4
-    # Contexts nest: a training step holds one, and the rollout within it another, whose packed weights must go when
-    # it ends, since the optimizer changes the weights next.
-    outer = {layer: vars(layer).get("forward") for layer in layers}
-    try:
+    with ExitStack() as patches:
         for layer in layers:
-            layer.forward = _Forward(layer, packs=packed)
+            patch = patches.enter_context(_Forward.on(layer))
+            if packed:
+                patches.enter_context(patch.packing())
         yield
-    finally:
-        for layer, forward in outer.items():
-            vars(layer).pop("forward", None)
-            if forward is not None:
-                layer.forward = forward
 
 
 def without_version_counters(model: nn.Module) -> Callable[[], AbstractContextManager[None]]:
@@ -115,24 +109,38 @@ def _is_plain(module: nn.Module) -> bool:
     return is_whole and weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
-class _Forward:
+class _Forward(MethodPatch):
     """A layer's `forward`, which chooses between oneDNN and PyTorch at each call."""
 
-    def __init__(self, layer: nn.Linear, *, packs: bool) -> None:
-        self.layer, self.packs = layer, packs
-        self.min_work = 1 if layer.weight.numel() >= MIN_WEIGHTS else MIN_PACKED_WORK if packs else MIN_WORK
-        self.packed: Tensor | None = None
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(module)
+        self.packers: list[object] = []
+        # The packed weights, and the version of the layer's own that they were packed from.
+        self.packed: tuple[Tensor, int] | None = None
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Forward":
-        # A copy packs nothing: it outlives the context that would drop the packed weights.
-        other = copy(self)
-        other.layer, other.packs, other.packed = deepcopy(self.layer, memo), False, None
-        return other
+    @property
+    def packs(self) -> bool:
+        """Whether a call under way wants packed weights."""
+        return bool(self.packers)
+
+    @contextmanager
+    def packing(self) -> Generator[None]:
+        """Use packed weights; the last to leave drops them."""
+        packer = object()
+        self.packers.append(packer)
+        try:
+            yield
+        finally:
+            self.packers.remove(packer)
+            if not self.packers:
+                self.packed = None
 
     def __call__(self, input: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
-        layer, inputs = self.layer, input
+        layer: Any = self.module
+        inputs, packs = input, self.packs
+        least = 1 if layer.weight.numel() >= MIN_WEIGHTS else MIN_PACKED_WORK if packs else MIN_WORK
         # No work at all counts as little: experts may get no tokens, for which oneDNN computes no gradient.
-        is_small = inputs.numel() * layer.out_features < self.min_work
+        is_small = inputs.numel() * layer.out_features < least
         if is_small or inputs.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
             return F.linear(inputs, layer.weight, layer.bias)
         if torch.is_grad_enabled():
@@ -140,10 +148,16 @@ class _Forward:
             # not change in place.
             outputs = _Linear.apply(inputs.reshape(-1, layer.in_features), layer.weight, layer.bias)
             return outputs.view(*inputs.shape[:-1], layer.out_features)
-        # Packed at the first product, so that layers that are never called take no memory.
-        if self.packs and self.packed is None:
-            self.packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
-        return _product(inputs, layer.weight if self.packed is None else self.packed, layer.bias)
+        return _product(inputs, self._pack() if packs else layer.weight, layer.bias)
+
+    def _pack(self) -> Tensor:
+        # Packed at the first product, so that layers that are never called take no memory; and again once an optimizer
+        # has changed the weights, as one in another thread may.
+        weight: Any = self.module.weight
+        packed = self.packed
+        if packed is None or packed[1] != weight._version:
+            packed = self.packed = (torch.ops.mkldnn._reorder_linear_weight(weight.detach()), weight._version)
+        return packed[0]
 
 
 class _Linear(torch.autograd.Function):

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from mot_trl.modeling.patching import Calls, MethodPatch
+from mot_trl.modeling.weighted_lookup import blend_in_blocks, weighted_lookup
 from mot_trl.strategies import BlendingStrategy, Strategy
 from mot_trl.strategies.mixture import MixtureInputs, blend
 
@@ -23,10 +24,18 @@ class EmbeddingOverride:
     Attributes:
         inputs: The mixtures; None to feed every token as itself.
         calls: Number of lookups that were given mixtures. 0 reveals a model that embeds its tokens elsewhere.
+        how: How embeddings are blended.
+        modules: The embedding modules. The value is the length of a table that is shorter than the vocabulary, and
+            reads token 0 for ids past its end; else None.
     """
 
     inputs: MixtureInputs | None = None
     calls: int = 0
+    how: Blend = blend
+    modules: dict[nn.Module, int | None] = field(default_factory=dict)
+
+
+_OVERRIDES: Calls[EmbeddingOverride] = Calls("embedding overrides")
 
 
 def blend_of(strategy: Strategy) -> Blend:
@@ -41,57 +50,55 @@ def override_embeddings(model: PreTrainedModel, how: Blend = blend) -> Generator
     The module's own forward looks all tokens up, so scaled embeddings, adapters and sharded tables work, and the
     gradient flows into whatever the module learns. Where each layer reads the token from its own table (Gemma 3n,
     Gemma 4), a mixture is the same blend of that table's rows.
+
+    Only calls from the same thread (and the same asyncio task) see the override; of several, the one entered last.
     """
-    override = EmbeddingOverride()
+    override = EmbeddingOverride(how=how, modules={model.get_input_embeddings(): None})
     per_layer = model.get_decoder()._modules.get("embed_tokens_per_layer")
+    if per_layer is not None:
+        # Gemma 3n's per-layer table is shorter than its vocabulary, so the candidates past its end must become token 0
+        # as well.
+        override.modules[per_layer] = model.config.get_text_config().vocab_size_per_layer_input
     with ExitStack() as patches:
-        patches.enter_context(_patched_forward(model.get_input_embeddings(), override, how))
-        if per_layer is not None:
-            # Gemma 3n's per-layer table is shorter than its vocabulary and reads token 0 for ids past its end, so the
-            # candidates among them must do the same.
-            known = model.config.get_text_config().vocab_size_per_layer_input
-            patches.enter_context(_patched_forward(per_layer, override, how, known=known))
-        yield override
+        for module in override.modules:
+            patches.enter_context(_Lookup.on(module))
+        yield patches.enter_context(_OVERRIDES.enter(override))
 
 
-@contextmanager
-def _patched_forward(
-    module: nn.Module, override: EmbeddingOverride, how: Blend, *, known: int | None = None
-) -> Generator[None]:
-    lookup: Any = module.forward
-    # Set where something else has patched this instance already: it is called, and put back afterwards.
-    own_forward = vars(module).get("forward")
+class _Lookup(MethodPatch):
+    """The forward of an embedding module, which blends where the caller has opened an override."""
 
-    def forward(input_ids: Int[Tensor, "B S"], *args: Any, **kwargs: Any) -> Float[Tensor, "B S H"]:
-        inputs = override.inputs
+    def __call__(self, input_ids: Int[Tensor, "B S"], *args: Any, **kwargs: Any) -> Float[Tensor, "B S H"]:
+        override = next((each for each in _OVERRIDES.innermost() if self.module in each.modules), None)
+        inputs = None if override is None else override.inputs
         # Not every lookup is of the mixtures' rows: one may be of, say, the placeholder token of an image.
-        if inputs is None or input_ids.dim() != 2 or len(input_ids) != len(inputs.mixture_mask):
-            return lookup(input_ids, *args, **kwargs)
+        if override is None or inputs is None or input_ids.dim() != 2 or len(input_ids) != len(inputs.mixture_mask):
+            return self.own(input_ids, *args, **kwargs)
         if input_ids.size(1) < inputs.mixture_mask.size(1):
-            return lookup(input_ids, *args, **kwargs)
+            return self.own(input_ids, *args, **kwargs)
         override.calls += 1
+        known = override.modules[self.module]
         if known is not None:
             inputs = inputs._replace(candidate_ids=inputs.candidate_ids * (inputs.candidate_ids < known))
-        return _embed(lambda ids: lookup(ids, *args, **kwargs), input_ids, inputs, how)
-
-    module.forward = forward
-    try:
-        yield
-    finally:
-        del module.forward
-        if own_forward is not None:
-            module.forward = own_forward
+        lookup = lambda ids: self.own(ids, *args, **kwargs)  # noqa: E731
+        if override.how is blend and self.replaced is None and _is_linear(self.module):
+            embeddings = weighted_lookup(lookup, input_ids, inputs)
+            if embeddings is not None:
+                return embeddings
+        return blend_in_blocks(lookup, input_ids, inputs, override.how, table=_table_size(self.module))
 
 
-def _embed(
-    lookup: Callable[[Tensor], Tensor], input_ids: Int[Tensor, "B S"], inputs: MixtureInputs, how: Blend
-) -> Float[Tensor, "B S H"]:
-    """Embeddings of `input_ids`, those of the last `T` columns replaced by blends where the mask says so."""
-    rows, length, num_candidates = inputs.candidate_ids.shape
-    # Tokens and candidates in one lookup, since the gradient of each lookup is as large as the whole table.
-    ids = torch.cat([input_ids, inputs.candidate_ids.flatten(1).to(input_ids.dtype)], dim=1)
-    embeddings, candidates = lookup(ids).split([input_ids.size(1), length * num_candidates], dim=1)
-    log_weights = inputs.log_weights.reshape(rows * length, num_candidates)
-    blends = how(candidates.reshape(rows * length, num_candidates, -1), log_weights).reshape(rows, length, -1)
-    before, own = embeddings.split([input_ids.size(1) - length, length], dim=1)
-    return torch.cat([before, torch.where(inputs.mixture_mask.unsqueeze(-1), blends.to(own.dtype), own)], dim=1)
+def _is_linear(module: nn.Module) -> bool:
+    """Whether the module is linear in its one-hot input, so that the blend of tokens may be taken inside of it.
+
+    True of tables, of those that are multiplied afterwards (Gemma), and of PEFT's adapters; unknown of all others.
+    """
+    parts = list(module.modules())
+    # A quantized table is none of PyTorch's: it comes from another package.
+    known = all(type(part).__module__.partition(".")[0] in ("torch", "transformers", "peft") for part in parts)
+    return known and not any("forward" in vars(part) for part in parts if part is not module)
+
+
+def _table_size(module: nn.Module) -> int:
+    """Rows of the largest table that learns."""
+    return max((max(weight.shape, default=0) for weight in module.parameters() if weight.requires_grad), default=0)

@@ -18,6 +18,7 @@ from transformers.cache_utils import Cache, DynamicLayer, DynamicSlidingWindowLa
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from mot_trl.modeling.distributed import is_sharded
+from mot_trl.modeling.patching import hold
 
 # The inputs that TRL passes for text. Batches with more (images, a request for router logits) are read row by row.
 TEXT_INPUTS = {"input_ids", "attention_mask", "labels", "fused_lm_head"}
@@ -94,11 +95,8 @@ def share(model: Any, inputs: dict[str, Any], completion_length: int) -> Shared 
 def read_prompts(model: Any, shared: Shared, inputs: dict[str, Any]) -> Generator[dict[str, Any]]:
     """Read the prompts, and yield the inputs of the second pass: each row's last prompt token and its completion."""
     length = shared.prompt_ids.size(1)
-    checkpointed = _checkpointed_layers(model)
     # Else transformers drops the cache of checkpointed layers; ours is the same after a layer is recomputed.
-    for layer in checkpointed:
-        layer._can_checkpoint_with_cache = True
-    try:
+    with hold(_checkpointed_layers(model), "_can_checkpoint_with_cache", True):
         prompts = Cache(layers=[PromptLayer() for _ in DynamicCache(config=model.config).layers])
         model.base_model(
             input_ids=shared.prompt_ids,
@@ -115,9 +113,6 @@ def read_prompts(model: Any, shared: Shared, inputs: dict[str, Any]) -> Generato
             "position_ids": _positions(inputs["attention_mask"])[:, length:],
             "past_key_values": Cache(layers=layers),
         }
-    finally:
-        for layer in checkpointed:
-            del layer._can_checkpoint_with_cache
 
 
 def _positions(mask: Int[Tensor, "B S"]) -> Int[Tensor, "B S"]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mot_trl.generation.decoder import MixtureDecoder
+from mot_trl.modeling.patching import Calls, MethodPatch
 from mot_trl.modeling.rollout import Rollout, UncastRollout
 from mot_trl.strategies import Strategy
 from mot_trl.strategies.surrogate import LogProbType, surrogate
@@ -68,16 +69,25 @@ class ReplayModel:
         return outputs
 
 
+_DECODERS: Calls[tuple[Any, MixtureDecoder]] = Calls("models and their decoders")
+
+
 @contextmanager
 def decoding_with(model: Any, decoder: MixtureDecoder) -> Generator[None]:
-    """Let the model's `generate` use the decoder; afterwards the model has its own `generate` again."""
-    own_generate, generate = vars(model).get("generate"), model.generate
-    # A bound method, not the decoder: FSDP's mixed precision copies dataclasses that it finds among the arguments, and
-    # the record would end up in the copy.
-    model.generate = lambda *args, **kwargs: generate(*args, custom_generate=decoder.__call__, **kwargs)
-    try:
+    """Let this thread's calls of the model's `generate` use the decoder, where they do not name another."""
+    with _Generate.on(model), _DECODERS.enter((model, decoder)):
         yield
-    finally:
-        del model.generate
-        if own_generate is not None:
-            model.generate = own_generate
+
+
+class _Generate(MethodPatch):
+    """The `generate` of a model, which decodes with the caller's decoder."""
+
+    name = "generate"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        decoder = next((decoder for model, decoder in _DECODERS.innermost() if model is self.module), None)
+        if decoder is None or "custom_generate" in kwargs:
+            return self.own(*args, **kwargs)
+        # A bound method, not the decoder: FSDP's mixed precision copies dataclasses that it finds among the arguments,
+        # and the record would end up in the copy.
+        return self.own(*args, custom_generate=decoder.__call__, **kwargs)
