@@ -1,11 +1,18 @@
 """K candidates' log-probabilities are those of the full softmax, without the softmax."""
 
+import copy
+import pickle
+from typing import Any
+
 import pytest
 import torch
+from accelerate import Accelerator
 from conftest import make_model
+from peft import LoraConfig, get_peft_model
+from trl.kernels import ChunkedLogProbFunction
 from trl.trainer.utils import add_fused_lm_head
 
-from mot_trl.modeling import candidate_head as logps
+from mot_trl.modeling import candidate_head as logps_module
 from mot_trl.modeling.candidate_head import add_candidate_head
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.strategies.top_k import TopK
@@ -65,7 +72,7 @@ def test_candidate_logps_and_gradients_are_those_of_the_full_softmax(
 
 
 def test_positions_are_gathered_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logps, "POSITIONS_PER_GATHER", 3)
+    monkeypatch.setattr(logps_module, "POSITIONS_PER_GATHER", 3)
 
     assert all(gap < 1e-5 for gap in scored("qwen2").values())
 
@@ -118,3 +125,70 @@ def test_the_forward_without_a_rollout_is_unchanged() -> None:
     add_candidate_head(model, TopK())
 
     assert torch.equal(model(ids).logits, plain(ids).logits)
+
+
+def copies(model: Any) -> dict[str, Any]:
+    return {
+        "deepcopy": copy.deepcopy(model),
+        "copy of a copy": copy.deepcopy(copy.deepcopy(model)),
+        "adapted": copy.deepcopy(get_peft_model(model, LoraConfig(target_modules=["q_proj"]))).get_base_model(),
+    }
+
+
+@pytest.mark.parametrize("kind", ["deepcopy", "copy of a copy", "adapted", "autocast"])
+def test_a_copy_computes_with_its_own_weights(kind: str) -> None:
+    model, rollout = make_model(), Rollout.empty(1, 4, num_candidates=2, device="cpu")
+    rollout.thinking_mask.fill_(True)
+    add_fused_lm_head(model)
+    add_candidate_head(model, TopK())
+    if kind == "autocast":
+        Accelerator(cpu=True, mixed_precision="bf16").prepare_model(model)
+    other = copy.deepcopy(model) if kind == "autocast" else copies(model)[kind]
+    other.lm_head.weight.data.zero_()
+    ids = torch.arange(3, 9).unsqueeze(0)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids, "fused_lm_head": True}
+
+    uniform = torch.tensor(1 / 259).log()
+    assert not other(ids).logits.any()
+    assert torch.allclose(other(**inputs).log_probs, uniform, atol=1e-3)
+    outputs = other(**inputs, rollout=rollout)
+    assert torch.allclose(outputs.log_probs, uniform, atol=1e-3)
+    assert torch.allclose(outputs.candidate_logps, uniform, atol=1e-3)
+    assert model(ids).logits.any()
+
+
+def test_a_pickled_model_computes_with_its_own_weights() -> None:
+    model = make_model()
+    add_fused_lm_head(model)
+    add_candidate_head(model, TopK())
+    ids = torch.arange(3, 9).unsqueeze(0)
+
+    other = pickle.loads(pickle.dumps(model))
+    other.lm_head.weight.data.zero_()
+
+    assert not other(ids).logits.any()
+    assert model(ids).logits.any()
+
+
+def test_gradients_of_the_head_are_summed_in_float32_as_trls_are() -> None:
+    # A thousand small gradients after a large one: in bfloat16 each would be rounded away.
+    hidden = torch.full((1001, 8), 2.0**-10, dtype=torch.bfloat16)
+    hidden[0] = 1.0
+    gradients = {}
+    for name in ("ours", "trl"):
+        weight = torch.zeros(16, 8, dtype=torch.bfloat16, requires_grad=True)
+        bias = torch.zeros(16, dtype=torch.bfloat16, requires_grad=True)
+        if name == "ours":
+            ids = torch.zeros(1001, 1, dtype=torch.long)
+            logps = logps_module.CandidateLogits.apply(hidden, weight, bias, ids)
+        else:
+            ids = torch.zeros(1001, dtype=torch.long)
+            logps, *_ = ChunkedLogProbFunction.apply(hidden, weight, bias, ids, 1.0, 16, None, 1.0, ())
+        logps.backward(torch.cat([torch.ones(1), torch.full((1000,), 2.0**-9)]).view_as(logps))
+        gradients[name] = weight.grad[0, 0].item(), bias.grad[0].item()
+
+    # Softmax is uniform, so TRL's has a factor of 15 / 16.
+    exact = 1 + 1000 * 2.0**-19, 1 + 1000 * 2.0**-9
+    for ours, trl, right in zip(gradients["ours"], gradients["trl"], exact, strict=True):
+        assert ours == torch.tensor(right).bfloat16().item()
+        assert trl == pytest.approx(right * 15 / 16, rel=2.0**-8)

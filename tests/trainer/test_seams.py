@@ -11,6 +11,7 @@ import textwrap
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 from transformers import GenerationMixin, Trainer
 from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -204,6 +205,20 @@ def test_the_fused_head_is_asked_and_answers_as_it_did() -> None:
     assert {"temperature", "outputs"} <= set(head), f"seam moved: add_fused_lm_head takes {list(head)}"
     assert {"log_probs", "entropy", "aux_loss"} <= set(outputs), f"seam moved: its output has {list(outputs)}"
     assert callable(trl_utils.maybe_gather_lm_head_ctx)
+
+
+def test_the_fused_head_keeps_the_forward_that_it_replaces_under_its_name() -> None:
+    # A copy of the model must call its own.
+    names = trl_utils.add_fused_lm_head.__code__.co_cellvars
+
+    assert "original_forward" in names, f"seam moved: its closures hold {names}"
+
+
+def test_the_gradient_of_an_embedding_bag_takes_what_it_did() -> None:
+    arguments = [each.name for each in torch.ops.aten._embedding_bag_dense_backward.default._schema.arguments]
+
+    expected = "grad indices offset2bag bag_size maximum_indices num_weights scale_grad_by_freq mode"
+    assert arguments == [*expected.split(), "per_sample_weights", "padding_idx"], f"seam moved: it takes {arguments}"
 
 
 def test_generate_takes_a_callable_and_calls_it_as_it_did() -> None:
