@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from conftest import make_model
 from peft import LoraConfig, get_peft_model
 from trl.kernels import ChunkedLogProbFunction
@@ -136,12 +137,13 @@ def copies(model: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", ["deepcopy", "copy of a copy", "adapted", "autocast"])
-def test_a_copy_computes_with_its_own_weights(kind: str) -> None:
+def test_a_copy_computes_with_its_own_weights(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, rollout = make_model(), Rollout.empty(1, 4, num_candidates=2, device="cpu")
     rollout.thinking_mask.fill_(True)
     add_fused_lm_head(model)
     add_candidate_head(model, TopK())
     if kind == "autocast":
+        monkeypatch.setattr(AcceleratorState, "_shared_state", {})  # other tests may have asked for another precision
         Accelerator(cpu=True, mixed_precision="bf16").prepare_model(model)
     other = copy.deepcopy(model) if kind == "autocast" else copies(model)[kind]
     other.lm_head.weight.data.zero_()
