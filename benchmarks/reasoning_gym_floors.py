@@ -1,0 +1,329 @@
+"""Measure what answers earn that solve nothing: for each dataset of Reasoning Gym, over many rows.
+
+    python -m benchmarks.reasoning_gym_floors [DATASET ...]
+
+Prints the section "Floors" of docs/reasoning_gym.md. Rows come from two seeds, and from the lowest levels of the
+dataset's own curriculum. Answers are graded as `score` grades them, but in this process.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from mot_trl.tasks import reasoning_gym
+from mot_trl.tasks.reasoning_gym.answer_grammar import is_admissible
+from mot_trl.tasks.reasoning_gym.generator import Generator
+from mot_trl.tasks.reasoning_gym.suites import TAMED
+
+COUNT = 40
+"""Rows with the dataset's own settings; of each of two levels come half as many."""
+
+# A constant that earns nothing on as many rows is not tried on the others.
+_GLANCE = 24
+
+_FILLED = [
+    text
+    for n in range(2, 13)
+    for value in "01"
+    for text in (
+        "\n".join([" ".join([value] * n)] * n),
+        "[" + ",".join(["[" + ",".join([value] * n) + "]"] * n) + "]",
+    )
+]
+_TEXT = (
+    "yes no true false on off undetermined infeasible none empty peng chi gang pass monday tuesday wednesday thursday "
+    "friday saturday sunday red green blue yellow orange purple cyan magenta brown black white gray pink violet indigo "
+    "silver gold crimson teal mother father sister brother wife husband son daughter grandmother grandfather aunt "
+    "uncle niece nephew cousin grandson granddaughter mother-in-law father-in-law alice bob arnold carol eric peter"
+)
+_WORDS = _TEXT.split()
+_SWEEP = [
+    {f"Agent[{r}.5, {c}.5]": f"move(box_{color}, {where})"}
+    for color in ("red", "green", "blue")
+    for r in range(4)
+    for c in range(4)
+    for where in (f"target_{color}", f"square[{r}.5, {c + 1}.5]", f"square[{r + 1}.5, {c}.5]", f"square[{r}.5, 0.5]")
+]
+
+CONSTANTS: list[str] = [
+    *map(str, range(-20, 130)),
+    *(
+        "0.0",
+        "0.5",
+        "0.25",
+        "0.1",
+        "-0.5",
+        "1/2",
+        "1/4",
+        "1/3",
+        "3/4",
+        "1/6",
+        "1.0",
+        "1e3",
+        "1e-9",
+        "0x0",
+        "0x1",
+        "9" * 12,
+    ),
+    *("70 or 99999", "1, 2, 3", "0 or 1", "1 or 0", "nan", "inf", "-inf", "NaN", "Infinity", "1e999", "9**9**9"),
+    *_WORDS,
+    *map(str.capitalize, _WORDS),
+    *(
+        "YES",
+        "NO",
+        "yes or no",
+        "True or False",
+        "on off",
+        "I do not know.",
+        "the the the the the",
+        "a",
+        "A",
+        "I",
+        "x",
+    ),
+    *(
+        "[]",
+        "{}",
+        "null",
+        '""',
+        "''",
+        "()",
+        "[[]]",
+        "[0]",
+        "[1]",
+        "[0, 0]",
+        "[true]",
+        '["a"]',
+        '{"a": 1}',
+        "[[[[1]]]]",
+    ),
+    *("0 0 0 0 0 0", "0 0 0 0 0 0 0 0 0", "1 0 1 0", "0 0 1 0 0 0", "0 0 0 0 0 1"),
+    *_FILLED,
+    *(
+        "8*3*1*1",
+        "7*7/2*1",
+        "24",
+        "6*4*1*1",
+        "4*6",
+        "1+2+3*7",
+        "(1+2+3)*4",
+        "12+12",
+        "2*12*1*1",
+        "8+8+8+0",
+        "x",
+        "x + C",
+    ),
+    *("2 \u00d7 2", "2", "1 \u00d7 2 \u00d7 3", "2 \u00d7 3", "1", "2 \u00d7 2 \u00d7 2"),
+    *("A=1,B=2,C=3", "P", "Q", "\u00acP", "(P \u2228 Q)", "(P \u2227 Q)", "(P \u2228 \u00acP)", "(P \u2192 P)"),
+    *("(P \u2192 Q)", "(Q \u2192 P)", "(P \u2194 Q)", "\u00ac(P \u2227 Q)", "\u00acQ", "(\u00acP \u2228 \u00acQ)"),
+    *(
+        "A",
+        "A \u2192 A",
+        "A \u2192 B",
+        "B \u2192 B",
+        "A \u2192 A \u2192 A",
+        "C",
+        "B",
+        "A \u2192 B \u2192 C",
+        "A1",
+        "D4",
+        "K10",
+    ),
+    *("up", "down", "left", "right", "right right", "down down", "right down", "up left", "left left", "up up"),
+    *('["fill A"]', '["fill B"]', '["fill A", "pour A->B"]', '["fill B", "pour B->A"]', '["fill C", "pour C->A"]'),
+    '["fill A", "pour A->B", "empty B", "pour A->B", "fill A", "pour A->B"]',
+    '["fill C", "pour C->B", "empty B", "pour C->B", "fill C", "pour C->B"]',
+    *("R", "U U", "R U R' U'", "LURD" * 50, "LRUD" * 200, "RRDDLLUU" * 30, "A+1", "A+5", "A+4", "A+3"),
+    " ".join(f"{car}{sign}{n}" for _ in range(9) for car in "BCDEFGHIJKLMA" for sign in "+-" for n in (4, 2)),
+    " ".join(f"{car}{sign}1" for _ in range(20) for sign in "+-" for car in "BCDEFGHIJKLMA"),
+    str(_SWEEP * 3).replace("'", '"'),
+    *("Move disk 1 from Peg 1 to Peg 2", "Move disk 1 from Peg 1 to Peg 3", "1 days", "0 days", "00:00", "00:00:00"),
+    *(
+        "0 days, 00:00",
+        "00:00:00.000",
+        "(0, 0)",
+        "(0.000, 0.000)",
+        "90\u00b0",
+        "45.00\u00b0",
+        "0.0 + 0.0i",
+        "0.0",
+        "i",
+    ),
+    str({str(n): n % 3 + 1 for n in range(10)}).replace("'", '"'),
+    str({str(n): 1 for n in range(10)}).replace("'", '"'),
+    *("$\\frac{1}{2}$", "$1/2$", "\u2705" * 20, "\u274c" * 20, "\n".join(["\u274c" * 20] * 20), "_ _ _ _", "Q _ _ _"),
+    *(
+        "1 2 3 4\n3 4 1 2\n2 1 4 3\n4 3 2 1",
+        "\n".join(" ".join(str((r * 3 + r // 3 + c) % 9 + 1) for c in range(9)) for r in range(9)),
+    ),
+]
+"""Answers that know nothing of the row."""
+
+
+class Row(NamedTuple):
+    """What an answer is tried on."""
+
+    task: str
+    config: dict[str, Any]
+    entry: dict[str, Any]
+    gold: str
+
+
+class Floor(NamedTuple):
+    """The mean rewards of a dataset's best constant, and of the best answer of each kind that knows the row."""
+
+    task: str
+    rows: int
+    constant: str
+    earns: float
+    junk: float
+    copied: float
+    note: str
+
+
+def rows(task: str, count: int = COUNT) -> list[Row]:
+    """Rows of a dataset, from two seeds and two levels; fewer where the dataset makes none in ten seconds."""
+    generator = Generator(timeout=10)
+    plans = [(42, None, count // 2), (31_337, None, count // 2), (7, 0, count // 2), (8, 1, count // 2)]
+    found = [row for plan in plans for row in _made(generator, task, *plan)]
+    generator.close()
+    return found
+
+
+def _made(generator: Generator, task: str, seed: int, level: int | None, count: int) -> Iterator[Row]:
+    if level is not None and level >= generator.levels(task):
+        return
+    for index in range(count):
+        try:
+            (item,) = generator.items(task, TAMED.get(task, {}), seed=seed, indices=[index], level=level)
+        except (ValueError, TimeoutError):
+            if level is not None:
+                return
+            continue
+        yield Row(task, item.config, item.entry, str(item.entry["answer"] or "").strip())
+
+
+def grade(row: Row, answer: str) -> float:
+    """The reward of an answer, without the sandbox: only for answers that are known to be harmless."""
+    from mot_trl.tasks.reasoning_gym import scorers
+
+    answer = answer.strip()
+    if row.gold and answer == row.gold:
+        return 1.0
+    if not is_admissible(row.task, answer, row.gold):
+        return 0.0
+    return scorers.score_all([(row.task, row.config, row.entry, answer)])[0]
+
+
+def best_constant(found: list[Row]) -> tuple[str, float]:
+    """The constant with the highest mean reward, of the bank and the golds of the rows themselves."""
+    best = ("", 0.0)
+    spread = found[:: max(len(found) // _GLANCE, 1)]
+    for constant in dict.fromkeys([*CONSTANTS, *(known_answer(row) for row in found)]):
+        own = [row for row in found if known_answer(row) == constant]
+        if constant and (own or any(grade(row, constant) > 0 for row in spread)):
+            best = max(best, (constant, _mean(found, lambda row, answer=constant: [answer])), key=lambda pair: pair[1])
+    return best
+
+
+def known_answer(row: Row) -> str:
+    """The gold, or an example where the row has several right answers and names none."""
+    metadata = row.entry["metadata"]
+    if row.task == "graph_color":
+        return str({str(k): v for k, v in metadata["possible_answer"].items()}).replace("'", '"')
+    return row.gold or metadata.get("example_answer") or metadata.get("example_correct_answer") or ""
+
+
+def junk(row: Row, other: str) -> list[str]:
+    """The gold among other text, and among candidates."""
+    gold = known_answer(row)
+    return [
+        text
+        for text in (
+            f"{gold}, zzz", f"zzz, {gold}", f"{gold} zzz", f"zzz {gold}", f"{gold}\nzzz", f"zzz\n{gold}",
+            f"{gold}\nThe end.", f"The answer is {gold}.", f"{gold} or 99999", f"99999 or {gold}", f"{gold}, 99999",
+            f"99999\n{gold}", f"[{gold}, 99999]", f"{gold} # zzz", f"{gold}.!", f"Shape: {gold}",
+            f"{gold}\nShape: zzz", f"{gold}\n{other}", f"{other}\n{gold}", f"{gold} or {other}", f"{gold}, {other}",
+            f"{other}, {gold}", f"{gold} {other}", f"{gold} {gold} {gold}!",
+        )
+        if gold and other and gold != other
+    ]  # fmt: skip
+
+
+def copied(row: Row) -> list[str]:
+    """The question, its paragraphs and lines, its lists, and boards with their blanks filled by one number."""
+    question = row.entry["question"]
+    parts = [question, *question.split("\n\n"), *question.splitlines(), *re.findall(r"\[.*\]", question, re.DOTALL)]
+    parts += [part.split(":")[-1] for part in parts]
+    parts += [re.sub(r"[_0](?=\s|$)", value, part) for part in question.split("\n\n") for value in "1234"]
+    parts += [", ".join(re.findall(r"\d+", question)), " ".join(re.findall(r"[A-Z]{3,}", question))]
+    parts += [", ".join(re.split(r"[,\s]+", part.strip())[::-1]) for part in parts[:4]]
+    return [part.strip() for part in dict.fromkeys(parts) if part.strip() and part.strip() != row.gold]
+
+
+def _mean(found: list[Row], answers: Callable[[Row], list[str]]) -> float:
+    return sum(max((grade(row, answer) for answer in answers(row)), default=0.0) for row in found) / max(len(found), 1)
+
+
+def floor(task: str, count: int = COUNT) -> Floor:
+    """The measurements of one dataset."""
+    found = rows(task, count)
+    constant, earns = best_constant(found)
+    others = {id(row): known_answer(other) for row, other in zip(found, found[1:] + found[:1], strict=True)}
+    dirty = _mean(found, lambda row: junk(row, others[id(row)]))
+    return Floor(task, len(found), constant, earns, dirty, _mean(found, copied), NATURE.get(task, ""))
+
+
+NATURE: dict[str, str] = {
+    **dict.fromkeys(
+        ("course_schedule", "game_of_life_halting", "isomorphic_strings", "ransom_note", "syllogism"), "two answers"
+    ),
+    **dict.fromkeys(("acre", "mahjong_puzzle"), "three answers"),
+    **dict.fromkeys(
+        ("aiw", "binary_alternation", "count_bits", "count_primes", "gcd", "largest_island", "letter_counting", "maze",
+         "number_sequence", "rectangle_count", "rotten_oranges", "self_reference"), "small numbers",
+    ),
+    **dict.fromkeys(("basic_arithmetic", "chain_sum", "products"), "small numbers at the lowest levels"),
+    **dict.fromkeys(("color_cube_rotation", "family_relationships", "zebra_puzzles"), "few words"),
+    "calendar_arithmetic": "seven days",
+    "circuit_logic": "two answers",
+    "coin_flip": "few numbers of coins",
+    "game_of_life": "boards that die out",
+    "graph_color": "a coloring of few edges fits many graphs",
+    "jugs": "a short way fits several jugs",
+    "knight_swap": "`No` where the swap is impossible",
+    "modulo_grid": "small moduli at the lowest levels",
+    "n_queens": "one of 92 boards, or of 2 at the lowest level",
+    "polynomial_equations": "equations such as `3*x**2 = 0`",
+    "pool_matrix": "kernels of one cell copy the matrix",
+    "propositional_logic": "premises that are `P` and `Q`",
+    "quantum_lock": "a short sequence reaches several targets",
+    "shortest_path": "`infeasible` where the way is blocked",
+    "tower_of_hanoi": "few disks and pegs",
+    "tsumego": "few places on the board",
+}  # fmt: skip
+"""Why an answer that knows nothing of the row is right so often."""
+
+
+def main() -> None:
+    """Measure the datasets named on the command line, by default all, and print the section."""
+    print(_HEAD)
+    for task in sys.argv[1:] or reasoning_gym.names():
+        line = floor(task)
+        shown = line.constant.replace("\n", " / ").replace("|", "\\|")
+        shown = f"`{shown[:32]}...`" if len(shown) > 32 else f"`{shown}`"
+        print(
+            f"| {task} | {line.rows} | {line.earns:.2f} | {shown if line.earns else ''} | {line.junk:.2f} "
+            f"| {line.copied:.2f} | {line.note} |",
+            flush=True,
+        )
+
+
+_HEAD = """## Floors
+
+| dataset | rows | floor | constant | junk | copied | why |
+| --- | --- | --- | --- | --- | --- | --- |"""
+
+if __name__ == "__main__":
+    main()
