@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.reasoning_gym_floors import print_section
 from mot_trl.tasks import reasoning_gym
 from mot_trl.tasks.reasoning_gym.answer_grammar import EXECUTED
 from mot_trl.tasks.reasoning_gym.suites import TAMED
@@ -156,8 +157,9 @@ def main() -> None:
         )
     print(
         f"\nThe sandbox adds {statistics.mean(overhead):.2f} ms per answer on average, "
-        f"median {statistics.median(overhead):.2f}, at most {max(overhead):.2f}."
+        f"median {statistics.median(overhead):.2f}, at most {max(overhead):.2f}.\n"
     )
+    print_section([line.task for line in lines])
 
 
 _HEAD = """# Reasoning Gym
@@ -182,13 +184,23 @@ to the test split. So no seed, size or setting can bring a test question into tr
 isomorphic_strings, knight_swap, polynomial_multiplication, ransom_note and word_ladder differ between processes. A row
 stores everything its scorer needs as text, since a table would turn tuples into lists and integer keys into text.
 
-**Scores.** The final answer is stripped. Nine scorers run the answer as Python. An answer must first pass a grammar
-that allows only the names, calls and attributes of elementary mathematics; then the scorer reads it in the sandbox.
-Credit of at most 0.05, which any answer gets, counts as 0. Other partial credit counts only for a part of a solution,
-not for an answer that merely contains the gold or is near it. Four scorers are replaced: game_of_life_halting (any
-text earns 1) by equality, coin_flip (`0` earns 1) by the distance of the numbers, and the two integrations (a wrong
-answer takes seconds) by a comparison of the derivative at four points. A few golds of intermediate_integration are
-unevaluated integrals, which earn 1 only as the same text; a solution earns 1, too.
+**Scores.** The final answer is stripped, and read as a whole: a hedge (`70 or 99999`), the gold among other text, or a
+list that holds it earns 0. Where one answer is right, it is compared as text (white space apart), as a number or as a
+list; letter case counts only where it can change the answer. Where several are right, the row decides: an expression
+must use the row's numbers, each once; a board must follow the rules; every move must be legal, as a plan that tries
+everything would otherwise fit all puzzles. So 96 of the datasets have verifiers of our own; Reasoning Gym's scorers,
+which run the answer as Python, accept `8*3*1*1` on every row or pay 0.96 for an empty board, judge nine.
+
+- Partial credit is paid for a valid solution that is longer than need be (knight_swap, quantum_lock, shortest_path,
+  tower_of_hanoi), a right one in another form (binary_matrix, n_queens, spiral_matrix, string_insertion), and for parts
+  of one, beyond what a trivial answer has: boxes delivered (boxnet), blanks filled rightly less the commonest number's
+  share (futoshiki, mini_sudoku, sudoku), words in their places less those that are there to begin with (word_sorting).
+- propositional_logic pays 1 for a conclusion as strong as all premises together, and for a weaker one half its share of
+  what they rule out: `P or Q` follows from most rows.
+- intermediate_integration and simple_integration compare the derivative at four points. A few golds are unevaluated
+  integrals, which earn 1 only as the same text; a solution earns 1, too.
+- An answer must first pass a grammar that allows only the form of its dataset: of expressions, only the names and calls
+  of elementary mathematics. Then it is read in the sandbox.
 
 **Curriculum.** `training_data(..., curriculum=True)` returns a stream whose items become harder, by Reasoning Gym's
 own levels, as the logged `<task>_accuracy` rises, and easier as it falls. `<task>_level` is logged. Levels depend only
@@ -202,7 +214,8 @@ on the log, so a resumed run has the same levels.
 - `gold earns 1`: golds that the dataset's scorer, in the sandbox, gives a reward of 1.
 - `ms per answer`: time to score a batch of 64 wrong answers, divided by 64, best of three; `bare` is the same for
   Reasoning Gym's own scorer, called in the benchmark's process without a sandbox.
-- `runs answers`: the dataset's scorer runs the answer as Python, so answers must pass the grammar first.
+- `runs answers`: Reasoning Gym's own scorer runs the answer as Python. Ours parse it, and SymPy reads those of the
+  integrations and of polynomial_multiplication, once they have passed the grammar.
 - `tamed`: generated with smaller settings than Reasoning Gym's defaults, which take up to seconds per item or never
   finish.
 """

@@ -1,9 +1,9 @@
-"""Grammars that an answer must pass before a scorer of Reasoning Gym sees it: nine scorers run the answer as Python.
+"""Grammars that an answer must pass before a scorer sees it, as some run it as Python, and others read too much in it.
 
-binary_matrix, n_queens, spiral_matrix and string_insertion call `eval`; countdown, puzzle24, polynomial_multiplication
-and both integrations call SymPy's `parse_expr`, which is `eval` in disguise. An admitted answer can name nothing but
-letters and a few functions, call nothing else, and reach no attribute; and it is small enough to be computed. The
-sandbox around the scorer is the second defense.
+polynomial_multiplication and both integrations call SymPy's `parse_expr`, which is `eval` in disguise. An admitted
+answer can name nothing but letters and a few functions, call nothing else, and reach no attribute; and it is small
+enough to be computed. The sandbox around the scorer is the second defense. Moves and mappings are nothing else, where a
+scorer would pick them out of any text.
 """
 
 import ast
@@ -36,7 +36,7 @@ def is_admissible(task: str, answer: str, gold: str) -> bool:
     # Python's int() and float() read digits of any script, which honest answers do not have.
     if not answer.isascii() and any(c.isnumeric() and not c.isascii() and c not in gold for c in answer):
         return False
-    # The other scorers compare text, or parse it by code of their own.
+    # The other scorers read an answer as a whole by themselves.
     check = _CHECKS.get(task)
     return check is None or check(answer)
 

@@ -1,4 +1,4 @@
-"""Rewards for Reasoning Gym: its own scorers, run in the sandbox, and the length of the thinking."""
+"""Rewards for Reasoning Gym: the score of the final answer, found in the sandbox, and the length of the thinking."""
 
 import json
 import logging
@@ -27,11 +27,12 @@ Row = tuple[str, str, str]  # task, entry, answer
 
 @dataclass(frozen=True)
 class ReasoningGymReward:
-    """A TRL reward: the dataset's own score of the final answer, in [0, 1]; None if the sandbox fails.
+    """A TRL reward: how far the final answer solves the row's problem, in [0, 1]; None if the sandbox fails.
 
-    Nine of the scorers run the answer as Python, so it must first pass a grammar (`answer_grammar`), and only then the
-    scorer sees it, in the sandbox. Partial credit counts only where it is for a part of a solution
-    (`scorers.PARTIAL`). No answer is 0, and so is one whose scorer fails, hangs or needs too much memory.
+    An answer must first pass a grammar (`answer_grammar`), and only then a scorer sees it, in the sandbox: one that
+    judges it by the row and reads it as a whole, mostly of ours, as many of Reasoning Gym's pay answers that ignore the
+    row. Partial credit counts only where it is for a part of a solution (`scorers.PARTIAL`). No answer is 0, and so is
+    one whose scorer fails, hangs or needs too much memory.
 
     Args:
         binary: 1 for full marks, else 0.

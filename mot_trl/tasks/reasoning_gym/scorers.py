@@ -1,4 +1,4 @@
-"""Score answers with Reasoning Gym's scorers. Only the sandbox imports this file, before it sees any answer."""
+"""Score answers: which verifier judges which dataset. The sandbox imports this file before it sees any answer."""
 
 import cmath
 import copy
