@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from mot_trl.generation.decoder import MixtureDecoder
 from mot_trl.generation.phases import BudgetRule, ColdStopRule, Phases, Rule
 from mot_trl.generation.stop_text import text_rule
-from mot_trl.strategies import STRATEGIES, Strategy, build_strategy
+from mot_trl.strategies import STRATEGIES, Strategy, build_strategy, current_options
 from mot_trl.strategies.presets import PRESETS
 from mot_trl.strategies.surrogate import LogProbType
 
@@ -68,11 +68,22 @@ class DecoderConfig:
         return asdict(self)
 
     def override(self, settings: Mapping[str, Any]) -> "DecoderConfig":
-        """Replace some settings. A different strategy starts from its own defaults, not from this one's options."""
+        """Replace what is given, field by field, and the strategy's options one by one.
+
+        A different strategy starts from its own defaults: it inherits neither this one's options nor its score.
+        """
         kept = self.to_dict()
         if settings.get("strategy", self.strategy) != self.strategy:
-            kept["strategy_kwargs"] = {}
-        return DecoderConfig.from_dict(kept | dict(settings))
+            del kept["strategy_kwargs"], kept["mixture_score"]
+        given = current_options(settings.get("strategy_kwargs") or {})
+        options = current_options(kept.get("strategy_kwargs", {})) | given
+        return DecoderConfig.from_dict(kept | dict(settings) | {"strategy_kwargs": options})
+
+    def renamed(self, word: str) -> "DecoderConfig":
+        """The decoder that a word names (see `parse_settings`), with these phases where it names none."""
+        of_strategy = ("strategy", "strategy_kwargs", "mixture_score")
+        phases = {name: value for name, value in self.to_dict().items() if name not in of_strategy}
+        return DecoderConfig.from_dict(phases | parse_settings(word))
 
     def complete(self) -> "DecoderConfig":
         """Fill in the strategy's default options, so that equal decoders have equal configs."""
@@ -108,8 +119,28 @@ def build_phases(tokenizer: PreTrainedTokenizerBase, **settings: Any) -> Phases:
     return DecoderConfig.from_dict(settings).build_phases(tokenizer)
 
 
+def resolve(*layers: Mapping[str, Any]) -> DecoderConfig:
+    """Make one decoder of settings from several places, such as defaults, a file and flags; later ones win.
+
+    Args:
+        layers: Fields of `DecoderConfig` that are given explicitly, and perhaps a preset, `experiment_name`. A preset
+            replaces strategy, options and score of the layers before it; the other fields of its layer override it.
+
+    Raises:
+        ValueError: As for `DecoderConfig`, or a preset is unknown.
+    """
+    decoder = DecoderConfig()
+    for layer in layers:
+        given = dict(layer)
+        preset = given.pop("experiment_name", None)
+        if preset is not None and preset not in PRESETS:
+            raise ValueError(f"Unknown `experiment_name={preset!r}`; choose one of {sorted(PRESETS)}.")
+        decoder = (decoder if preset is None else decoder.renamed(f"preset:{preset}")).override(given)
+    return decoder
+
+
 def decoder_for(name: str, embedded: Mapping[str, Any] | None, *, path: str) -> DecoderConfig:
-    """Choose the decoder for a checkpoint; a named strategy keeps the phases that are stored with it, if any.
+    """Choose the decoder for a checkpoint; a named strategy takes from it the phases alone.
 
     Args:
         name: As for `parse_settings`, or `trained` for the checkpoint's own decoder.
@@ -126,7 +157,7 @@ def decoder_for(name: str, embedded: Mapping[str, Any] | None, *, path: str) -> 
         own = DecoderConfig.from_dict(embedded)
     except ValueError as error:
         raise ValueError(f"{path!r} carries a decoder that this version of mot_trl cannot make: {error}") from error
-    return own if name == TRAINED else own.override(parse_settings(name))
+    return own if name == TRAINED else own.renamed(name)
 
 
 def name_of(strategy: Strategy) -> tuple[str, dict[str, Any]]:
@@ -158,9 +189,7 @@ def parse_settings(text: str) -> dict[str, Any]:
         settings = {"strategy": name, "strategy_kwargs": options}
     elif name in PRESETS:
         settings = PRESETS[name].settings
-        # Trainer configs give the number of candidates a field of its own; here it is an option like the others.
-        size = settings.pop("mixture_k")
-        settings["strategy_kwargs"] |= ({} if size is None else {"k": size}) | options
+        settings["strategy_kwargs"] |= options
     else:
         raise ValueError(
             f"Unknown strategy {name!r}; choose one of {sorted(STRATEGIES)}, or of the presets {sorted(PRESETS)}."

@@ -1,7 +1,7 @@
 """Strategies by name: the ways to draw a mixture and to score the draw."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mot_trl.strategies.base import BlendingStrategy, Strategy, VisibleStrategy
@@ -44,8 +44,7 @@ def build_strategy(name: str, **options: Any) -> Strategy:
     """
     if name not in STRATEGIES:
         raise ValueError(f"Unknown strategy {name!r}; choose one of {sorted(STRATEGIES)}.")
-    options = {_RENAMED_OPTIONS.get(key, key): value for key, value in options.items()}
-    options = {key: _RENAMED_VALUES.get(str(value), value) for key, value in options.items()}
+    options = current_options(options)
     # Checked here because the constructor's TypeError would name neither the strategy nor what it takes.
     known = list(inspect.signature(STRATEGIES[name]).parameters)
     if unknown := sorted(set(options) - set(known)):
@@ -53,4 +52,10 @@ def build_strategy(name: str, **options: Any) -> Strategy:
     return STRATEGIES[name](**options)
 
 
-__all__ = ["STRATEGIES", "BlendingStrategy", "Strategy", "VisibleStrategy", "build_strategy"]
+def current_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options under their current spellings."""
+    renamed = {_RENAMED_OPTIONS.get(key, key): value for key, value in options.items()}
+    return {key: _RENAMED_VALUES.get(str(value), value) for key, value in renamed.items()}
+
+
+__all__ = ["STRATEGIES", "BlendingStrategy", "Strategy", "VisibleStrategy", "build_strategy", "current_options"]

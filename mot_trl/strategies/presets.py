@@ -32,10 +32,9 @@ class Preset:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Fields of `MoTGRPOConfig` that the preset stands for."""
-        options = dict(self.strategy_kwargs)
-        size = options.pop("k")
-        settings = {"strategy": self.strategy, "strategy_kwargs": options, "mixture_k": size}
+        """Fields of `DecoderConfig` that the preset stands for."""
+        options = {name: value for name, value in self.strategy_kwargs.items() if value is not None}
+        settings = {"strategy": self.strategy, "strategy_kwargs": options}
         return settings | {"mixture_score": self.mixture_score} | self.phase
 
 

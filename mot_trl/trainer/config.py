@@ -1,17 +1,19 @@
 """Configuration of `MoTGRPOTrainer`: TRL's `GRPOConfig`, and fields for mixtures, presets and traces."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from trl import GRPOConfig
 
-from mot_trl.generation.config import DecoderConfig
+from mot_trl.generation.config import DecoderConfig, resolve
 from mot_trl.strategies import STRATEGIES
 from mot_trl.strategies.presets import PRESETS
 from mot_trl.strategies.surrogate import LogProbType
 
-# Of every strategy but `one_token`, which draws from the whole vocabulary unless it is given a `k`. MoT-G's own value.
-DEFAULT_K = 2
+DECODER_FLAGS = ("experiment_name", "mixture_k", "loss_on_all_tokens", *(each.name for each in fields(DecoderConfig)))
+"""Fields of `MoTGRPOConfig` that describe the decoder."""
 
 
 def flag(help_text: str, default: Any = None) -> Any:
@@ -23,8 +25,9 @@ def flag(help_text: str, default: Any = None) -> Any:
 class MoTGRPOConfig(GRPOConfig):
     """TRL's `GRPOConfig` with mixtures; TRL's fields keep their names and meanings.
 
-    An explicit value overrides the preset that `experiment_name` names, and the preset overrides the defaults, which
-    are those of `DecoderConfig`.
+    The preset that `experiment_name` names comes first, and what is given explicitly overrides it: field by field, and
+    option by option. A strategy other than the preset's starts from its own defaults instead of the preset's options
+    and score. Without a preset, the defaults are those of `DecoderConfig`.
 
     Raises:
         ValueError: A strategy, preset, score or option is unknown or out of range, or a setting of TRL's cannot go
@@ -34,13 +37,13 @@ class MoTGRPOConfig(GRPOConfig):
     # transformers reads these from the command line as JSON.
     _VALID_DICT_FIELDS = [*GRPOConfig._VALID_DICT_FIELDS, "strategy_kwargs"]  # noqa: RUF012
 
-    # None stands for "not given", so that a preset can be told from an explicit value; `_resolve` fills it in.
+    # None stands for "not given", so that a preset can be told from an explicit value; `__post_init__` fills it in.
     experiment_name: str | None = flag(f"Preset of the fields below. One of: {', '.join(sorted(PRESETS))}.")
     strategy: str | None = flag(
         f"How mixtures are drawn (default {DecoderConfig.strategy}). One of: {', '.join(sorted(STRATEGIES))}."
     )
-    strategy_kwargs: dict | str | None = flag("Further options of the strategy.")
-    mixture_k: int | None = flag(f"Candidates in a mixture (default {DEFAULT_K}; for `one_token`, the vocabulary).")
+    strategy_kwargs: dict | str | None = flag("Options of the strategy; those left out are the preset's or its own.")
+    mixture_k: int | None = flag("Candidates in a mixture: the option `k` (default: the strategy's own).")
     mixture_score: LogProbType | None = flag(
         "Log-probability in the loss: `density` of the draw, `expected` over the candidates, or that of the `visible` "
         f"token (default {DecoderConfig.mixture_score})."
@@ -70,9 +73,9 @@ class MoTGRPOConfig(GRPOConfig):
     def __post_init__(self) -> None:
         """Resolve the preset and check everything that needs no model."""
         super().__post_init__()
-        self._resolve()
-        if self.mixture_k is not None and self.mixture_k < 1:
-            raise ValueError(f"`mixture_k={self.mixture_k}` must be at least 1.")
+        # Resolving refuses a strategy or an option that does not exist, before any model is loaded.
+        for name, value in as_flags(resolve(given_settings(vars(self)))).items():
+            setattr(self, name, value)
         # A budget as long as the completion would force the tag after the last token: no answer, no reward, ever.
         longest = self.max_completion_length
         if self.max_mixture_tokens is not None and longest is not None and self.max_mixture_tokens >= longest:
@@ -85,8 +88,6 @@ class MoTGRPOConfig(GRPOConfig):
                 f"`trace_steps={self.trace_steps}` must be 0 (no traces) or more, and "
                 f"`trace_samples={self.trace_samples}` at least 1."
             )
-        # Building it refuses a strategy or an option that does not exist, before any model is loaded.
-        _ = self.decoder
         if not self.normal_generation:
             self._check_engine()
 
@@ -99,36 +100,7 @@ class MoTGRPOConfig(GRPOConfig):
     @property
     def strategy_options(self) -> dict[str, Any]:
         """Options of the strategy, `mixture_k` among them."""
-        # A command line that is no JSON arrives as text; transformers parses what begins with a brace.
-        if isinstance(self.strategy_kwargs, str):
-            raise TypeError(
-                f"`strategy_kwargs` must be a dict, or JSON on the command line: {self.strategy_kwargs!r}."
-            )
-        # A flag of its own, since `k` is what every paper varies; it wins over a `k` among the options.
-        size = {} if self.mixture_k is None else {"k": self.mixture_k}
-        return {**(self.strategy_kwargs or {}), **size}
-
-    def _resolve(self) -> None:
-        """Fill in what is not given: from the preset, then from the defaults."""
-        if self.experiment_name is not None and self.experiment_name not in PRESETS:
-            raise ValueError(f"Unknown `experiment_name={self.experiment_name!r}`; choose one of {sorted(PRESETS)}.")
-        if self.loss_on_all_tokens:
-            if self.mixture_score not in (None, "expected"):
-                raise ValueError(
-                    "`loss_on_all_tokens` means `mixture_score='expected'`, but "
-                    f"`mixture_score={self.mixture_score!r}` is set; leave one of them out."
-                )
-            self.mixture_score = "expected"
-        preset = {} if self.experiment_name is None else PRESETS[self.experiment_name].settings
-        if self.strategy is not None and self.strategy != preset.get("strategy"):
-            # The preset's options belong to its own strategy.
-            preset = {name: value for name, value in preset.items() if name not in ("strategy_kwargs", "mixture_k")}
-        defaults = {each.name: each.default for each in fields(DecoderConfig) if each.name != "strategy_kwargs"}
-        for name, value in {**defaults, **preset}.items():
-            if getattr(self, name) is None:
-                setattr(self, name, value)
-        if self.mixture_k is None and self.strategy != "one_token" and "k" not in self.strategy_options:
-            self.mixture_k = DEFAULT_K
+        return given_settings(vars(self))["strategy_kwargs"]
 
     def _check_engine(self) -> None:
         for name in ("use_vllm", "use_transformers_continuous_batching"):
@@ -137,3 +109,43 @@ class MoTGRPOConfig(GRPOConfig):
                     f"Mixtures need the model's embeddings at every step, so `{name}` must be False; "
                     "set `normal_generation=True` to train without mixtures."
                 )
+
+
+def given_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given of `DECODER_FLAGS`, as a layer for `resolve`.
+
+    Raises:
+        ValueError: Two flags contradict one another, or `mixture_k` is below 1.
+        TypeError: `strategy_kwargs` is text and no JSON.
+    """
+    given = {name: flags[name] for name in DECODER_FLAGS if flags.get(name) is not None}
+    options = _read_options(given.get("strategy_kwargs", {}))
+    size = given.pop("mixture_k", None)
+    if size is not None and size < 1:
+        raise ValueError(f"`mixture_k={size}` must be at least 1.")
+    if size is not None and options.get("k", size) != size:
+        raise ValueError(f"`mixture_k={size}` and the option `k={options['k']}` differ; leave one of them out.")
+    if given.pop("loss_on_all_tokens", False) and given.setdefault("mixture_score", "expected") != "expected":
+        raise ValueError(
+            "`loss_on_all_tokens` means `mixture_score='expected'`, but "
+            f"`mixture_score={given['mixture_score']!r}` is set; leave one of them out."
+        )
+    return given | {"strategy_kwargs": options | ({} if size is None else {"k": size})}
+
+
+def as_flags(decoder: DecoderConfig) -> dict[str, Any]:
+    """The fields of `MoTGRPOConfig` that describe a decoder: as its own, with the number of candidates apart."""
+    settings = decoder.to_dict()
+    settings["strategy_kwargs"].pop("k", None)
+    return settings | {"mixture_k": decoder.complete().strategy_kwargs["k"]}
+
+
+def _read_options(options: dict[str, Any] | str) -> dict[str, Any]:
+    """Options as a dict; a command line gives them as JSON."""
+    try:
+        read = json.loads(options) if isinstance(options, str) else options
+    except json.JSONDecodeError:
+        read = None
+    if not isinstance(read, dict):
+        raise TypeError(f"`strategy_kwargs` must be a dict, or JSON on the command line: {options!r}.")
+    return read

@@ -1,7 +1,9 @@
 """Save checkpoints that carry their decoder, and resume a killed run as if nothing had happened."""
 
+import json
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +59,7 @@ class ResumableTrainer(Trainer):
             check_same_mixtures(checkpoint, self._decoder_settings)
         if checkpoint is not None:
             self.accelerator.print(f"Resuming from {checkpoint}.")
+        self.accelerator.print(f"Decoder: {json.dumps(self._decoder_settings)}")
         self._check_disk_space()
         return super().train(checkpoint, *args, **kwargs)
 
@@ -71,7 +74,7 @@ class ResumableTrainer(Trainer):
             raise ValueError("`normal_generation=True` trains without a decoder.")
         args: Any = self.args
         name, options = name_of(self.decoder.strategy)
-        return args.decoder.override({"strategy": name, "strategy_kwargs": options})
+        return replace(args.decoder, strategy=name, strategy_kwargs=options)
 
     @property
     def _decoder_settings(self) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from datasets import Dataset, IterableDataset
 from transformers import AutoConfig, PrinterCallback, ProgressCallback
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
+from mot_trl.generation.config import resolve
 from mot_trl.modeling.loading import choose_attention
+from mot_trl.strategies.presets import PRESETS
 from mot_trl.trainer.callbacks import ProgressLines, SaveOnInterrupt
-from mot_trl.trainer.config import MoTGRPOConfig, flag
+from mot_trl.trainer.config import DECODER_FLAGS, MoTGRPOConfig, as_flags, flag, given_settings
 from mot_trl.trainer.grpo_trainer import MoTGRPOTrainer
 
 
@@ -29,12 +31,47 @@ def parse(defaults: Mapping[str, Any], data: type = ScriptArguments) -> tuple[Mo
     """Read the command line, and `--config FILE` as TRL does, over a recipe's defaults.
 
     `--experiment_name`, `--mixture_k`, `--loss_on_all_tokens` and `--normal_generation` work on every recipe, and so
-    do all of TRL's flags.
+    do all of TRL's flags. Settings of the decoder override those of the file, and these the recipe's, by the rule of
+    `mot_trl.generation.config.resolve`.
     """
     dataclasses: Any = (MoTGRPOConfig, ModelConfig, data)
-    parser: Any = TrlParser(dataclasses)
-    parser.set_defaults(**defaults)
+    parser: Any = _RecipeParser(dataclasses)
+    if unknown := parser.set_defaults_with_config(**defaults):
+        raise ValueError(f"No setting takes these defaults of the recipe: {' '.join(unknown)}.")
     return parser.parse_args_and_config()
+
+
+class _RecipeParser(TrlParser):
+    """TRL's parser, which keeps apart what recipe, file and flags say about the decoder.
+
+    TRL's replaces values key by key, so that a strategy on the command line would get the options of another one.
+    """
+
+    def __init__(self, dataclasses: Any) -> None:
+        super().__init__(dataclasses)
+        self._layers: list[dict[str, Any]] = []
+
+    def set_defaults_with_config(self, **settings: Any) -> list[str]:
+        """Keep the decoder's settings for later; TRL calls this with what a file says."""
+        self._layers.append({name: settings.pop(name) for name in DECODER_FLAGS if name in settings})
+        return super().set_defaults_with_config(**settings)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, and resolve the decoder's settings from all layers."""
+        parsed, remaining = super().parse_known_args(args, namespace)
+        given = [*self._layers, vars(parsed)]
+        layers = [given_settings(layer) for layer in given]
+        decoder = resolve(*layers)
+        presets = [None, *(layer["experiment_name"] for layer in layers if "experiment_name" in layer)]
+        flags = as_flags(decoder) | {"experiment_name": presets[-1]}
+        # Where a later layer has changed the strategy, nothing is left of the preset but a name that misleads.
+        if presets[-1] is not None and PRESETS[presets[-1]].strategy != decoder.strategy:
+            flags["experiment_name"] = None
+        expected = decoder.mixture_score == "expected"
+        flags["loss_on_all_tokens"] = expected and any(layer.get("loss_on_all_tokens") for layer in given)
+        for name, value in flags.items():
+            setattr(parsed, name, value)
+        return parsed, remaining
 
 
 def train(

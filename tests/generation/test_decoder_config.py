@@ -1,8 +1,10 @@
 """Decoder configs: named on a command line, overridden, and read from checkpoints."""
 
+from typing import Any
+
 import pytest
 
-from mot_trl.generation.config import TRAINED, DecoderConfig, decoder_for, parse_settings
+from mot_trl.generation.config import TRAINED, DecoderConfig, decoder_for, parse_settings, resolve
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,57 @@ def test_another_strategy_does_not_inherit_options_but_keeps_the_phases() -> Non
 
     assert (other.strategy_kwargs, other.max_mixture_tokens) == ({}, 9)
     assert DecoderConfig.from_dict(trained.to_dict()) == trained
+
+
+def test_an_option_keeps_the_others_and_another_strategy_keeps_neither_options_nor_score() -> None:
+    trained = DecoderConfig("gumbel_softmax", {"k": 4, "temperature": 0.1}, "visible", max_mixture_tokens=9)
+
+    warmer = trained.override({"strategy_kwargs": {"temperature": 0.5}})
+    same = trained.override({"strategy": "gumbel_softmax", "strategy_kwargs": {"k": 2}})
+    other = trained.override({"strategy": "dirichlet", "strategy_kwargs": {"k": 2}})
+
+    assert warmer == DecoderConfig("gumbel_softmax", {"k": 4, "temperature": 0.5}, "visible", max_mixture_tokens=9)
+    assert same == DecoderConfig("gumbel_softmax", {"k": 2, "temperature": 0.1}, "visible", max_mixture_tokens=9)
+    assert other == DecoderConfig("dirichlet", {"k": 2}, "density", max_mixture_tokens=9)
+
+
+@pytest.mark.parametrize(("old", "new"), [("min_share", "min_prob"), ("min_prob", "min_share")])
+def test_an_option_overrides_itself_under_its_old_spelling(old: str, new: str) -> None:
+    config = DecoderConfig("top_k", {old: 0.1, "k": 3}).override({"strategy_kwargs": {new: 0.2}})
+
+    assert config.complete().strategy_kwargs == {"k": 3, "min_prob": 0.2}
+
+
+def test_a_named_strategy_takes_the_phases_alone_from_a_checkpoint() -> None:
+    stored = DecoderConfig("top_k", {"k": 4, "min_prob": 0.1}, "visible", max_mixture_tokens=9).to_dict()
+
+    config = decoder_for("top_k:k=5", stored, path="trained")
+
+    assert config == DecoderConfig("top_k", {"k": 5}, "density", max_mixture_tokens=9)
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        (
+            [{"experiment_name": "dirichlet", "strategy_kwargs": {"k": 3}}],
+            DecoderConfig("dirichlet", {"k": 3, "concentration": 1.0, "min_prob": 0.0}, "visible"),
+        ),
+        (
+            [{"strategy": "min_p", "strategy_kwargs": {"k": 3}, "stop_text": "!"}, {"experiment_name": "top_k"}],
+            DecoderConfig("top_k", {"k": 2}, "visible", "!"),
+        ),
+        ([{"experiment_name": "top_k"}, {"strategy": "multiplex"}], DecoderConfig("multiplex")),
+        (
+            [{"experiment_name": "top_k"}, {"strategy_kwargs": {"min_prob": 0.1}}, {"mixture_score": "expected"}],
+            DecoderConfig("top_k", {"k": 2, "min_prob": 0.1}, "expected"),
+        ),
+        ([], DecoderConfig()),
+    ],
+    ids=["explicit k", "later preset", "later strategy", "three layers", "nothing"],
+)
+def test_later_layers_override_earlier_ones(layers: list[dict[str, Any]], expected: DecoderConfig) -> None:
+    assert resolve(*layers) == expected
 
 
 def test_checkpoints_of_the_previous_version_keep_their_options() -> None:

@@ -34,10 +34,35 @@ def test_explicit_values_outweigh_the_preset(tmp_path: Path) -> None:
     assert config.strategy_options["k"] == 5
 
 
-def test_a_strategy_other_than_the_presets_does_not_get_its_options(tmp_path: Path) -> None:
-    config = make_config(tmp_path, experiment_name="soft_grpo", strategy="top_k")
+@pytest.mark.parametrize("name", [name for name in PRESETS if name not in ("mixture_of_inputs", "nucleus")])
+def test_a_number_of_candidates_among_the_options_outweighs_the_preset(name: str, tmp_path: Path) -> None:
+    config = make_config(tmp_path, experiment_name=name, strategy_kwargs={"k": 4})
 
-    assert config.strategy_options == {"k": 2}
+    assert config.mixture_k == config.strategy_options["k"] == 4
+    assert config.strategy_options == {**PRESETS[name].strategy_kwargs, "k": 4}
+
+
+def test_a_given_option_keeps_the_presets_others(tmp_path: Path) -> None:
+    config = make_config(tmp_path, experiment_name="soft_grpo", strategy_kwargs={"temperature": 0.5})
+    named = make_config(
+        tmp_path, experiment_name="soft_grpo", strategy="gumbel_softmax", strategy_kwargs={"temperature": 0.5}
+    )
+
+    assert config.strategy_options == {**PRESETS["soft_grpo"].strategy_kwargs, "temperature": 0.5}
+    assert config.decoder == named.decoder
+
+
+def test_a_strategy_other_than_the_presets_starts_from_its_own_defaults(tmp_path: Path) -> None:
+    config = make_config(tmp_path, experiment_name="soft_thinking", strategy="gumbel_softmax")
+
+    assert config.strategy_options == {"k": 5}
+    assert config.mixture_score == "density"
+    assert config.cold_stop_threshold == PRESETS["soft_thinking"].phase["cold_stop_threshold"]
+
+
+@pytest.mark.parametrize(("name", "k"), [("top_k", 2), ("multiplex", 3), ("gumbel_softmax", 5), ("one_token", None)])
+def test_a_strategy_has_its_own_number_of_candidates(name: str, k: int | None, tmp_path: Path) -> None:
+    assert make_config(tmp_path, strategy=name).mixture_k == k
 
 
 def test_vanilla_draws_from_the_whole_vocabulary_unless_told(tmp_path: Path) -> None:
@@ -59,6 +84,7 @@ def test_loss_on_all_tokens_is_the_expected_score(tmp_path: Path) -> None:
         ({"strategy_kwargs": {"nope": 1}}, "has no option nope; it takes"),
         ({"strategy": "dirichlet", "strategy_kwargs": {"concentration": -1}}, "concentration"),
         ({"mixture_k": 0}, "`mixture_k=0` must be at least 1"),
+        ({"mixture_k": 2, "strategy_kwargs": {"k": 3}}, "`mixture_k=2` and the option `k=3` differ"),
         ({"mixture_score": "nope"}, "Unknown `mixture_score='nope'`; choose one of"),
         ({"max_mixture_tokens": 0}, "`max_mixture_tokens=0` must be at least 1"),
         ({"max_mixture_tokens": 64, "max_completion_length": 64}, "leaves no room for an answer"),

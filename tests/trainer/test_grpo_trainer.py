@@ -1,6 +1,7 @@
 """The trainer is TRL's, and what mixtures change is what they should."""
 
 import copy
+import json
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -387,6 +388,20 @@ def test_a_strategy_of_ones_own_is_used(tmp_path: Path, prompts: Dataset) -> Non
     trainer.train()
 
     assert own.draws > 0
+
+
+def test_the_resolved_decoder_is_printed_once_and_stored_with_the_run(
+    tmp_path: Path, prompts: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer = make_trainer(tmp_path, prompts, max_steps=1, experiment_name="soft_grpo", strategy_kwargs={"k": 3})
+
+    trainer.train()
+
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Decoder: ")]
+    printed, stored = json.loads(line.removeprefix("Decoder: ")), trainer.args.to_dict()
+    options = {"temperature": 0.1, "nucleus": 0.95, "min_prob": 0.0, "min_ratio": 0.0}
+    assert (printed["strategy"], printed["strategy_kwargs"]) == ("gumbel_softmax", {"k": 3, **options})
+    assert (stored["strategy"], stored["mixture_k"], stored["strategy_kwargs"]) == ("gumbel_softmax", 3, options)
 
 
 def test_one_candidate_is_scored_by_its_strategys_log_prob(tmp_path: Path, prompts: Dataset) -> None:

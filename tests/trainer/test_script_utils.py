@@ -12,6 +12,7 @@ from datasets import Dataset
 from safetensors.torch import load_file
 
 from mot_trl import MoTGRPOTrainer
+from mot_trl.generation.config import DecoderConfig
 from mot_trl.tasks import gsm8k
 from mot_trl.traces.learning_curves import read_log
 from mot_trl.trainer import script_utils as training
@@ -61,6 +62,77 @@ def test_options_of_a_strategy_come_as_json(monkeypatch: pytest.MonkeyPatch) -> 
     config, _, _ = parse("gsm8k", *flags, monkeypatch=monkeypatch)
 
     assert config.strategy_options == {"concentration": 4.0, "k": 2}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "flags", "decoder"),
+    [
+        ("gsm8k", ["--strategy", "multiplex"], DecoderConfig("multiplex", {"k": 3})),
+        ("gsm8k", ["--mixture_k", "4"], DecoderConfig("top_k", {"k": 4}, "visible")),
+        (
+            "gsm8k",
+            ["--experiment_name", "dirichlet", "--strategy_kwargs", '{"k": 3}'],
+            DecoderConfig("dirichlet", {"k": 3, "concentration": 1.0, "min_prob": 0.0}, "visible"),
+        ),
+        ("quickstart", ["--strategy", "multiplex"], DecoderConfig("multiplex", {"k": 3})),
+        ("quickstart", ["--experiment_name", "dirichlet_exact"], DecoderConfig("polya_urn", {"k": 3})),
+        (
+            "quickstart",
+            ["--strategy_kwargs", '{"visible": "drawn"}', "--loss_on_all_tokens"],
+            DecoderConfig("dirichlet", {"k": 3, "min_prob": 0.15, "visible": "drawn"}, "expected"),
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_flags_override_a_recipes_decoder_by_the_rule_of_presets(
+    recipe: str, flags: list[str], decoder: DecoderConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, _, _ = parse(recipe, *flags, monkeypatch=monkeypatch)
+
+    assert config.decoder == decoder
+
+
+@pytest.mark.parametrize(
+    ("flags", "decoder"),
+    [
+        ([], DecoderConfig("gumbel_softmax", {"k": 4, "temperature": 0.1}, "visible", max_mixture_tokens=9)),
+        (
+            ["--strategy_kwargs", '{"min_ratio": 0.2}'],
+            DecoderConfig(
+                "gumbel_softmax", {"k": 4, "temperature": 0.1, "min_ratio": 0.2}, "visible", max_mixture_tokens=9
+            ),
+        ),
+        (["--strategy", "dirichlet"], DecoderConfig("dirichlet", {"k": 2}, max_mixture_tokens=9)),
+        (["--experiment_name", "top_k"], DecoderConfig("top_k", {"k": 2}, "visible", max_mixture_tokens=9)),
+    ],
+    ids=["file", "option", "strategy", "preset"],
+)
+def test_flags_override_a_file_and_a_file_the_recipe(
+    flags: list[str], decoder: DecoderConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run.yaml").write_text(
+        "strategy: gumbel_softmax\nmixture_k: 4\nstrategy_kwargs: {temperature: 0.1}\nmixture_score: visible\n"
+        "max_mixture_tokens: 9\nlearning_rate: 0.5\n"
+    )
+
+    config, _, _ = parse("gsm8k", "--config", str(tmp_path / "run.yaml"), *flags, monkeypatch=monkeypatch)
+
+    assert config.decoder == decoder
+    assert config.learning_rate == 0.5
+
+
+def test_a_preset_of_which_nothing_is_left_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed, _, _ = parse("gsm8k", "--strategy", "multiplex", monkeypatch=monkeypatch)
+    kept, _, _ = parse("gsm8k", "--mixture_k", "3", monkeypatch=monkeypatch)
+
+    assert (changed.experiment_name, kept.experiment_name) == (None, "top_k")
+
+
+def test_a_default_that_no_setting_takes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["recipe", *ON_CPU])
+
+    with pytest.raises(ValueError, match=r"--learning_rat 0\.1"):
+        training.parse({"learning_rat": 0.1})
 
 
 @pytest.mark.parametrize("target", ["q_proj", ".*q_proj"], ids=["name", "pattern"])
