@@ -28,7 +28,7 @@ def differences(results: Results) -> Any:
     """Each variant's difference from plain GRPO and from its matched control, with its interval and single seeds."""
     variants = [variant for variant in results.variants if variant.name != BASELINE]
     figure, axes = new_figure(1, 2, size=(11, 0.26 * len(variants) + 1.2))
-    colors = {"control": BLACK, "mixture": "C0", "score": "C1"}
+    colors = {"control": BLACK, "pause": BLACK, "mixture": "C0", "score": "C1"}
     for one, title in zip(axes[0], ("minus plain GRPO", "minus matched control"), strict=True):
         for place, variant in enumerate(variants):
             other = BASELINE if one is axes[0][0] else variant.control

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback
 from transformers.utils import logging
 
@@ -89,13 +90,24 @@ def held_out(config: StudyConfig) -> list[dict[str, Any]]:
     return list(nano.load(config.tasks, size=config.items, seed=ITEMS_SEED, split="test"))
 
 
+def begun(rows: Any, settings: DecoderConfig, loaded: Loaded) -> list[dict[str, Any]]:
+    """Rows whose prompts, as text, end in the settings' start text, if there is one: it is fed and never drawn."""
+    if settings.start_text is None:
+        return list(rows)
+    chats = loaded.tokenizer.apply_chat_template(
+        [row["prompt"] for row in rows], tokenize=False, add_generation_prompt=True
+    )
+    return [{**row, "prompt": f"{chat}{settings.start_text}"} for row, chat in zip(rows, chats, strict=True)]
+
+
 def train(loaded: Loaded, run: Run, config: StudyConfig) -> Result:
     """Train the model in place, with the settings that all variants share."""
-    stopwatch = Stopwatch()
+    stopwatch, settings = Stopwatch(), run.variant.settings
+    questions = nano.load(config.tasks, size=config.steps * config.prompts, seed=run.seed, split="train")
     with TemporaryDirectory() as folder:
         arguments = MoTGRPOConfig(
             output_dir=folder,
-            **run.variant.settings.to_dict(),
+            **settings.to_dict(),
             seed=run.seed,
             max_steps=config.steps,
             per_device_train_batch_size=config.prompts * config.generations,
@@ -116,7 +128,7 @@ def train(loaded: Loaded, run: Run, config: StudyConfig) -> Result:
             loaded.model,
             nano.correct_answer,
             arguments,
-            train_dataset=nano.load(config.tasks, size=config.steps * config.prompts, seed=run.seed, split="train"),
+            train_dataset=Dataset.from_list(begun(questions, settings, loaded)),
             processing_class=loaded.tokenizer,
             callbacks=[stopwatch],
         )
@@ -140,6 +152,7 @@ def evaluate(
     plan = Plan(samples=samples, batch_size=config.prompts * config.generations, generation_kwargs=kwargs)
     with TemporaryDirectory() as folder:
         records = Records(Path(folder), {})
+        rows = begun(rows, sampler, loaded)
         done = sample_arm(loaded, rows, nano.correct_answer, sampler, plan=plan, records=records, progress=False)
     items = by_item(done)
     return {

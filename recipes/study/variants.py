@@ -1,4 +1,4 @@
-"""The variants that the study compares: every preset, its matched control, and its other surrogate."""
+"""The variants that the study compares: every preset, its matched control, its other surrogate, and pause tokens."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -13,23 +13,31 @@ from mot_trl.strategies import Strategy, build_strategy
 from mot_trl.strategies.presets import PRESETS
 from mot_trl.strategies.surrogate import surrogate
 
-Kind = Literal["untrained", "tuning", "control", "mixture", "score"]
+Kind = Literal["untrained", "tuning", "control", "pause", "mixture", "score"]
 
 BASELINE = "vanilla"
 UNTRAINED = "untrained"
+PAUSED = "pause_tokens"
+
+PAUSES = 8
+"""Tokens that `pause_tokens` is fed between the tags of its thinking: with them, 10 steps, where the final models of
+plain GRPO think for 9.5 on average, tags included."""
 
 EXTRA_SETTINGS: dict[str, DecoderConfig] = {
     "dirichlet_floor": DecoderConfig(
         strategy="dirichlet",
         strategy_kwargs={"k": 3, "min_prob": 0.15, "visible": "heaviest"},
         mixture_score="visible",
-    )
+    ),
+    PAUSED: DecoderConfig(strategy="one_token", start_text="<think>" + PAUSES * "." + "</think>"),
 }
 """Compared besides the presets: the best sampler of earlier trials (docs/strategies.md), on the support of
-`vanilla_truncated`."""
+`vanilla_truncated`; and pause tokens. Their start text is fed with the prompt, see `recipes.study.run.begun`, so that
+what is drawn and learned is the answer alone."""
 
 ORDER = (
     BASELINE,
+    PAUSED,
     "vanilla_truncated",
     "dirichlet_floor",
     "dirichlet_exact",
@@ -56,8 +64,9 @@ class Variant:
 
     Attributes:
         name: Name in the tables.
-        kind: `mixture`; `control`, ordinary tokens, from the whole vocabulary or a truncated support; `score`, a
-            mixture with its other surrogate; `tuning`, plain GRPO at another learning rate; or `untrained`.
+        kind: `mixture`; `control`, ordinary tokens, from the whole vocabulary or a truncated support; `pause`, a fixed
+            token in place of each thought; `score`, a mixture with its other surrogate; `tuning`, plain GRPO at
+            another learning rate; or `untrained`.
         settings: Sampler and surrogate, in training and at inference.
         control: Name of the matched control, which draws ordinary tokens from the same support.
         learning_rate: Replaces the study's; None for all but `tuning`.
@@ -170,4 +179,4 @@ def _with_control(name: str, settings: dict[str, DecoderConfig]) -> Iterator[Var
     control = same[0] if same else f"plain {limits}"
     yield Variant(control, "control", matched, control)
     if name != control:
-        yield Variant(name, "mixture", own, control)
+        yield Variant(name, "pause" if name == PAUSED else "mixture", own, control)
