@@ -192,15 +192,15 @@ everything would otherwise fit all puzzles. So 96 of the datasets have verifiers
 which run the answer as Python, accept `8*3*1*1` on every row or pay 0.96 for an empty board, judge nine.
 
 - Partial credit is paid for a valid solution that is longer than need be (knight_swap, quantum_lock, shortest_path,
-  tower_of_hanoi), a right one in another form (binary_matrix, n_queens, spiral_matrix, string_insertion), and for parts
-  of one, beyond what a trivial answer has: boxes delivered (boxnet), blanks filled rightly less the commonest number's
-  share (futoshiki, mini_sudoku, sudoku), words in their places less those that are there to begin with (word_sorting).
-- propositional_logic pays 1 for a conclusion as strong as all premises together, and for a weaker one half its share of
-  what they rule out: `P or Q` follows from most rows.
+  tower_of_hanoi), for a right one in another form (binary_matrix, n_queens, spiral_matrix, string_insertion), and for
+  parts of one, beyond what a trivial answer has: boxes delivered (boxnet), blanks filled rightly less the commonest
+  number's share (futoshiki, mini_sudoku, sudoku), words in their places less those there to begin with (word_sorting).
+- propositional_logic pays 1 for a conclusion as strong as all premises together, and for a weaker one half its share
+  of what they rule out: `P or Q` follows from most rows.
 - intermediate_integration and simple_integration compare the derivative at four points. A few golds are unevaluated
   integrals, which earn 1 only as the same text; a solution earns 1, too.
-- An answer must first pass a grammar that allows only the form of its dataset: of expressions, only the names and calls
-  of elementary mathematics. Then it is read in the sandbox.
+- An answer must first pass a grammar that allows only the form of its dataset: of expressions, only the names and
+  calls of elementary mathematics. Then it is read in the sandbox.
 
 **Curriculum.** `training_data(..., curriculum=True)` returns a stream whose items become harder, by Reasoning Gym's
 own levels, as the logged `<task>_accuracy` rises, and easier as it falls. `<task>_level` is logged. Levels depend only

@@ -34,7 +34,8 @@ _TEXT = (
     "yes no true false on off undetermined infeasible none empty peng chi gang pass monday tuesday wednesday thursday "
     "friday saturday sunday red green blue yellow orange purple cyan magenta brown black white gray pink violet "
     "indigo silver gold crimson teal mother father sister brother wife husband son daughter grandmother "
-    "grandfather aunt uncle niece nephew cousin grandson granddaughter mother-in-law father-in-law alice bob arnold carol eric peter"
+    "grandfather aunt uncle niece nephew cousin grandson granddaughter mother-in-law father-in-law alice bob arnold "
+    "carol eric peter"
 )
 _WORDS = _TEXT.split()
 _SWEEP = [
@@ -330,8 +331,8 @@ What an answer earns that solves nothing, `python -m benchmarks.reasoning_gym_fl
 answer earns the floor, and no more. Rows come from two seeds with the settings above, and from the two lowest levels
 of the dataset's curriculum.
 
-- `floor`: the highest mean reward of one answer to all rows, out of {bank} constants (numbers, words, boards, formulas,
-  plans that try everything) and the golds of all rows.
+- `floor`: the highest mean reward of one answer to all rows, out of {bank} constants (numbers, words, boards,
+  formulas, plans that try everything) and the golds of all rows.
 - `junk`: the mean of the best of two dozen answers that hold the gold among other text or among candidates, such as
   `70 or 99999`. In quantum_lock, two right sequences may be a longer right one.
 - `copied`: the mean of the best part of the question, with its blanks as they are or filled.

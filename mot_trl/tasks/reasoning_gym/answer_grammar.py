@@ -2,8 +2,8 @@
 
 polynomial_multiplication and both integrations call SymPy's `parse_expr`, which is `eval` in disguise. An admitted
 answer can name nothing but letters and a few functions, call nothing else, and reach no attribute; and it is small
-enough to be computed. The sandbox around the scorer is the second defense. Moves and mappings are nothing else, where a
-scorer would pick them out of any text.
+enough to be computed. The sandbox around the scorer is the second defense. Moves and mappings must be nothing else,
+as scorers pick them out of any text.
 """
 
 import ast

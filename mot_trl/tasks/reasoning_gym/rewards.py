@@ -30,9 +30,9 @@ class ReasoningGymReward:
     """A TRL reward: how far the final answer solves the row's problem, in [0, 1]; None if the sandbox fails.
 
     An answer must first pass a grammar (`answer_grammar`), and only then a scorer sees it, in the sandbox: one that
-    judges it by the row and reads it as a whole, mostly of ours, as many of Reasoning Gym's pay answers that ignore the
-    row. Partial credit counts only where it is for a part of a solution (`scorers.PARTIAL`). No answer is 0, and so is
-    one whose scorer fails, hangs or needs too much memory.
+    judges it by the row and reads it as a whole, mostly of ours, as many of Reasoning Gym's pay answers that ignore
+    the row. Partial credit counts only where it is for a part of a solution (`scorers.PARTIAL`). No answer is 0, and
+    so is one whose scorer fails, hangs or needs too much memory.
 
     Args:
         binary: 1 for full marks, else 0.
