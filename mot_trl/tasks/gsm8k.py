@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mot_trl.rewards.format import integer_answer, soft_format, strict_format, tag_count
 from mot_trl.rewards.math import MathReward
-from mot_trl.tasks.loading import QUESTION_COLUMNS, question_row, read_rows
+from mot_trl.tasks.loading import question_features, question_row, read_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -47,10 +47,10 @@ def load(split: str = "train", path: str | Path | None = None) -> Dataset:
         ValueError: A column is missing, or a row has no gold answer.
     """
     rows = read_rows(split, path, hub_id="openai/gsm8k", config="main", columns=("question", "answer"))
-    return rows.map(_row, with_indices=True, remove_columns=rows.column_names).select_columns(QUESTION_COLUMNS)
+    return rows.map(_row, with_indices=True, remove_columns=rows.column_names, features=question_features())
 
 
-def correct_answer(completions: list, answer: list[str], **columns: Any) -> list[float | None]:
+def correct_answer(completions: list, answer: list, **columns: Any) -> list[float | None]:
     """1 where the final answer equals the gold number, else 0; also 0 without an answer or an end of the thinking."""
     return _REWARD(completions=completions, answer=answer, **columns)
 
@@ -63,10 +63,10 @@ def gold_number(solution: str) -> str:
     return number.strip().replace(",", "")
 
 
-def _row(row: dict[str, str], index: int) -> dict[str, Any]:
+def _row(row: dict[str, Any], index: int) -> dict[str, Any]:
     # `datasets` does not say which row an error inside `map` comes from.
     try:
-        answer = gold_number(row["answer"])
+        answer = gold_number(str(row["answer"]))
     except ValueError as error:
         raise ValueError(f"Row {index}: {error}") from error
     return question_row(row["question"], answer, INSTRUCTION)

@@ -1,4 +1,4 @@
-"""Load a task's rows from the hub, or from JSON lines on disk."""
+"""Load a task's rows from the hub, or from JSON or Parquet on disk."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, Features
 
-QUESTION_COLUMNS = ["prompt", "question", "answer"]
+_SUFFIXES = (".jsonl", ".json", ".parquet")
+
+
+def question_features() -> Features:
+    """The columns of a dataset of questions, in order: `prompt`, `question` and `answer`, all text."""
+    # Takes seconds to import, as below.
+    import datasets
+
+    text = datasets.Value("string")
+    return datasets.Features({"prompt": [{"role": text, "content": text}], "question": text, "answer": text})
 
 
 def question_row(question: str, answer: Any, instruction: str) -> dict[str, Any]:
@@ -22,7 +31,10 @@ def question_row(question: str, answer: Any, instruction: str) -> dict[str, Any]
 def read_rows(
     split: str, path: str | Path | None, *, hub_id: str, config: str | None = None, columns: Collection[str] = ()
 ) -> Dataset:
-    """The rows of `split`: the hub's, or those of a `.jsonl` file or of a folder with `<split>.jsonl`.
+    """The rows of `split`: the hub's, or those of a file or of a folder with `<split>.jsonl`.
+
+    A file holds JSON lines, one JSON array (`.json`), or Parquet. A column that mixes types, which Arrow cannot store,
+    becomes text; lists among other values make it a column of lists.
 
     Args:
         split: The hub's split, or the name of the file in `path`. A `path` that is a file is read whole, regardless.
@@ -39,7 +51,9 @@ def read_rows(
     import datasets
 
     if path is not None:
-        rows = datasets.Dataset.from_list(_json_lines(_file(split, Path(path).expanduser(), hub_id)))
+        file = _file(split, Path(path).expanduser(), hub_id)
+        is_parquet = file.suffix == ".parquet"
+        rows = datasets.Dataset.from_parquet(str(file)) if is_parquet else datasets.Dataset.from_dict(_columns(file))
     else:
         try:
             rows = datasets.load_dataset(hub_id, config, split=split)
@@ -62,16 +76,60 @@ def _file(split: str, path: Path, hub_id: str) -> Path:
             f"`path` is {str(path)!r}, which does not exist; give a .jsonl file or a folder holding {split}.jsonl, "
             f"or leave `path` out to load {hub_id} from the hub."
         )
-    file = path / f"{split}.jsonl"
-    if not file.is_file():
-        splits = sorted(found.stem for found in path.glob("*.jsonl"))
-        raise FileNotFoundError(f"`path` {str(path)!r} holds no {file.name}; choose a `split` among {splits}.")
+    files = [path / f"{split}{suffix}" for suffix in _SUFFIXES]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        splits = sorted({found.stem for found in path.iterdir() if found.suffix in _SUFFIXES})
+        raise FileNotFoundError(f"`path` {str(path)!r} holds no {files[0].name}; choose a `split` among {splits}.")
     return file
+
+
+def _columns(file: Path) -> dict[str, Any]:
+    rows = _json_array(file) if file.suffix == ".json" else _json_lines(file)
+    # An empty dataset has no columns, so it would be refused with a puzzling list of missing ones.
+    if not rows:
+        raise ValueError(f"{file} holds no rows.")
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: _column([row.get(name) for row in rows]) for name in names}
+
+
+def _column(values: list[Any]) -> Any:
+    import pyarrow
+
+    try:
+        return pyarrow.array(values)
+    except (pyarrow.ArrowException, OverflowError):
+        # One list makes the whole column one of lists, so that `5` and `["5"]` stay the same gold.
+        if any(isinstance(value, list) for value in values):
+            items = [value if isinstance(value, list) or value is None else [value] for value in values]
+            return pyarrow.array([item and [_text(part) for part in item] for item in items])
+        return pyarrow.array([_text(value) for value in values])
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _json_array(file: Path) -> list[dict]:
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        # Many a file of JSON lines is called `.json`.
+        if error.msg == "Extra data":
+            return _json_lines(file)
+        raise ValueError(f"{file} is not JSON: {error}.") from error
+    if isinstance(rows, dict):
+        return [rows]
+    for number, row in enumerate(rows if isinstance(rows, list) else [rows]):
+        if not isinstance(row, dict):
+            raise ValueError(f"{file}, row {number} holds {row!r:.60}; each must be a JSON object.")
+    return rows
 
 
 def _json_lines(file: Path) -> list[dict]:
     rows = []
-    with file.open(encoding="utf-8") as lines:
+    # Some editors begin a file with a byte order mark.
+    with file.open(encoding="utf-8-sig") as lines:
         # Not `str.splitlines`, which also splits at U+2028 and the like inside a string.
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -83,7 +141,4 @@ def _json_lines(file: Path) -> list[dict]:
             if not isinstance(row, dict):
                 raise ValueError(f"{file}, line {number} holds {row!r:.60}; each line must be a JSON object.")
             rows.append(row)
-    # An empty dataset has no columns, so it would be refused with a puzzling list of missing ones.
-    if not rows:
-        raise ValueError(f"{file} holds no rows.")
     return rows

@@ -33,7 +33,7 @@ def test_pairs_held_out_are_mostly_right_and_never_paid_wrongly():
     verdicts = [(pair, bool(is_equivalent(pair.gold, pair.answer))) for pair in HELD_OUT]
 
     assert [pair for pair, verdict in verdicts if verdict and not pair.same] == []
-    assert sum(verdict == pair.same for pair, verdict in verdicts) >= 76  # of 81
+    assert sum(verdict == pair.same for pair, verdict in verdicts) >= 77  # of 81
 
 
 def test_the_list_is_long_and_both_verdicts_are_common():

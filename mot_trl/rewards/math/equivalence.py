@@ -6,19 +6,25 @@ points, and last computer algebra in a process that can be killed. No answer is 
 
 import logging
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, ClassVar
 
 from mot_trl.rewards.answer import completion_text, final_answer
+from mot_trl.rewards.math.choice import Choice, read_choice, read_gold_choice
 from mot_trl.rewards.math.compound import read_compound, same_compound
-from mot_trl.rewards.math.limits import MAX_LENGTH, is_computable, is_readable
+from mot_trl.rewards.math.gold import read_golds
+from mot_trl.rewards.math.intervals import builder_condition
+from mot_trl.rewards.math.limits import MAX_LENGTH, is_balanced, is_computable, is_readable
 from mot_trl.rewards.math.math_verify import require_math_verify, verify
 from mot_trl.rewards.math.normalize import key, normalize
 from mot_trl.rewards.math.numeric import same_equation, same_expression
 from mot_trl.rewards.math.quantity import read_quantity, read_unit, same_quantity, same_unit
+from mot_trl.rewards.math.question import asks_for_percent, may_have_unit, question_text, without_asked_unit
 from mot_trl.rewards.math.words import has_words, same_words, split_unit
+
+__all__ = ["MathReward", "asks_for_percent", "is_equivalent"]
 
 _logger = logging.getLogger(__name__)
 
@@ -26,10 +32,10 @@ _ASSIGNED = re.compile(
     r"((?:[a-zA-Z]|\\[a-zA-Z]+)(?:_\{?[0-9a-zA-Z]+\}?)?(?:\([a-z]\)|\^\{-1\}\([a-z]\))?)\s*=\s*(?!=)"
 )
 _VARIABLE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])")
-_ORDER = re.compile(r"[<>]|\\[lg]e(?![a-zA-Z])")
+_ORDER = re.compile(r"[<>]|\\(?:[lgn]e)(?![a-zA-Z])")
 _MONEY = re.compile(r"^(?:\$|\\dollar|\\pounds|€)\s*")
-_ASKS_PERCENT = re.compile(r"\b(?:what|find|calculate|by|as|in|which)\b[^.?!,;]{0,40}?\bpercent(?:age)?\b", re.I)
-_PERCENT_SIGN = re.compile(r"\s*(?:\\?%|\\text\s*\{\s*percent\s*\}|\bpercent)[\s.$]*$", re.I)
+# Of so many unreadable golds, the rest need no report.
+_MAX_REPORTS = 1000
 
 
 def is_equivalent(gold: str, answer: str, *, timeout: float = 2.0, symbolic: bool = True) -> bool | None:
@@ -53,18 +59,18 @@ def is_equivalent(gold: str, answer: str, *, timeout: float = 2.0, symbolic: boo
     return _is_equivalent(gold.strip(), answer.strip(), timeout if symbolic else None)
 
 
-def asks_for_percent(question: str) -> bool:
-    """Whether a question asks for a percentage, so that a percent sign in the answer is its unit."""
-    return _ASKS_PERCENT.search(question) is not None
-
-
 @dataclass(frozen=True)
 class MathReward:
     """A TRL reward: 1 if the final answer is equivalent to the gold, 0 if not, None if the gold cannot be read.
 
+    A gold is whatever `gold.read_golds` reads: text, a number, a whole solution, or a list of which any item is right.
+    Each unreadable one is reported once; `<the reward's name>/unreadable_golds` logs the share of such rows.
+
     Args:
-        question_column: The column with the questions, if there is one: where they ask for a percentage, `60%` is
-            right for the gold `60`; elsewhere it is not.
+        gold_column: The column with the golds.
+        question_column: The column with the questions; without it, the prompts are read. They decide which units an
+            answer may add to a gold that has none: `60%` is right for `60` only where a percentage is asked for, and
+            `5 cm` is wrong for `5` where meters are. Without either, `60%` is wrong, and other units are right.
         opened: Whether the chat template opens the thinking in the prompt (see `rewards.answer.answer_part`).
         timeout: Seconds for each pair that needs computer algebra, after which the answer is wrong.
         symbolic: Whether to use computer algebra, that is math-verify; plain numbers do not need it.
@@ -80,6 +86,7 @@ class MathReward:
     opened: bool = False
     timeout: float = 2.0
     symbolic: bool = True
+    _reported: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     # TRL names a reward's metrics by it.
     __name__: ClassVar[str] = "correct_answer"
@@ -89,7 +96,9 @@ class MathReward:
         if not self.timeout > 0:
             raise ValueError(f"`timeout` is {self.timeout}; give the seconds for one pair, above 0.")
 
-    def __call__(self, completions: list, **columns: Any) -> list[float | None]:
+    def __call__(
+        self, completions: list, log_metric: Callable[[str, float], None] | None = None, **columns: Any
+    ) -> list[float | None]:
         """One reward for each completion, in TRL's calling convention."""
         if self.gold_column not in columns:
             raise KeyError(f"`gold_column` is {self.gold_column!r}; the rows have {sorted(columns)}.")
@@ -97,37 +106,75 @@ class MathReward:
         if self.symbolic:
             require_math_verify()
         golds = columns[self.gold_column]
-        questions = columns.get(self.question_column) or [""] * len(golds)
-        return [self._score(*row) for row in zip(completions, golds, questions, strict=True)]
+        prompts = columns.get(self.question_column) or columns.get("prompts") or [""] * len(golds)
+        rewards: list[float | None] = []
+        for row, (completion, gold, prompt) in enumerate(zip(completions, golds, prompts, strict=True)):
+            question = question_text(prompt)
+            rewards.append(self._score(completion, read_golds(gold), question))
+            if rewards[-1] is None:
+                self._report(gold, row, question)
+        if log_metric is not None and rewards:
+            log_metric(f"{self.__name__}/unreadable_golds", rewards.count(None) / len(rewards))
+        return rewards
 
-    def _score(self, completion: str | list[Mapping[str, Any]], gold: str, question: str) -> float | None:
-        answer = final_answer(completion_text(completion), opened=self.opened)
-        if answer is None:
-            return 0.0
-        if asks_for_percent(question):
-            gold, answer = _PERCENT_SIGN.sub("", gold), _PERCENT_SIGN.sub("", answer)
+    def _score(self, completion: str | list[Mapping[str, Any]], golds: list[str], question: str) -> float | None:
+        answer = final_answer(completion_text(completion), opened=self.opened) or ""
+        verdicts = [self._is_right(gold, answer, question) for gold in golds]
+        if True in verdicts:
+            return 1.0
+        return 0.0 if False in verdicts else None
+
+    def _is_right(self, gold: str, answer: str, question: str) -> bool | None:
+        gold, answer = without_asked_unit(gold, answer, question)
         verdict = is_equivalent(gold, answer, timeout=self.timeout, symbolic=self.symbolic)
-        return None if verdict is None else float(verdict)
+        if not verdict or not question or not (unit := _unit(answer)):
+            return verdict
+        return bool(_unit(gold)) or may_have_unit(unit, question)
+
+    def _report(self, gold: Any, row: int, question: str) -> None:
+        text = f"{gold!r:.80}"
+        if text not in self._reported and len(self._reported) < _MAX_REPORTS:
+            self._reported.add(text)
+            _logger.warning("No reward: row %d of the batch has the gold %s, unreadable (%.80r).", row, text, question)
 
 
 @lru_cache(maxsize=65536)
 def _is_equivalent(gold: str, answer: str, timeout: float | None) -> bool | None:
     if gold == answer:
         return True
-    if not is_readable(gold):
-        return _unknown(gold)
+    if not is_readable(gold) or not is_balanced(gold) or not (normal := normalize(gold)):
+        return None
     if not answer or not is_readable(answer):
         return False
-    gold, answer = normalize(gold), normalize(answer)
+    gold, answer = normal, normalize(answer)
     if (verdict := _same_at_sight(gold, answer)) is not None:
         return verdict
-    bound, also_bound = (set(_VARIABLE.findall(text)) if _ORDER.search(text) else set() for text in (gold, answer))
+    if choice := read_gold_choice(gold):
+        return _same_choice(choice, answer, timeout)
+    bound, also_bound = _bound(gold), _bound(answer)
     # Intervals forget the variable: `x<3` and `y<3` would both be `(-\infty, 3)`.
     if bound and also_bound and not bound & also_bound:
         return False
     gold, answer = _without_separators(gold), _without_separators(answer)
-    verdict = same_compound(read_compound(gold), read_compound(answer), partial(_same_leaf, timeout=timeout))
-    return _unknown(gold) if verdict is None else verdict
+    return same_compound(read_compound(gold), read_compound(answer), partial(_same_leaf, timeout=timeout))
+
+
+def _bound(text: str) -> set[str]:
+    r"""The variables of an inequality; that of a set such as `\{x \mid x > 2\}` is nothing but a name."""
+    is_free = _ORDER.search(text) and builder_condition(text) is None
+    return set(_VARIABLE.findall(text)) if is_free else set()
+
+
+def _same_choice(gold: Choice, answer: str, timeout: float | None) -> bool | None:
+    """Whether the answer names the gold's letter, its value, or both and no other."""
+    chosen = read_choice(answer)
+    if chosen and chosen.letter != gold.letter:
+        return False
+    value = chosen.value if chosen else answer
+    # Text behind a letter that stands alone in the gold cannot be compared.
+    if chosen and not (gold.value and value):
+        return True
+    return bool(gold.value) and _is_equivalent(gold.value, value, timeout)
 
 
 def _same_at_sight(gold: str, answer: str) -> bool | None:
@@ -151,12 +198,15 @@ def _same_leaf(gold: str, answer: str, timeout: float | None) -> bool | None:
     # A number in another base is a number; what is not one of the same base is not the same.
     if any(quantity and quantity.unit.startswith("base ") for quantity in map(read_quantity, (gold, answer))):
         return False
-    (number, unit), (also_number, also_unit) = (split_unit(_MONEY.sub("", text)) for text in (gold, answer))
+    (number, unit), (also_number, also_unit) = (_split_unit(_MONEY.sub("", text)) for text in (gold, answer))
     # The unit stays on: `5 apples` against `five apples` is compared as words on the whole.
     if has_words(number) or has_words(also_number):
         return same_words(gold, answer)
+    # A percentage of an expression is its hundredth; only the gold's own sign may be left out.
+    if also_unit == "percent" != unit:
+        return False
     # Infinity is a symbol here, equal to its own spelling alone, and that has been compared.
-    if r"\infty" in number + also_number or not same_unit(read_unit(unit), read_unit(also_unit)):
+    if r"\infty" in number + also_number or not same_unit(unit, also_unit):
         return False
     if "=" in number or "=" in also_number:
         return _same_relation(number, also_number, timeout)
@@ -164,6 +214,23 @@ def _same_leaf(gold: str, answer: str, timeout: float | None) -> bool | None:
     if verdict is not None or timeout is None:
         return bool(verdict)
     return is_computable(number) and is_computable(also_number) and verify(number, also_number, timeout=timeout)
+
+
+@lru_cache(maxsize=4096)
+def _unit(text: str) -> str:
+    """The unit of a text before its normalization, "" where it has none or cannot be read."""
+    if not is_readable(text):
+        return ""
+    text = normalize(text)
+    quantity = read_quantity(text)
+    return quantity.unit if quantity else _split_unit(_MONEY.sub("", text))[1]
+
+
+def _split_unit(text: str) -> tuple[str, str]:
+    """An expression and its unit, as `read_unit` spells it; words that are no unit stay with the expression."""
+    expression, words = split_unit(text)
+    unit = read_unit(words)
+    return (text, "") if unit is None else (expression, unit)
 
 
 def _same_relation(gold: str, answer: str, timeout: float | None) -> bool | None:
@@ -178,9 +245,3 @@ def _same_relation(gold: str, answer: str, timeout: float | None) -> bool | None
         # `x = 2 + 3 = 5`: every link must hold, or `7 = 5` would be paid for 5.
         return all(_same_leaf(gold, link, timeout) for link in value.split("="))
     return bool(same_equation(gold, answer))
-
-
-@lru_cache(maxsize=1024)
-def _unknown(gold: str) -> None:
-    # Cached, so that each gold is reported once.
-    _logger.warning("No verdict: the gold answer %.80r cannot be read.", gold)

@@ -30,11 +30,16 @@ def is_readable(text: str) -> bool:
     return len(text) <= MAX_LENGTH and nesting_depth(text) <= _MAX_DEPTH
 
 
+def is_balanced(text: str) -> bool:
+    """Whether every brace of `text` that is not escaped has its partner."""
+    levels = list(accumulate((1 if brace == "{" else -1 for brace in re.findall(r"(?<!\\)[{}]", text)), initial=0))
+    return min(levels) == levels[-1] == 0
+
+
 def is_computable(text: str) -> bool:
     """Whether computer algebra may be tried on `text`: balanced braces, no towers, large factorials or long loops."""
-    levels = list(accumulate((1 if brace == "{" else -1 for brace in re.findall(r"(?<!\\)[{}]", text)), initial=0))
     # `}{` would close the box that the worker puts around the text.
-    if min(levels) < 0 or levels[-1] > 0 or len(text) > _MAX_SYMBOLIC_LENGTH:
+    if not is_balanced(text) or len(text) > _MAX_SYMBOLIC_LENGTH:
         return False
     if text.count("^") > _MAX_POWERS or text.count(r"\sqrt") > _MAX_POWERS or _LARGE.search(text):
         return False

@@ -15,57 +15,97 @@ _SYMBOLS = {
     "⩾": r"\ge ", "≠": r"\ne ", "°": r"^\circ ", "º": r"^\circ ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
     "±": r"\pm ", "√": r"\sqrt ", "≈": r"\approx ", "£": r"\pounds ", "¼": r" \frac{1}{4}", "½": r" \frac{1}{2}",
     "¾": r" \frac{3}{4}", "⅓": r" \frac{1}{3}", "⅔": r" \frac{2}{3}", "’": "'", "∅": r"\emptyset ", "⟨": r"\langle ",
-    "⟩": r"\rangle ", "‰": "/1000",
+    "⟩": r"\rangle ", "‰": "/1000", "ℝ": r"\mathbb{R}", "。": ".", "、": ",", "“": '"', "”": '"',
 }  # fmt: skip
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 
 _COMMANDS = {
-    **dict.fromkeys(("displaystyle", "textstyle", "limits", "nolimits", "cr", "bf", "rm", "it"), " "),
-    **dict.fromkeys(("dfrac", "tfrac", "cfrac"), r"\frac"), **dict.fromkeys(("dbinom", "tbinom"), r"\binom"),
+    **dict.fromkeys(("displaystyle", "textstyle", "limits", "nolimits", "bf", "rm", "it", "sf", "tt"), " "),
+    **dict.fromkeys(("tiny", "small", "normalsize", "large", "Large", "LARGE", "huge", "Huge", "bfseries"), " "),
+    **dict.fromkeys(("newline", "middle", "noindent", "centering"), " "),
+    **dict.fromkeys(("cr", "tabularnewline"), r"\\ "), **dict.fromkeys(("mid", "vert", "lvert", "rvert"), "|"),
+    **dict.fromkeys(("dfrac", "tfrac", "cfrac", "nicefrac", "sfrac"), r"\frac"),
+    "varnothing": r"\emptyset ", "Bbb": r"\mathbb", "colon": ":", **dict.fromkeys(("dbinom", "tbinom"), r"\binom"),
     **dict.fromkeys(("leq", "leqslant", "leslant"), r"\le "), **dict.fromkeys(("geq", "geqslant"), r"\ge "),
     **dict.fromkeys(("times", "ast", "cdotp"), r"\cdot "), "neq": r"\ne ", "lt": "<", "gt": ">",
     "lbrace": r"\{", "rbrace": r"\}", "lbrack": "[", "rbrack": "]",
 }  # fmt: skip
 _COMMAND = re.compile(r"\\([a-zA-Z]+)")
 
+# Math fonts and commands for text alike: what they hold decides whether it is words or mathematics.
+_STYLES = (
+    r"(?:text(?:bf|it|rm|sf|tt|up|normal)?|math(?:rm|bf|it|sf|tt|normal)|boldsymbol|bm|pmb|emph|mbox|hbox"
+    r"|operatorname\*?)"
+)
 # In order. Thousands separators come first: they are spaces that change the meaning, and spaces are dropped later.
-_RULES = [
-    (r"(?<=[0-9])(?:\{,\}|,\s*\\!|\\,|\\;|\\:|\\!)\s*(?=[0-9]{3}(?![0-9]))", ""),
-    (r"\\(?:text|mathrm|mathbf|mathit|textbf|textit|textrm|mbox|operatorname)\s*\*?\s*\{\s*([A-Za-z])\s*\}", r" \1 "),
-    (r"\\(?:mathrm|mathit|mathbf|textbf|textit|textrm|textnormal|mbox|hbox|operatorname\*?)\s*\{", r"\\text{"),
+_RULES = [(re.compile(pattern), replacement) for pattern, replacement in (
+    (r"(?<=[0-9])(?:\{,\}|,\s*\\[!,;:]|\\,|\\;|\\:|\\!)\s*(?=[0-9]{3}(?![0-9]))", ""),
+    (r"\\(?:(?:text|font)?color|[hv]?phantom|hspace)\s*\{[^{}]*\}", " "),
+    (rf"\\frac\s*\{{\s*\\{_STYLES}\s*(\{{[^{{}}]*\}})\s*\}}\s*\{{\s*\\{_STYLES}\s*(\{{[^{{}}]*\}})\s*\}}",
+     r"\\text\1/\\text\2"),
+    (rf"\\{_STYLES}\s*\{{\s*([A-Za-z])\s*\}}", r" \1 "),
+    (rf"\\{_STYLES}\s*\{{\s*((?:\\dollar\s*)?[0-9][0-9.,]*|\\dollar)\s*\}}", r" \1 "),
+    (r"\\(?:math(?:bf|it|sf|tt)|boldsymbol|bm|pmb)\s*(?=\{\s*[A-Za-z]?[^A-Za-z\s])", ""),
+    (rf"\\{_STYLES}\s*\{{", r"\\text{"),
     (r"\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\s*\.?", ""),
     (r"\^\s*\{?\s*\\(?:circ|degree)(?![a-zA-Z])\s*\}?|\\degrees?(?![a-zA-Z])", r"\\text{ degrees}"),
-    (r"(?<![\\a-zA-Z])(sqrt|sin|cos|tan|cot|sec|csc|ln|log|exp|pi|theta|infty)(?![a-zA-Z])", r"\\\1 "),
+    (r"(?<![\\a-zA-Z])(sqrt|sin|cos|tan|cot|csc|ln|log|exp|pi|theta|infty|sec(?=\s*[\\({a-z]))(?![a-zA-Z])",
+     r"\\\1 "),
     (r"(?<![\\a-zA-Z])(?:infinity|inf)(?![a-zA-Z])", r"\\infty "),
+    (r"\\dot\s*\{?([0-9])\}?([0-9]*)\\dot\s*\{?([0-9])\}?", r"\\overline{\1\2\3}"),
+    (r"\\(?:bar|dot|overline)\s*(?:([0-9])|\{\s*([0-9]+)\s*\})", r"\\overline{\1\2}"),
+    (r"\\not\s*=", r"\\ne "),
     (r"\\%", "%"),
     (r"(?<!\\)\\!", ""),
-    (r"(?<!\\)\\[,;: ]|~|\\(?:quad|qquad|hspace\{[^{}]*\}|enspace|thinspace)(?![a-zA-Z])", " "),
+    (r"(?<!\\)\\[,;: ]|~|\\(?:quad|qquad|enspace|thinspace)(?![a-zA-Z])", " "),
     (r"\*\*(?=\s*[0-9({a-zA-Z])(?<=[0-9a-zA-Z)}]\*\*)", "^"),
     (r"\s+", " "),
-]
-_BOXED = re.compile(r"\\(?:boxed|fbox|underline)\s*(?=\{)")
+    (r"\\\{ ?\\\}", r"\\emptyset "),
+)]  # fmt: skip
+# Whole answers in words that have a symbol.
+_PHRASES = {
+    r"\emptyset": re.compile(
+        r"(?:there (?:is|are) )?(?:the )?(?:empty set|null set|no (?:real )?solutions?(?: exists?)?)", re.I
+    ),
+    r"\mathbb{R}": re.compile(r"(?:the set of )?all (?:reals|real numbers)", re.I),
+}
+# Most answers by far, and in their one spelling already.
+_PLAIN = re.compile(r"-?[0-9]+(?:[.,][0-9]+)*")
+_BOXED = re.compile(r"\\(?:boxed|fbox|framebox|underline)\s*(?=\{)")
 _INLINE = re.compile(r"\$([^$]+)\$")
 _PREFIX = re.compile(
     r"^(?:therefore|thus|so|hence)?,?\s*(?:the\s+|my\s+)?(?:final\s+|correct\s+)?(?:answer|result)\s*(?:is|:|=)+\s*",
     re.I,
 )
-_WRAPPERS = [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"), ('"', '"')]
+# `Total cost = 18`: a word of four letters at least, since `abc = 18` may be an equation.
+_LABEL = re.compile(
+    r"^(?!.*\b(?:not|never|wrong|incorrect|option|choice)\b)(?:\\text\s*\{)?\s*(?=[A-Za-z ]*[A-Za-z]{4})[A-Za-z ]++\}?"
+    r"\s*[:=](?!=)\s*(?=\S)|^=(?!=)\s*",
+    re.I,
+)
+_WRAPPERS = [
+    *((mark, mark) for mark in ("$$", "$", "**", "*", "__", "`", '"', "'")),
+    *((r"\(", r"\)"), (r"\[", r"\]")),
+    *((f"<{tag}>", f"</{tag}>") for tag in ("b", "i", "em", "strong", "code")),
+]
+_GROUP = re.compile(rf"(\\{_STYLES}\s*)?\{{")
+_TRAILING = (".", ",", ";", ":", "?", "\\")
 _ARGUMENT = re.compile(r"\s*(?:(\\[a-zA-Z]+|[0-9a-zA-Z])|(?=\{))")
 _OPERATOR = re.compile(r"\\(frac|binom|sqrt)(?![a-zA-Z])(\s*\[[^\][{}]*\])?")
 
 
 def normalize(text: str) -> str:
     r"""`text` in one spelling: `$\dfrac43$.` and `\boxed{\frac 43}` both become `\frac{4}{3}`."""
+    if _PLAIN.fullmatch(text):
+        return text
     # First, so that no dollar of money is taken for one of mathematics.
     text = _BOXED.sub("", _plain_symbols(text.replace(r"\$", r"\dollar ")))
-    # Wrappers come in any order, as in `**$5$**` and `$\boxed{...}$.`, so until nothing changes.
-    previous = None
-    while text != previous:
-        previous, text = text, _unwrapped(text)
-    text = _COMMAND.sub(lambda match: _COMMANDS.get(match[1], match[0]), text)
+    text = _COMMAND.sub(lambda match: _COMMANDS.get(match[1], match[0]), _unwrapped(text))
     for pattern, replacement in _RULES:
-        text = re.sub(pattern, replacement, text)
-    return _unwrapped(_with_braces(text)).strip()
+        text = pattern.sub(replacement, text)
+    text = _unwrapped(_with_braces(text))
+    plain = text.removeprefix(r"\text{").removesuffix("}").strip()
+    return next((symbol for symbol, phrase in _PHRASES.items() if phrase.fullmatch(plain)), text)
 
 
 def key(text: str) -> str:
@@ -83,17 +123,30 @@ def _plain_symbols(text: str) -> str:
 
 
 def _unwrapped(text: str) -> str:
-    text = _PREFIX.sub("", text.strip())
+    # Wrappers come in any order, as in `**$5$**` and `$\boxed{...}$.`, so until nothing changes.
+    previous = None
+    while text != previous:
+        previous, text = text, _outer_removed(text)
+    return text
+
+
+def _outer_removed(text: str) -> str:
+    text = _LABEL.sub("", _PREFIX.sub("", text.strip()))
     for opening, closing in _WRAPPERS:
         inner = text[len(opening) : len(text) - len(closing)]
         whole = len(text) > len(opening) + len(closing) and text.startswith(opening) and text.endswith(closing)
         # `$1$ and $2$` begins and ends with dollars that are no pair.
         if whole and opening not in inner and closing not in inner:
             text = inner.strip()
-    if text.startswith("{") and _closing_brace(text, 0) == len(text) - 1:
-        text = text[1:-1].strip()
-    text = _INLINE.sub(r" \1 ", text)
-    return re.sub(r"(?:\\\\|[.,;:?])+$", "", text).strip()
+    group = _GROUP.match(text)
+    # `\text{18 dollars}` is a number with its unit, `\text{east}` a word.
+    if group and _closing_brace(text, group.end() - 1) == len(text) - 1 and (not group[1] or re.search("[0-9]", text)):
+        text = text[group.end() : -1].strip()
+    text = _INLINE.sub(r" \1 ", text).strip()
+    # Not the punctuation of an escape: `18\;` ends in a space.
+    while text.endswith(_TRAILING) and (text[-1] == "\\" or text[-2:-1] != "\\"):
+        text = text[:-1].rstrip()
+    return text
 
 
 def _with_braces(text: str) -> str:

@@ -8,7 +8,8 @@ import cmath
 import math
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from functools import lru_cache, partial
 
 _TOKEN = re.compile(r"\\[a-zA-Z]+|[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[a-zA-Z]|[-+*/^_(){}\[\]]")
@@ -29,28 +30,31 @@ _ABSORBED = 1e-6
 _TOLERANCE = 1e-11
 # More digits than floats can tell from the irrational number that they round.
 _MAX_DECIMALS = 9
+# Floats tell an exponent of 1/99 from its neighbors.
+_MAX_ROOT = 99
 
 
 class Unreadable(ValueError):  # noqa: N818  (a verdict on the text, not a fault)
     """The text is not an expression of this grammar, or has no finite value at the point."""
 
 
-def same_expression(gold: str, answer: str) -> bool | None:
-    """Whether two normalized expressions agree wherever both have values; None where that cannot be told.
+class NotReal(Unreadable):
+    r"""The expression leaves the real numbers at a real point, as `\sqrt{x}` does below 0."""
 
-    They are compared at positive, real and complex points: False if they differ at a positive point, True if they
-    agree at all. A long decimal that agrees as far as floats go is a rounded value: False.
+
+def same_expression(gold: str, answer: str) -> bool | None:
+    r"""Whether two normalized expressions agree wherever both have values; None where that cannot be told.
+
+    Values are real where they can be: `\sqrt{1/n}` and `1/\sqrt n` are not compared at a negative n, where neither is
+    real, and `\sqrt{x^2}` and `x` differ there. Only expressions that hold `i`, or are nowhere real, are compared as
+    complex ones. A long decimal that agrees as far as floats go is a rounded value: False.
     """
     try:
         first, second = _tokens(gold), _tokens(answer)
-        verdicts = [_close(_value(first, point), _value(second, point)) for point in _POINTS]
+        agree = all(_close(*values) for values in _values(first, second))
     except Unreadable:
         return None
-    is_rounded = any("." in token and len(token) > _MAX_DECIMALS for token in first + second)
-    if is_rounded or not (verdicts[0] and verdicts[1]):
-        return False
-    # Equal at the positive points alone, as `\sqrt{x^2}` and `x` are: it depends on what the variables may be.
-    return all(verdicts) or None
+    return agree and not any("." in token and len(token) > _MAX_DECIMALS for token in first + second)
 
 
 def same_equation(gold: str, answer: str) -> bool | None:
@@ -60,9 +64,7 @@ def same_equation(gold: str, answer: str) -> bool | None:
         return None
     ratios = []
     try:
-        tokens = [_tokens(side) for side in sides]
-        for point in _POINTS:
-            left, right, also_left, also_right = (_value(side, point) for side in tokens)
+        for left, right, also_left, also_right in _values(*(_tokens(side) for side in sides)):
             first, second = left - right, also_left - also_right
             # An equation that holds everywhere, or nearly, has no ratio to compare.
             if min(abs(first), abs(second)) < 1e-9:
@@ -73,21 +75,37 @@ def same_equation(gold: str, answer: str) -> bool | None:
     return all(_close(ratio, ratios[0]) for ratio in ratios)
 
 
+def _values(*expressions: list[str]) -> Iterator[list[complex]]:
+    """The values of several expressions at each point where all have one."""
+    is_found = False
+    # Without a variable, all points are one.
+    constant = not any(token in _VARIABLES or token.isalpha() for tokens in expressions for token in tokens)
+    if not any("i" in tokens for tokens in expressions):
+        for point in _REAL_POINTS[:1] if constant else _REAL_POINTS:
+            try:
+                values = [_value(tokens, point, is_real=True) for tokens in expressions]
+            except NotReal:
+                continue
+            is_found = True
+            yield values
+    if not is_found:
+        yield from ([_value(tokens, point) for tokens in expressions] for point in _COMPLEX_POINTS)
+
+
 @lru_cache(maxsize=1024)
 def _coordinate(name: str, kind: str, seed: int) -> complex:
     """The value of the variable `name` at a point: the same in every process, and different for every name."""
     numbers = random.Random(f"{name} {seed}")
     size = numbers.uniform(0.6, 1.9)
-    if kind == "positive":
-        return complex(size)
-    if kind == "real":
-        return complex(-size if name < "n" or numbers.random() < 0.5 else size)
-    return cmath.rect(size, numbers.uniform(0.3, 2.8))
+    if kind == "complex":
+        return cmath.rect(size, numbers.uniform(0.3, 2.8))
+    return complex(-size if kind == "negative" or (kind == "mixed" and numbers.random() < 0.5) else size)
 
 
-# Reals of both signs and a complex point: `\sqrt{x^2}` and `x` agree on the positive reals alone.
-_KINDS = ("positive", "positive", "real", "complex")
-_POINTS = [partial(_coordinate, kind=kind, seed=seed) for seed, kind in enumerate(_KINDS, start=1)]
+# Positive points first, where most expressions have values; the signs of several variables vary apart.
+_REAL_KINDS = ("positive", "positive", "negative", *["mixed"] * 4)
+_REAL_POINTS = [partial(_coordinate, kind=kind, seed=seed) for seed, kind in enumerate(_REAL_KINDS, start=1)]
+_COMPLEX_POINTS = [partial(_coordinate, kind="complex", seed=seed) for seed in (8, 9)]
 
 
 def _close(first: complex, second: complex) -> bool:
@@ -102,9 +120,9 @@ def _tokens(text: str) -> list[str]:
     return found
 
 
-def _value(tokens: list[str], variable: Callable[[str], complex]) -> complex:
-    """The value of an expression, `variable` giving that of each variable."""
-    parser = _Parser(tokens, variable)
+def _value(tokens: list[str], variable: Callable[[str], complex], *, is_real: bool = False) -> complex:
+    """The value of an expression, `variable` giving that of each variable; in the reals alone if `is_real`."""
+    parser = _Parser(tokens, variable, is_real)
     try:
         value = parser.sum()
     except (OverflowError, ZeroDivisionError) as error:
@@ -117,15 +135,23 @@ def _value(tokens: list[str], variable: Callable[[str], complex]) -> complex:
 def _power(base: complex, exponent: complex) -> complex:
     if base == 0 and (exponent.real <= 0 or exponent.imag):
         raise Unreadable("Zero to a power that is not positive.")
-    return complex(base**exponent)
+    if base.imag or exponent.imag:
+        return complex(base**exponent)
+    if base.real < 0:
+        ratio = Fraction(exponent.real).limit_denominator(_MAX_ROOT)
+        # Of a negative real number, an odd root is the real one, not the principal, a complex one.
+        if ratio.denominator % 2 and ratio.denominator > 1 and abs(ratio - exponent.real) < _TOLERANCE:
+            return complex((-1) ** ratio.numerator * (-base.real) ** exponent.real)
+    # Of real numbers, so that `(-2)^{101}` gets no imaginary part by rounding.
+    return complex(base.real**exponent.real)
 
 
 class _Parser:
     """Recursive descent: each method reads one rule of the grammar and returns its value."""
 
-    def __init__(self, tokens: list[str], variable: Callable[[str], complex]) -> None:
+    def __init__(self, tokens: list[str], variable: Callable[[str], complex], is_real: bool) -> None:
         # The empty token marks the end, so that looking ahead needs no bounds check.
-        self.tokens, self.variable = [*tokens, ""], variable
+        self.tokens, self.variable, self.is_real = [*tokens, ""], variable, is_real
         self.position = self.depth = 0
 
     @property
@@ -180,7 +206,13 @@ class _Parser:
 
     def power(self) -> complex:
         base = self.factor()
-        return _power(base, self.exponent()) if self.accept("^") else base
+        return self.checked(_power(base, self.exponent())) if self.accept("^") else base
+
+    def checked(self, value: complex) -> complex:
+        """The value of a power or a function, which may lead out of the reals."""
+        if self.is_real and value.imag:
+            raise NotReal("Not a real number.")
+        return value
 
     def exponent(self) -> complex:
         """A group in braces or parentheses, or one token."""
@@ -216,10 +248,7 @@ class _Parser:
     def root(self) -> complex:
         degree = self.bracketed("[") if self.ahead == "[" else 2 + 0j
         value = self.bracketed() if self.ahead == "{" else self.factor()
-        # Of a negative real number, an odd root is the real one; the power would give the principal, a complex one.
-        if value.imag == 0 and value.real < 0 and degree.imag == 0 and degree.real % 2 == 1:
-            return -((-value) ** (1 / degree))
-        return _power(value, 1 / degree)
+        return self.checked(_power(value, 1 / degree))
 
     def applied(self, function: Callable[[complex], complex]) -> complex:
         power = self.exponent() if self.accept("^") else 1 + 0j
@@ -227,9 +256,10 @@ class _Parser:
             raise Unreadable("An inverse function or a power?")
         value = self.factor() if self.ahead in ("(", "{") else self.product(argument=True)
         try:
-            return _power(function(value), power) if power != 1 else function(value)
+            value = function(value)
         except ValueError as error:  # outside the function's domain
             raise Unreadable(str(error)) from error
+        return self.checked(_power(value, power) if power != 1 else value)
 
     def named(self, token: str) -> complex:
         """A constant or a variable, perhaps with a subscript, which then is part of the name."""

@@ -7,43 +7,54 @@ from typing import NamedTuple
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?: [0-9]{3})+(?![0-9])|[0-9]+)"
 _DECIMAL = rf"(?:{_DIGITS}(?:\.[0-9]*)?|\.[0-9]+)"
-_HEDGE = r"\\approx\s*|~\s*|(?:approximately|approx\.?|about)\s+|\\text\s*\{\s*\}\s*"
+_HEDGE = (
+    r"\\(?:approx|simeq|sim)(?![a-zA-Z])\s*|~\s*|(?:approximately|approx\.?|about|around|roughly|exactly)\s+"
+    r"|\\text\s*\{\s*\}\s*"
+)
 _CURRENCY = r"\$|\\dollar(?![a-z])|\\pounds|€|¥|₹|\\euro|USD|EUR|GBP|Rs\.?|US\s*\$"
 _FRACTION = rf"\\frac\{{\s*(?P<sign>[+-]?)\s*(?P<top>{_DECIMAL})\s*\}}\s*\{{\s*(?P<bottom>{_DECIMAL})\s*\}}"
 _RATIO = rf"(?P<top2>{_DECIMAL})\s*/\s*(?P<bottom2>{_DECIMAL})"
 _WHOLE = r"(?P<whole>[0-9]+)\s*(?:\+\s*)?(?=\\frac)|(?P<whole2>[0-9]+)\s+(?=[0-9]+\s*/)"
 _EXPONENT = r"[+-]?[0-9]{1,3}"
 _POWER = rf"\s*(?:\\cdot|\*|x)\s*10\s*\^\s*\{{?\s*(?P<power>{_EXPONENT})\s*\}}?|[eE](?P<power2>{_EXPONENT})(?![0-9])"
+# Digits that repeat for ever; in parentheses only right behind the point, since `0.5(3)` may be a product.
+_REPEAT = r"\\overline\{(?P<repeat>[0-9]{1,18})\}|(?<=\.)\((?P<repeat2>[0-9]{1,18})\)"
 _NUMBER = re.compile(
     rf"(?:{_HEDGE})?(?P<outer>[+-]?)\s*(?P<currency>{_CURRENCY})?\s*(?P<inner>[+-]?)\s*"
-    rf"(?:(?:{_WHOLE})?(?:{_FRACTION}|{_RATIO})|(?P<decimal>{_DECIMAL})(?:{_POWER})?)\s*"
+    rf"(?:(?:{_WHOLE})?(?:{_FRACTION}|{_RATIO})|(?P<decimal>{_DECIMAL}|\.(?=\\overline))(?:{_REPEAT}|{_POWER})?)\s*"
 )
 _SIGNS = {
     "%": "percent", r"\text{percent}": "percent", "$": "dollar", r"\dollar": "dollar", "USD": "dollar",
     "US$": "dollar", r"\pounds": "pound", "GBP": "pound", "€": "euro", r"\euro": "euro", "EUR": "euro", "¥": "yen",
     "₹": "rupee", "Rs": "rupee", "Rs.": "rupee",
 }  # fmt: skip
-_MULTIPLIERS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_MULTIPLIERS = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _SYNONYMS = {
     "usd": "dollar", "cents": "cent", "centimeter": "cm", "centimetre": "cm", "millimeter": "mm", "millimetre": "mm",
     "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km", "inche": "inch", "in": "inch", "feet": "foot",
-    "ft": "foot", "yd": "yard", "mi": "mile", "gram": "g", "kilogram": "kg", "kilo": "kg", "lb": "pound",
-    "lbs": "pound", "ounce": "oz", "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h", "litre": "l",
-    "liter": "l", "milliliter": "ml", "millilitre": "ml", "deg": "degree", "°": "degree", "mph": "mile per h",
-    "kph": "km per h", "kmh": "km per h", "sq": "square", "radian": "rad", "pct": "percent", "percentage": "percent",
-    "/": "per", "people": "person", "children": "child", "men": "man", "women": "woman",
+    "ft": "foot", "yd": "yard", "mi": "mile", "gram": "g", "milligram": "mg", "kilogram": "kg", "kilo": "kg",
+    "lb": "pound", "lbs": "pound", "ounce": "oz", "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h",
+    "litre": "l", "liter": "l", "milliliter": "ml", "millilitre": "ml", "deg": "degree", "°": "degree",
+    "mph": "mile per h", "kph": "km per h", "kmh": "km per h", "sq": "square", "radian": "rad", "pct": "percent",
+    "percentage": "percent", "/": "per", "people": "person", "children": "child", "men": "man", "women": "woman",
 }  # fmt: skip
 _SHORT_UNITS = {"m", "g", "s", "h", "l", "cm", "mm", "km", "kg", "mg", "ml", "in", "ft", "yd", "mi", "oz", "lb", "lbs",
-                "hr", "min", "sec", "mph", "kph", "rad", "deg", "cc"}  # fmt: skip
+                "hr", "min", "sec", "mph", "kph", "rad", "deg", "cc", "st", "nd", "rd", "th"}  # fmt: skip
+_LONG_UNITS = {*_SYNONYMS, *_SYNONYMS.values()}
 # Words after a number that change its meaning, or hedge.
 _NOT_UNITS = {
-    "and", "or", "not", "nor", "no", "than", "plus", "minus", "times", "over", "to", "but", "if", "either", "maybe",
+    "and", "or", "not", "nor", "no", "than", "plus", "minus", "over", "to", "but", "if", "either", "maybe",
     "between", "unless", "except", "is", "are", "was", "factorial", "mod", "modulo", "half", "quarter", "third",
     "thirds", "quarters", "fifths", "halves", "squared", "cubed", "from", "by", "base", "point", "divided",
-    "multiplied", "wrong", "incorrect", "negative",
+    "multiplied", "wrong", "incorrect", "negative", "zero", "one", "two", "three", "four", "five", "six", "seven",
+    "eight", "nine", "ten", "eleven", "twelve", "twenty", "thirty", "forty", "fifty", "possibly", "perhaps",
 }  # fmt: skip
+_FILLERS = {"of", "the", "total", "approx", "approximately", "about", "roughly", "exactly"}
 _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
 _BASED = re.compile(r"([0-9A-Fa-f]+)_\{?(?:\\text\{)?\s*([0-9]{1,2}|[a-z]+)\s*\}{0,2}")
+# The article in `18 a day` is no factor, and the preposition in `$18 in total` no inch.
+_ARTICLE = re.compile(r"an? [A-Za-z]{3,}")
+_PREPOSITION = re.compile(r"in [A-Za-z]{3,}")
 _UNIT_WORD = re.compile(r"(?:\\text\s*\{)?\s*([A-Za-z][A-Za-z.'-]*|/|°)\s*\}?\s*(?:\^\s*\{?\s*([0-9])\s*\}?)?\s*")
 
 
@@ -72,11 +83,13 @@ def read_quantity(text: str) -> Quantity | None:
     if words and words[0] in _MULTIPLIERS:
         value, words = value * _MULTIPLIERS[words[0]], words[1:]
     currency = _SIGNS[re.sub(r"\s", "", match["currency"])] if match["currency"] else ""
-    if currency and words and words != [currency]:
+    if currency and "percent" in words:
         return None
+    if currency and currency not in words:
+        words = [currency, *words]
     if words == ["percent"]:
         value /= 100
-    return Quantity(value, currency or " ".join(words))
+    return Quantity(value, " ".join(words))
 
 
 def same_quantity(gold: Quantity, answer: Quantity) -> bool:
@@ -106,7 +119,10 @@ def same_unit(gold: str | None, answer: str | None) -> bool:
 def _value(match: re.Match[str]) -> Fraction | None:
     if match["outer"] and match["inner"]:
         return None
-    if match["decimal"]:
+    value: Fraction | None
+    if repeat := match["repeat"] or match["repeat2"]:
+        value = _repeating(match["decimal"], repeat)
+    elif match["decimal"]:
         # Powers of ten have three digits at most: `1e999999999` must not become a number of a billion digits.
         value = _decimal(match["decimal"]) * Fraction(10) ** int(match["power"] or match["power2"] or 0)
     else:
@@ -116,7 +132,14 @@ def _value(match: re.Match[str]) -> Fraction | None:
         if bottom == 0 or (whole and (match["sign"] or top >= bottom)):
             return None
         value = (top / bottom + int(whole or 0)) * (-1 if match["sign"] == "-" else 1)
-    return -value if "-" in (match["outer"], match["inner"]) else value
+    return -value if value is not None and "-" in (match["outer"], match["inner"]) else value
+
+
+def _repeating(decimal: str, repeat: str) -> Fraction | None:
+    _, point, digits = decimal.partition(".")
+    value = _decimal(decimal) + Fraction(int(repeat), 10 ** len(digits) * (10 ** len(repeat) - 1))
+    # A bar over a whole number is no decimal.
+    return value if point else None
 
 
 def _decimal(digits: str) -> Fraction:
@@ -129,6 +152,9 @@ def read_unit(text: str, *, adjacent: bool = False) -> str | None:
     Right behind a number, `adjacent`, a word such as the `x` of `5x` is a factor.
     """
     text = text.strip()
+    # ASDiv writes `9 (apples)`.
+    if text.startswith("(") and text.endswith(")"):
+        text, adjacent = text[1:-1].strip(), False
     if text in _SIGNS:
         return _SIGNS[text]
     words: list[str] = []
@@ -142,20 +168,28 @@ def read_unit(text: str, *, adjacent: bool = False) -> str | None:
         is_text = r"\text" in text[: match.start(1)]
         # `5x` and `5 x` are products, `5 xylophones` is a quantity.
         may_multiply = len(word) == 1 or (adjacent and position == 0)
-        if not is_text and may_multiply and word.rstrip(".").lower() not in {*_SHORT_UNITS, "/", "°"}:
+        is_unit = _is_known(word.rstrip(".").lower()) or _ARTICLE.match(text, match.start(1))
+        if (not is_text and may_multiply and not is_unit) or word.rstrip(".").lower() in _NOT_UNITS:
             return None
-        words += [*_spelled(word), *(match.group(2) or "")]
+        if not _PREPOSITION.match(text, match.start(1)):
+            words += [*spelled(word), *(match.group(2) or "")]
         position = match.end()
-    if _NOT_UNITS & set(words):
-        return None
     power = {"square": "2", "cubic": "3"}.get(words[0]) if len(words) > 1 else None
     return " ".join([*words[1:], power] if power else words)
 
 
-def _spelled(word: str) -> list[str]:
+def _is_known(word: str) -> bool:
+    # Of the words with a synonym, those that no product of variables spells.
+    return word in {*_SHORT_UNITS, "/", "°"} or (len(word) > 3 and word.removesuffix("s") in _LONG_UNITS)
+
+
+def spelled(word: str) -> list[str]:
+    """A unit's word in one spelling, singular and abbreviated where it has an abbreviation."""
     word = word.lower().replace(".", "")
-    if word in ("an", "a", "of", "the"):
+    if word in _FILLERS:
         return []
+    if word in ("a", "an", "every"):
+        return ["per"]
     word = _SYNONYMS.get(word, word)
     # The plural, but not `glass`.
     if len(word) > 2 and word.endswith("s") and not word.endswith("ss"):

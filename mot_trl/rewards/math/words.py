@@ -3,7 +3,6 @@ r"""Text answers, and units behind expressions: the parts of a LaTeX answer that
 import re
 
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
-_CHOICE = re.compile(r"\(([A-Za-z])\)|([A-Z])(?=[).:]|$)")
 _UNIT = re.compile(
     r"(?P<expression>.*[0-9a-zA-Z)}\]])\s*(?P<unit>\\text\s*\{[^{}]*\}(?:\s*\^\s*\{?\s*[0-9]\s*\}?)?"
     r"|(?<=[ })])[a-z]{2,}\.?(?: [a-z]{2,}\.?){0,3}(?:\s*\^\s*\{?[0-9]\}?)?|%)"
@@ -18,14 +17,9 @@ def has_words(text: str) -> bool:
 
 
 def same_words(gold: str, answer: str) -> bool:
-    """Whether two texts have the same words, up to case, spacing and punctuation.
-
-    A gold of one letter, as in multiple choice, also equals that letter in parentheses followed by the choice's text.
-    """
+    """Whether two texts have the same words, up to case, spacing and punctuation."""
     first, second = _plain(gold), _plain(answer)
-    letter = _CHOICE.match(answer.replace(r"\text", "").strip("{} "))
-    chosen = bool(letter and len(first) == 1 and (letter.group(1) or letter.group(2)).lower() == first)
-    return bool(first) and (first == second or chosen)
+    return bool(first) and first == second
 
 
 def split_unit(text: str) -> tuple[str, str]:
