@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from threading import Thread, current_thread
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -13,6 +13,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from mot_trl.generation.decoding_loop import DecodingLoop
 from mot_trl.generation.forward_pass import ForwardPass
+from mot_trl.generation.logits_processors import temperature_of
 from mot_trl.generation.phases import Phases
 from mot_trl.generation.step import StepRules
 from mot_trl.modeling.cpu_linear import onednn_linears
@@ -21,6 +22,11 @@ from mot_trl.modeling.patching import evaluating
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.strategies import Strategy
 from mot_trl.strategies.surrogate import LogProbType
+
+
+class _Call(NamedTuple):
+    rollout: Rollout
+    temperature: float | None
 
 
 @dataclass
@@ -41,17 +47,26 @@ class MixtureDecoder:
 
     Attributes:
         mixture_score: How `rollout.logps` scores a mixture: `density`, `expected` or `visible`.
+        draws_probes: Whether to draw and record one more token per thought, from p itself (`Rollout.probe_ids`).
     """
 
     strategy: Strategy
     phases: Phases
     mixture_score: LogProbType = "density"
-    _rollouts: WeakKeyDictionary[Thread, Rollout] = field(default_factory=WeakKeyDictionary, init=False, repr=False)
+    draws_probes: bool = False
+    _calls: WeakKeyDictionary[Thread, _Call] = field(default_factory=WeakKeyDictionary, init=False, repr=False)
 
     @property
     def rollout(self) -> Rollout | None:
         """The record of this thread's last call, one row a completion; None before the first."""
-        return self._rollouts.get(current_thread())
+        call = self._calls.get(current_thread())
+        return None if call is None else call.rollout
+
+    @property
+    def temperature(self) -> float | None:
+        """What this thread's last call divided logits by; None if something else, such as top-p, shaped them too."""
+        call = self._calls.get(current_thread())
+        return None if call is None else call.temperature
 
     @torch.no_grad()
     def __call__(
@@ -78,7 +93,7 @@ class MixtureDecoder:
         if stopping_criteria.max_length is None:
             raise ValueError("Set `max_new_tokens`: a rollout needs a maximum length.")
         loop = DecodingLoop(
-            StepRules(self.strategy, self.phases, self.mixture_score),
+            StepRules(self.strategy, self.phases, self.mixture_score, self.draws_probes),
             forward_pass=ForwardPass(model, model_kwargs, generation_config),
             input_ids=input_ids,
             max_new_tokens=stopping_criteria.max_length - input_ids.size(1),
@@ -95,5 +110,6 @@ class MixtureDecoder:
                     token_streamer.put(loop.completion_ids[:, loop.length - 1].cpu())
         if token_streamer is not None:
             token_streamer.end()
-        completion_ids, self._rollouts[current_thread()] = loop.result()
+        completion_ids, rollout = loop.result()
+        self._calls[current_thread()] = _Call(rollout, temperature_of(logits_processor))
         return torch.cat([input_ids, completion_ids], dim=1)

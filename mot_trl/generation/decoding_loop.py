@@ -1,6 +1,6 @@
 """The decoding loop: each step draws a mixture or token in each running row, ends rows, and records the step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -180,7 +180,7 @@ class DecodingLoop:
                 "Half precision overflows: try bfloat16 or float32. If it happens in all rows, the weights are not "
                 "finite."
             )
-        return self.completion_ids[:, :length], self.rollout.resize(length)
+        return self.completion_ids[:, :length], replace(self.rollout.resize(length), lengths=self.completion_lengths)
 
     def _log_probs(self, logits: Float[Tensor, "N V"]) -> tuple[Float[Tensor, "N V"], Bool[Tensor, " N"]]:
         scores: Any = logits.float()
@@ -190,7 +190,7 @@ class DecodingLoop:
         return log_probs(scores)
 
     def _draw(self, logps: Float[Tensor, "N V"]) -> tuple[Mixture, Int[Tensor, " N"]]:
-        """A mixture for each thinking row and a token for each answering one."""
+        """A mixture for each thinking row and a token for each answering one, or for each of both as its probe."""
         if not self.forward_pass.generation_config.do_sample:
             mixture = most_likely(logps)
             return mixture, mixture.visible_ids
@@ -199,7 +199,7 @@ class DecodingLoop:
         mixture = strategy.draw(logps)
         # The counts are exact only where they are taken at each step.
         all_think = self.counts.thinking == self.counts.running and self.steps_between_checks == 1
-        if all_think or strategy == OneToken():
+        if strategy == OneToken() or (all_think and not self.rules.draws_probes):
             return mixture, mixture.visible_ids
         return mixture, torch.multinomial(logps.exp(), 1).squeeze(-1)
 
@@ -207,10 +207,16 @@ class DecodingLoop:
         """Write the step into column `length` of the record."""
         num_candidates, device = step.candidate_ids.size(-1), step.visible_ids.device
         if self.rollout is None:
-            self.rollout = Rollout.empty(*self.completion_ids.shape, num_candidates=num_candidates, device=device)
+            self.rollout = Rollout.empty(
+                *self.completion_ids.shape,
+                num_candidates=num_candidates,
+                device=device,
+                probes=self.rules.draws_probes,
+            )
         record, rows, column = self.rollout, self.active.indices, self.length
         self.completion_ids[rows, column] = step.visible_ids
-        for name in ("thinking_mask", "mixture_mask", "forced_mask", "logps"):
+        probes = ("probe_ids", "probe_logps") if self.rules.draws_probes else ()
+        for name in ("thinking_mask", "mixture_mask", "forced_mask", "logps", *probes):
             getattr(record, name)[rows, column] = getattr(step, name)
         for name in ("candidate_ids", "log_weights"):
             getattr(record, name)[rows, column, :num_candidates] = getattr(step, name)

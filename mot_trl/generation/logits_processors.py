@@ -1,5 +1,6 @@
-"""Select the logits processors of the rows that stay when finished rows leave the batch."""
+"""What a list of logits processors does: whether rows may leave a batch under it, and whether it only rescales."""
 
+import math
 from copy import copy
 
 from jaxtyping import Int
@@ -33,6 +34,12 @@ ROWWISE = (
 def are_rowwise(processors: LogitsProcessorList, criteria: StoppingCriteriaList) -> bool:
     """Whether none keeps a state of single rows: it is one of `ROWWISE`, or says `rowwise = True` itself."""
     return all(type(rule) in ROWWISE or getattr(rule, "rowwise", False) for rule in [*processors, *criteria])
+
+
+def temperature_of(processors: LogitsProcessorList) -> float | None:
+    """The temperature that logits are divided by; None if anything else shapes them."""
+    warpers = [each for each in processors if isinstance(each, logits_process.TemperatureLogitsWarper)]
+    return math.prod(each.temperature for each in warpers) if len(warpers) == len(processors) else None
 
 
 def select_rows(processors: LogitsProcessorList, indices: Int[Tensor, " M"]) -> LogitsProcessorList:

@@ -140,6 +140,8 @@ class Phases:
             thinking, closed_by = thinking & ~ends, torch.where(ends, index, closed_by)
             if rule.forces:
                 forced = torch.where(ends, 0, forced)
+        # A row that ends within the closing tag has not closed its thinking, though a rule fired.
+        closed_by = torch.where(finished & (forced >= 0), -1, closed_by)
         start_state, waiting = state.start_state, state.waiting
         if self.start is not None:
             start_state, starts = self.start.update(start_state, visible_ids, logps)

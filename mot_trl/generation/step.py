@@ -25,6 +25,7 @@ class Step(NamedTuple):
         phase: After the step.
         finished: Rows that have ended, in this step or before.
         non_finite: Rows that end here because their logits were NaN or infinite.
+        probe_ids, probe_logps: A column of the record where the rules draw probes.
     """
 
     visible_ids: Int[Tensor, " N"]
@@ -37,15 +38,22 @@ class Step(NamedTuple):
     phase: PhaseState
     finished: Bool[Tensor, " N"]
     non_finite: Bool[Tensor, " N"]
+    probe_ids: Int[Tensor, " N"]
+    probe_logps: Float[Tensor, " N"]
 
 
 @dataclass(frozen=True)
 class StepRules:
-    """What decides a step, beside the model: how mixtures are drawn and scored, and when a row thinks."""
+    """What decides a step, beside the model: how mixtures are drawn and scored, and when a row thinks.
+
+    Attributes:
+        draws_probes: Whether a thinking row's token, drawn from p beside its mixture, is recorded as its probe.
+    """
 
     strategy: Strategy
     phases: Phases
     mixture_score: LogProbType
+    draws_probes: bool = False
 
     def take(
         self,
@@ -63,6 +71,7 @@ class StepRules:
         """Settle what was drawn from `logps` (nats): a mixture where a row thinks, a token where it answers.
 
         Args:
+            token_ids: Drawn from `logps`; of thinking rows, only for the rules that draw probes.
             finished: Rows that ended before; they get `filler_ids`, and so do those that `non_finite` logits end here.
             is_last: Which rows end with these visible tokens.
             scored: Whether any row may be thinking, so that its draw needs the strategy's score.
@@ -97,6 +106,8 @@ class StepRules:
             phase=after,
             finished=all_finished,
             non_finite=non_finite,
+            probe_ids=token_ids.masked_fill(~thinking_mask, 0).int(),
+            probe_logps=logps.gather(-1, token_ids.unsqueeze(-1)).squeeze(-1).masked_fill(~thinking_mask, 0.0),
         )
 
 

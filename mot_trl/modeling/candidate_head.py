@@ -116,9 +116,12 @@ def _blocks(count: int) -> Iterator[slice]:
 
 @dataclass
 class MixtureCausalLMOutput(FusedCausalLMOutput):
-    """Adds log-probabilities (nats) of the recorded candidates, in the order of `Rollout.mixtures`."""
+    """Adds log-probabilities (nats) of the recorded candidates, in the order of `Rollout.mixtures`.
 
-    # None where every draw has one candidate: `log_probs` has its value.
+    Where the record has probes, those of the probes are the last column.
+    """
+
+    # None where every draw has one candidate, and no probe: `log_probs` has its value.
     candidate_logps: Tensor | None = None
 
 
@@ -235,21 +238,24 @@ class _Head(NamedTuple):
         rollout: Rollout,
     ) -> Float[Tensor, "N K"] | None:
         """Log-probabilities of the candidates at the thinking positions, from those of the visible tokens."""
-        if rollout.num_candidates == 1:
+        if rollout.num_candidates == 1 and rollout.probe_ids is None:
             return None
         thinking_mask, length = rollout.thinking_mask, rollout.thinking_mask.size(1)
         # The hidden state one position earlier predicts a token; TRL's log-probs are shifted so already.
         hidden = hidden_states[:, -length - 1 : -1][thinking_mask]
         hidden = hidden.float() if self.in_float32 else hidden
-        mixtures = rollout.mixtures(input_ids[:, -length:])
+        candidate_ids, _, visible_ids = rollout.mixtures(input_ids[:, -length:])
+        if rollout.probe_ids is not None:
+            probes = rollout.probe_ids[thinking_mask].unsqueeze(-1)
+            candidate_ids = torch.cat([candidate_ids, probes.to(candidate_ids.dtype)], dim=-1)
         weight, bias = self.module.weight, self.module.bias
         # FSDP2 leaves the head sharded when it is not called as a module; ZeRO-3 is handled by TRL's context below.
         if isinstance(weight, DTensor):
             weight, bias = weight.full_tensor(), (None if bias is None else bias.full_tensor())
         autocast = torch.autocast(hidden.device.type, enabled=False) if self.in_float32 else nullcontext()
         with autocast, maybe_gather_lm_head_ctx(weight, bias):  # ty: ignore[invalid-argument-type]
-            logits = CandidateLogits.apply(hidden.to(weight.device), weight, bias, mixtures.candidate_ids)
+            logits = CandidateLogits.apply(hidden.to(weight.device), weight, bias, candidate_ids)
         logits = self.transform(logits)
         # log p_j = z_j - z_y + log p_y: the normalizer of the softmax cancels between candidate and visible token.
-        visible = (mixtures.candidate_ids == mixtures.visible_ids.unsqueeze(-1)).int().argmax(dim=-1, keepdim=True)
+        visible = (candidate_ids == visible_ids.unsqueeze(-1)).int().argmax(dim=-1, keepdim=True)
         return logits - logits.gather(-1, visible) + log_probs[:, -length:][thinking_mask].unsqueeze(-1)

@@ -1,7 +1,7 @@
 """The record of a rollout: the draw at each completion position, as tensors that TRL can shuffle and split."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,7 +12,7 @@ from mot_trl.strategies.mixture import Mixture, MixtureInputs
 PREFIX = "rollout_"
 
 # Fields with one value per row; the others have one per completion token, and are cut and padded with them.
-PER_ROW = ("closed_by", "non_finite")
+PER_ROW = ("lengths", "closed_by", "non_finite")
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,12 @@ class Rollout:
         mixture_mask: The token's input embedding is a blend. Not so for the token that completes the closing tag.
         forced_mask: The token was not drawn but inserted to close the thinking; it carries no loss.
         logps: Log-probability of each draw (nats) at generation time, 0 where forced or padding.
+        lengths: Tokens of each completion, without padding.
         closed_by: Index of the rule that ended the thinking, in the order of `Phases.rules`; -1 if none did.
         non_finite: The model's logits were NaN or infinite: the row ends there, and is excluded from training.
+        probe_ids: One more token per thought, drawn from the model's distribution p itself whatever the strategy drew:
+            the KL term is estimated on it. None where nothing needs it.
+        probe_logps: Log-probability of each probe (nats) at generation time, 0 where there is none.
     """
 
     candidate_ids: Int[Tensor, "B C K"]
@@ -40,11 +44,16 @@ class Rollout:
     mixture_mask: Bool[Tensor, "B C"]
     forced_mask: Bool[Tensor, "B C"]
     logps: Float[Tensor, "B C"]
+    lengths: Int[Tensor, " B"]
     closed_by: Int[Tensor, " B"]
     non_finite: Bool[Tensor, " B"]
+    probe_ids: Int[Tensor, "B C"] | None = None
+    probe_logps: Float[Tensor, "B C"] | None = None
 
     @classmethod
-    def empty(cls, rows: int, length: int, *, num_candidates: int, device: torch.device | str) -> "Rollout":
+    def empty(
+        cls, rows: int, length: int, *, num_candidates: int, device: torch.device | str, probes: bool = False
+    ) -> "Rollout":
         """A record of `rows` x `length` positions in which nothing was drawn."""
         log_weights = torch.full((rows, length, num_candidates), -torch.inf, device=device)
         # Weight 1 on token 0 rather than none at all, so that sums over candidates are finite at every position.
@@ -57,8 +66,23 @@ class Rollout:
             mixture_mask=nothing.clone(),
             forced_mask=nothing.clone(),
             logps=torch.zeros(rows, length, device=device),
+            lengths=torch.zeros(rows, dtype=torch.long, device=device),
             closed_by=torch.full((rows,), -1, dtype=torch.int8, device=device),
             non_finite=torch.zeros(rows, dtype=torch.bool, device=device),
+            probe_ids=torch.zeros(rows, length, dtype=torch.int32, device=device) if probes else None,
+            probe_logps=torch.zeros(rows, length, device=device) if probes else None,
+        )
+
+    @classmethod
+    def empty_like(cls, other: "Rollout", length: int | None = None) -> "Rollout":
+        """A record like another one, of `length` positions (by default as many), in which nothing was drawn."""
+        rows, columns, num_candidates = other.candidate_ids.shape
+        return cls.empty(
+            rows,
+            columns if length is None else length,
+            num_candidates=num_candidates,
+            device=other.logps.device,
+            probes=other.probe_ids is not None,
         )
 
     @property
@@ -66,9 +90,13 @@ class Rollout:
         """Candidates of each draw, `K`."""
         return self.candidate_ids.size(-1)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """The fields that the record has, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
     def to_batch(self) -> dict[str, Tensor]:
         """Flat tensors, rows first, for the batch that TRL shuffles and splits."""
-        return {PREFIX + field.name: getattr(self, field.name) for field in fields(self)}
+        return {PREFIX + name: tensor for name, tensor in self.tensors().items()}
 
     @classmethod
     def from_batch(cls, batch: Mapping[str, Tensor]) -> "Rollout":
@@ -77,22 +105,32 @@ class Rollout:
         Raises:
             KeyError: The batch holds no record.
         """
-        return cls(**{field.name: batch[PREFIX + field.name] for field in fields(cls)})
+        named = ((field, PREFIX + field.name) for field in fields(cls))
+        return cls(**{field.name: batch[key] for field, key in named if field.default is MISSING or key in batch})
 
     def rows(self, start: int, end: int) -> "Rollout":
         """Rows `start` to `end`, without a copy."""
-        return Rollout(**{field.name: getattr(self, field.name)[start:end] for field in fields(self)})
+        return Rollout(**{name: tensor[start:end] for name, tensor in self.tensors().items()})
+
+    def end_rows(self, lengths: Int[Tensor, " B"]) -> "Rollout":
+        """End each row after `lengths` tokens, as if decoding had ended there."""
+        beyond = torch.arange(self.logps.size(1), device=lengths.device) >= lengths.unsqueeze(1)
+        masks = {name: getattr(self, name) & ~beyond for name in ("thinking_mask", "mixture_mask", "forced_mask")}
+        # A thought, or a part of the closing tag, lies beyond: within the row, nothing ended the thinking.
+        is_open = ((self.thinking_mask | self.forced_mask) & beyond).any(dim=1)
+        closed_by, logps = self.closed_by.masked_fill(is_open, -1), self.logps.masked_fill(beyond, 0.0)
+        return replace(self, **masks, logps=logps, lengths=lengths, closed_by=closed_by)
 
     def resize(self, length: int) -> "Rollout":
         """Cut or pad the record to `length` columns; nothing is drawn in those added."""
-        rows, columns, num_candidates = self.candidate_ids.shape
-        names = [field.name for field in fields(self) if field.name not in PER_ROW]
-        kept = {name: getattr(self, name)[:, :length] for name in names}
+        columns = {name: tensor for name, tensor in self.tensors().items() if name not in PER_ROW}
+        kept = {name: tensor[:, :length] for name, tensor in columns.items()}
+        missing = length - self.logps.size(1)
         # Views, no copies: decoding without a key-value cache resizes the record at every step.
-        if length <= columns:
+        if missing <= 0:
             return replace(self, **kept)
-        spare = Rollout.empty(rows, length - columns, num_candidates=num_candidates, device=self.logps.device)
-        return replace(self, **{name: torch.cat([kept[name], getattr(spare, name)], dim=1) for name in names})
+        spare = Rollout.empty_like(self, missing)
+        return replace(self, **{name: torch.cat([kept[name], getattr(spare, name)], dim=1) for name in kept})
 
     @property
     def inputs(self) -> MixtureInputs:

@@ -1,7 +1,7 @@
 """The callback that samples completions while training, and writes them as traces between steps."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,8 @@ class TraceCallback(TrainerCallback):
     `add_entropies` keeps the entropies that the loss computes anyway, and the file is written when the last traced
     row of this process has passed the loss. Each process writes a file of its own, so none waits for another.
 
-    `args` is the run's `MoTGRPOConfig`; `reward_weights` has a weight for each reward function, in order.
+    `args` is the run's `MoTGRPOConfig`; `reward_weights` has a weight for each reward function, in order; `end_ids`
+    are the tokens that end completions.
     """
 
     def __init__(
@@ -58,8 +59,9 @@ class TraceCallback(TrainerCallback):
         phases: Phases,
         strategy: Strategy,
         reward_weights: Sequence[float],
+        end_ids: Collection[int],
     ) -> None:
-        self.args, self.tokenizer, self.reward_weights = args, tokenizer, reward_weights
+        self.args, self.tokenizer, self.reward_weights, self.end_ids = args, tokenizer, reward_weights, end_ids
         self.folder = Path(args.output_dir) / FOLDER
         self.causes = [CAUSES.get(type(rule), type(rule).__name__) for rule in phases.rules]
         names = ("mixture_score", "temperature", "max_completion_length")
@@ -109,7 +111,9 @@ class TraceCallback(TrainerCallback):
                     "split": split,
                     "group": number // group_size,
                     "sample": number,
-                    **completion_columns(batch, row - first, tokenizer=self.tokenizer, causes=self.causes),
+                    **completion_columns(
+                        batch, row - first, tokenizer=self.tokenizer, causes=self.causes, end_ids=self.end_ids
+                    ),
                     **reward_columns({name: values[row] for name, values in rewards.items()}, self.reward_weights),
                 }
                 trace.unscored.add(number)

@@ -44,6 +44,7 @@ def to_replay(traces: pa.Table, *, pad_token_id: int = 0) -> Replay:
             if ids:
                 rollout.candidate_ids[index, position, : len(ids)] = torch.tensor(ids, dtype=torch.int32)
                 rollout.log_weights[index, position, : len(ids)] = torch.tensor(weights)
+        rollout.lengths[index] = end
         rollout.thinking_mask[index, :end] = torch.tensor(row["thinking"])
         rollout.mixture_mask[index, :end] = torch.tensor(row["mixed"])
         rollout.forced_mask[index, :end] = torch.tensor(row["forced"])

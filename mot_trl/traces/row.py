@@ -1,7 +1,7 @@
 """One completion as a row of a trace file."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,14 +14,25 @@ from mot_trl.traces.token_text import token_text, visible_texts
 
 
 def completion_columns(
-    batch: Mapping[str, Tensor], row: int, *, tokenizer: PreTrainedTokenizerBase, causes: Sequence[str]
+    batch: Mapping[str, Tensor],
+    row: int,
+    *,
+    tokenizer: PreTrainedTokenizerBase,
+    causes: Sequence[str],
+    end_ids: Collection[int],
 ) -> dict[str, Any]:
     """The columns that a row of a generated and scored batch gives; `entropies` is null at each token.
 
-    `causes` names the rules that end thinking, in the order of `Phases.rules`.
+    Args:
+        batch: What TRL shuffles and splits, the rollout's tensors included.
+        causes: Names of the rules that end thinking, in the order of `Phases.rules`.
+        end_ids: Tokens that end a completion; without one of them it counts as truncated.
     """
-    prompt_ids, completion_ids = (_unpadded(batch, name, row) for name in ("prompt", "completion"))
-    rollout = Rollout.from_batch(batch).rows(row, row + 1).resize(len(completion_ids))
+    rollout = Rollout.from_batch(batch).rows(row, row + 1)
+    # TRL's mask of the completion would not do: it is 0 where the loss leaves the whole completion out.
+    length = int(rollout.lengths)
+    rollout, completion_ids = rollout.resize(length), batch["completion_ids"][row, :length].tolist()
+    prompt_ids = batch["prompt_ids"][row][batch["prompt_mask"][row].bool()].tolist()
     thinking, forced = rollout.thinking_mask[0].tolist(), rollout.forced_mask[0].tolist()
     closed_by = int(rollout.closed_by)
     cause = causes[closed_by] if closed_by >= 0 else None
@@ -51,8 +62,7 @@ def completion_columns(
         "entropies": [None] * len(completion_ids),
         "phases": phase_changes(thinking, forced, cause=cause),
         "closed_by": cause,
-        # Models such as Qwen2.5 also stop at the padding token.
-        "truncated": completion_ids[-1:] not in ([tokenizer.eos_token_id], [tokenizer.pad_token_id]),
+        "truncated": not completion_ids or completion_ids[-1] not in end_ids,
         "advantage": batch["advantages"][row].item(),
     }
 
@@ -62,9 +72,3 @@ def reward_columns(rewards: Mapping[str, float], weights: Sequence[float]) -> di
     terms = [value * weight for value, weight in zip(rewards.values(), weights, strict=True) if not math.isnan(value)]
     entries = [{"name": name, "value": None if math.isnan(value) else value} for name, value in rewards.items()]
     return {"rewards": entries, "reward": sum(terms) if terms else None}
-
-
-def _unpadded(batch: Mapping[str, Tensor], name: str, row: int) -> list[int]:
-    ids, mask = batch[f"{name}_ids"][row], batch[f"{name}_mask"][row].bool()
-    # With `mask_truncated_completions` TRL masks all of a completion that was cut short; it fills the row.
-    return ids[mask].tolist() if mask.any() else ids.tolist()

@@ -4,12 +4,10 @@ import inspect
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from accelerate.utils import gather_object
 from torch import Tensor
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from trl import GRPOTrainer
@@ -19,19 +17,21 @@ from mot_trl.generation.decoder import MixtureDecoder
 from mot_trl.modeling.candidate_head import add_candidate_head
 from mot_trl.modeling.compatibility import check_model
 from mot_trl.modeling.cpu_linear import onednn_linears
+from mot_trl.modeling.dropout import has_dropout
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.strategies import Strategy
+from mot_trl.strategies.one_token import OneToken
 from mot_trl.traces.callback import TraceCallback
-from mot_trl.traces.completion_column import COLUMN, widest_mixtures
 from mot_trl.trainer.checks import base_model, check_arguments, check_config, check_policy
 from mot_trl.trainer.config import MoTGRPOConfig
-from mot_trl.trainer.metrics import log_prob_gap, rollout_totals, summarize
+from mot_trl.trainer.kl import add_probe_logps, estimate_on_probes
 from mot_trl.trainer.nan_rows import drop_non_finite
 from mot_trl.trainer.replay import ReplayModel, RolloutScope, decoding_with
+from mot_trl.trainer.reports import GENERATED_AT, ReportingTrainer
 from mot_trl.trainer.resume import ResumableTrainer
 
 
-class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
+class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, GRPOTrainer):
     """TRL's `GRPOTrainer` for a model that thinks in mixtures of tokens (MoT-G, arXiv 2509.21482).
 
     Takes every argument of `GRPOTrainer`, and one more. A `MixtureDecoder` generates, and the loss uses the log-probs
@@ -63,7 +63,6 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
         check_config(args)
         self.decoder: MixtureDecoder | None = None
         self._scope = RolloutScope()
-        self._traces: TraceCallback | None = None
         if not args.normal_generation:
             given = inspect.signature(GRPOTrainer).bind(model, reward_funcs, args, *trl_args, **trl_kwargs)
             check_arguments(given.arguments)
@@ -79,6 +78,8 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
         if strategy is not None:
             self.decoder.strategy = strategy
         self.strategy = self.decoder.strategy
+        # An ordinary token is itself a draw from p.
+        self.decoder.draws_probes = self.beta != 0.0 and self.strategy != OneToken()
         for model in filter(None, (policy, self.ref_model)):
             add_candidate_head(
                 base_model(self.accelerator.unwrap_model(model, keep_fp32_wrapper=True)),
@@ -92,8 +93,8 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
             with self.accelerator.autocast():
                 check_model(base_model(policy), temperature=self.temperature, router_loss=self.aux_loss_enabled)
         if args.trace_steps:
-            weights = self.reward_weights.tolist()
-            self._traces = TraceCallback(args, self._tokenizer, self.decoder.phases, self.strategy, weights)
+            weights, end_ids = self.reward_weights.tolist(), [*self.eos_token_ids, self._tokenizer.pad_token_id]
+            self._traces = TraceCallback(args, self._tokenizer, self.decoder.phases, self.strategy, weights, end_ids)
             self.add_callback(self._traces)
 
     def create_accelerator_and_postprocess(self) -> None:
@@ -113,9 +114,9 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
             return super().training_step(model, *args, **kwargs)
 
     @contextmanager
-    def _scoped(self, rollout: Rollout | None = None) -> Generator[RolloutScope]:
+    def _scoped(self, scope: RolloutScope) -> Generator[RolloutScope]:
         """Open a scope for what the overrides share during one call of TRL's."""
-        self._scope = RolloutScope(rollout)
+        self._scope = scope
         try:
             yield self._scope
         finally:
@@ -127,17 +128,19 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
             return super()._generate_single_turn(*args, **kwargs)
         with decoding_with(base_model(self.accelerator.unwrap_model(self.model)), self.decoder):
             output = super()._generate_single_turn(*args, **kwargs)
-        self._scope.rollout = self.decoder.rollout
+        record: Any = self.decoder.rollout
+        self._scope.keep(record, output[0])
         return output
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """Add the record to the batch, which TRL then shuffles, splits and buffers."""
-        with self._scoped() as scope:
+        with self._scoped(RolloutScope()) as scope:
             batch = super()._generate_and_score_completions(inputs)
         if self.decoder is None or scope.rollout is None:
             return batch
-        rollout = scope.rollout.resize(batch["completion_mask"].size(1))
+        rollout = scope.rollout.resize(batch["completion_ids"].size(1))
         trace_rows = self._sample_traces({**batch, **rollout.to_batch()}, scope.rewards)
+        batch = add_probe_logps(batch, scope.probe_logps)
         batch, rollout = drop_non_finite(batch, rollout, pad_token_id=self._tokenizer.pad_token_id)
         metrics = self._log_rollout(batch, rollout)
         if self.decoder.phases.can_force:
@@ -147,6 +150,7 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
             # TRL counted the tokens of the loss before these were taken out of it.
             tokens = (batch["completion_mask"] * batch.get("tool_mask", 1)).sum()
             batch["num_items_in_batch"] = self.accelerator.gather(tokens).sum()
+        batch[GENERATED_AT] = torch.tensor(self.state.global_step)
         return {**batch, **rollout.to_batch(), **trace_rows}
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -172,10 +176,9 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
         """Compute TRL's loss with the log-probabilities of the draws that the batch records."""
         if self.decoder is None:
             return super()._compute_loss(model, inputs)
-        rollout = Rollout.from_batch(inputs)
-        with self._scoped(rollout) as scope:
-            loss = super()._compute_loss(model, inputs)
-        self._log_gap(rollout, inputs.get("old_per_token_logps", scope.logps), inputs["completion_mask"])
+        with self._scoped(RolloutScope(Rollout.from_batch(inputs), batch=dict(inputs))) as scope:
+            loss = super()._compute_loss(model, scope.batch)
+        self._log_replay(scope.logps, inputs)
         if self._traces is not None:
             self._traces.add_entropies(inputs, scope.entropies, split=self._mode)
         return loss
@@ -185,27 +188,36 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
         scope = self._scope
         if self.decoder is None or scope.rollout is None:
             return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+        input_ids, _, logits_to_keep, *_ = args
+        # TRL pads completions after generation, so each call says how many columns it asks for.
+        rollout = scope.rollout.resize(logits_to_keep)
         if model is self.model and not kwargs.get("compute_entropy") and self._replay_is_redundant:
-            input_ids, _, logits_to_keep, *_ = args
-            return scope.rollout.resize(logits_to_keep).logps.to(input_ids.device), None, None
-        replay = ReplayModel(model, scope.rollout, self.strategy, self.decoder.mixture_score)
+            scope.probe_logps += [] if rollout.probe_logps is None else [rollout.probe_logps]
+            return rollout.logps.to(input_ids.device), None, None
+        replay = ReplayModel(model, rollout, self.strategy, self.decoder.mixture_score)
         outputs = super()._get_per_token_logps_and_entropies(replay, *args, **kwargs)
         scope.logps, scope.entropies = outputs[0].detach(), outputs[1]
+        if replay.probe_logps:
+            scope.probe_logps.append(torch.cat(replay.probe_logps))
+            config: Any = self.args
+            weighted = config.use_bias_correction_kl and self.importance_sampling_level == "token"
+            # TRL reads the reference after this call, so it may still be changed.
+            logps = outputs[0], scope.probe_logps[-1]
+            scope.batch.update(estimate_on_probes(scope.batch, *logps, rollout.thinking_mask, weighted=weighted))
         return outputs
 
     @property
     def _replay_is_redundant(self) -> bool:
         """Whether the old log-probs are those that generation recorded, up to float32's rounding.
 
-        True in float32 if nothing but the temperature shapes the logits. Under PEFT with a KL term the reference's
-        log-probs are asked of the same model with its adapter off, which needs its own pass.
+        True in float32 if the loss's temperature alone shaped the logits, and a second pass gives the same. Under PEFT
+        with a KL term the reference's log-probs are asked of the same model with its adapter off: another pass.
         """
         policy: Any = self.model
-        args: Any = self.args
-        plain = (args.top_p, args.top_k, args.min_p, args.repetition_penalty) == (1.0, 0, None, 1.0)
         in_float32 = policy.dtype == torch.float32 and self.accelerator.mixed_precision == "no"
         is_reference_too = self.beta != 0.0 and self.ref_model is None
-        return plain and in_float32 and not args.generation_kwargs and not is_reference_too
+        plain = self.decoder is not None and self.decoder.temperature == self.temperature
+        return plain and in_float32 and not is_reference_too and not has_dropout(policy)
 
     def end(self) -> None:
         """Finish, and drop the process group without holding the interpreter's lock (GIL).
@@ -218,33 +230,3 @@ class MoTGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self.model_wrapped = self.model
         # DDP's reference is gone, so this is the last one, and torch drops Python's own without the lock.
         del group
-
-    @property
-    def _mode(self) -> str:
-        return "train" if self.model.training else "eval"  # ty: ignore[missing-union-attribute]
-
-    def _sample_traces(self, batch: dict[str, Any], rewards: Tensor | None) -> dict[str, Tensor]:
-        """Sample completions for the traces; the column that numbers their rows, if this step is traced."""
-        if self._traces is None or rewards is None:
-            return {}
-        size = (self.num_generations if self._mode == "train" else self.num_generations_eval) or 1
-        named = dict(zip(self.reward_func_names, rewards.T.tolist(), strict=True))
-        step = self.state.global_step
-        return self._traces.add_completions(batch, step=step, split=self._mode, group_size=size, rewards=named)
-
-    def _log_rollout(self, batch: dict[str, Any], rollout: Rollout) -> dict[str, float]:
-        """Log the metrics of a batch of rollouts over all processes, and the mixtures of its completions."""
-        totals = rollout_totals(rollout, batch["completion_ids"], batch["completion_mask"])
-        metrics = summarize(totals, reduce=partial(self.accelerator.reduce, reduction="sum"))
-        for name, value in metrics.items():
-            self._metrics[self._mode][name].append(value)
-        if self.log_completions:
-            column: Any = self._logs["extra"][COLUMN]  # ty: ignore[invalid-argument-type]
-            column.extend(gather_object(widest_mixtures(rollout, self._tokenizer)))
-        return metrics
-
-    def _log_gap(self, rollout: Rollout, replayed_logps: Any, completion_mask: Tensor) -> None:
-        """Log how far replay is from generation, before any step on this batch."""
-        gap = log_prob_gap(rollout, replayed_logps, completion_mask)
-        total, count = self.accelerator.reduce(gap, reduction="sum").tolist()
-        self._metrics[self._mode]["mixture/log_prob_gap"].append(total / max(count, 1.0))

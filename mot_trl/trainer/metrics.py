@@ -9,9 +9,7 @@ from torch import Tensor
 from mot_trl.modeling.rollout import Rollout
 
 
-def rollout_totals(
-    rollout: Rollout, completion_ids: Int[Tensor, "B C"], completion_mask: Int[Tensor, "B C"]
-) -> dict[str, Tensor]:
+def rollout_totals(rollout: Rollout, completion_ids: Int[Tensor, "B C"]) -> dict[str, Tensor]:
     """Sum over this process's completions, tokens and draws."""
     log_weights = rollout.log_weights[rollout.thinking_mask]
     weights = log_weights.exp()
@@ -21,7 +19,7 @@ def rollout_totals(
     entropies = -(weights * log_weights.masked_fill(weights == 0, 0.0)).sum(dim=-1)
     return {
         "completions": (~rollout.non_finite).sum(),
-        "tokens": completion_mask.sum(),
+        "tokens": rollout.lengths.sum(),
         "mixtures": rollout.mixture_mask.sum(),
         "draws": rollout.thinking_mask.sum(),
         "closed": (rollout.closed_by >= 0).sum(),
@@ -35,6 +33,7 @@ def rollout_totals(
 def summarize(totals: Mapping[str, Tensor], *, reduce: Callable[[Tensor], Tensor]) -> dict[str, float]:
     """Compute the metrics of TRL's log; `reduce` adds a tensor up over processes.
 
+    They describe what was generated, completions included that TRL leaves out of the loss because they were cut short.
     `mixture/share` is a share of completion tokens, `mixture/closed_ratio` of completions. Lengths are in tokens,
     entropies (of the weights) in nats. `mixture/effective_candidates` is the mean of 1 / sum w^2.
     `mixture/broken_rows` counts completions with NaN or infinite logits; no other metric includes them.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -24,15 +24,24 @@ class RolloutScope:
 
     Attributes:
         rollout: Record of the completions at hand; None before they are generated.
+        batch: What the loss is computed of; empty elsewhere.
         logps: Log-probabilities (nats) of the last replay, `(B, C)`.
+        probe_logps: Those of the probes of each replay so far, the last with its gradient; none without probes.
         entropies: Entropies (nats) of the last replay, `(B, C)`.
         rewards: Rewards of all processes' completions, one column per function, NaN where one is not judged.
     """
 
     rollout: Rollout | None = None
+    batch: dict[str, Any] = field(default_factory=dict)
     logps: Tensor | None = None
+    probe_logps: list[Tensor] = field(default_factory=list)
     entropies: Tensor | None = None
     rewards: Tensor | None = None
+
+    def keep(self, rollout: Rollout, completion_ids: list[list[int]]) -> None:
+        """Keep the record of what TRL keeps of the completions, which it cuts at its own list of end tokens."""
+        lengths = torch.tensor([len(ids) for ids in completion_ids], device=rollout.logps.device)
+        self.rollout = rollout.end_rows(lengths)
 
 
 class ReplayModel:
@@ -40,8 +49,8 @@ class ReplayModel:
 
     TRL cuts a batch into chunks of rows and calls the model once per chunk, in order. Each call gets the same rows of
     the record, so that the input embeddings are those of generation. In the log-probs that come back, those of the
-    visible tokens that a strategy drew are replaced by the log-probability of the whole draw. `rollout` records
-    the whole batch; `model` needs a candidate head.
+    visible tokens that a strategy drew are replaced by the log-probability of the whole draw; `probe_logps` collects
+    those of the probes, chunk by chunk. `rollout` records the whole batch; `model` needs a candidate head.
     """
 
     def __init__(
@@ -49,6 +58,7 @@ class ReplayModel:
     ) -> None:
         self.model, self.rollout, self.strategy, self.mixture_score = model, rollout, strategy, mixture_score
         self._next_row = 0
+        self.probe_logps: list[Tensor] = []
 
     def __call__(self, **inputs: Any) -> Any:
         """Compute the model's outputs for the next chunk of rows."""
@@ -63,6 +73,9 @@ class ReplayModel:
         candidate_logps = outputs.candidate_logps
         if candidate_logps is None:  # each draw has one candidate: the visible token
             candidate_logps = logps[rollout.thinking_mask].unsqueeze(-1)
+        if rollout.probe_ids is not None:
+            candidate_logps, probe_logps = candidate_logps.split([rollout.num_candidates, 1], dim=-1)
+            self.probe_logps.append(logps.masked_scatter(rollout.thinking_mask, probe_logps.to(logps.dtype)))
         scores = surrogate(self.strategy, candidate_logps, mixtures, log_prob_type=self.mixture_score)
         logps = logps.masked_scatter(rollout.thinking_mask, scores.to(logps.dtype))
         outputs.log_probs = torch.cat([before, logps], dim=1)

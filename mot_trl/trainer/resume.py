@@ -3,7 +3,7 @@
 import json
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from transformers.utils import logging
 from mot_trl.generation.config import DecoderConfig, name_of
 from mot_trl.generation.custom_generate import write_custom_generate
 from mot_trl.generation.decoder import MixtureDecoder
+from mot_trl.modeling.rollout import Rollout
 from mot_trl.trainer import model_card
 from mot_trl.trainer.checkpoint_files import (
     check_same_mixtures,
@@ -142,7 +143,7 @@ class ResumableTrainer(Trainer):
         if path.is_file():
             rollouts = torch.load(path, map_location=self.accelerator.device, weights_only=True)
         if rollouts["cut"] != self._batch_layout:
-            logger.warning(f"{checkpoint} has no rollouts for batches of this size, so new ones are generated.")
+            logger.warning(f"{checkpoint} has no rollouts that fit this run's batches, so new ones are generated.")
             return
         self._step = rollouts["step"]
         # Rollouts of another strategy cannot be scored by this one: TRL generates where no batch is buffered.
@@ -196,8 +197,8 @@ class ResumableTrainer(Trainer):
             )
 
     @property
-    def _batch_layout(self) -> list[int]:
-        """How generations are cut into batches; rollouts that were cut in another way cannot be used."""
+    def _batch_layout(self) -> list[int | str]:
+        """How generations are cut into batches, and what their record holds; other rollouts cannot be used."""
         config: Any = self.args
         return [
             config.world_size,
@@ -205,6 +206,8 @@ class ResumableTrainer(Trainer):
             config.gradient_accumulation_steps,
             config.steps_per_generation,
             self.num_iterations,
+            self.beta != 0.0,
+            *(field.name for field in fields(Rollout)),
         ]
 
 

@@ -107,6 +107,20 @@ def test_a_row_that_ends_as_its_budget_does_was_never_closed() -> None:
     assert state.forced.item() == -1
 
 
+def test_a_closing_tag_that_is_cut_short_closes_nothing() -> None:
+    phases = Phases(rules=(BudgetRule(1),), closing_ids=(3, 3))
+    closed_by = []
+
+    for steps in (2, 3):
+        state = phases.begin(1, torch.device("cpu"))
+        for step in range(1, steps + 1):
+            visible_ids, _, state = phases.force(state, torch.tensor([0]))
+            state = phases.advance(state, visible_ids, FLAT, torch.tensor([step == steps]))
+        closed_by.append(state.closed_by.item())
+
+    assert closed_by == [-1, 0]
+
+
 def test_cold_stop_waits_for_patience_steps_in_a_row() -> None:
     phases = Phases(rules=(ColdStopRule(threshold=0.1, patience=2),), closing_ids=(3,))
     sure = torch.tensor([[0.0, -torch.inf, -torch.inf, -torch.inf]])

@@ -1,5 +1,7 @@
 """The record survives what TRL does to a batch."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.distributed.utils import _apply_to_tensors
@@ -8,7 +10,7 @@ from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 from mot_trl.modeling.rollout import Rollout, UncastRollout
 
 
-def random_rollout(rows: int = 6, length: int = 5, slots: int = 3) -> Rollout:
+def random_rollout(rows: int = 6, length: int = 5, slots: int = 3, *, probes: bool = False) -> Rollout:
     generator = torch.Generator().manual_seed(0)
     mask = torch.rand(rows, length, generator=generator) < 0.5
     return Rollout(
@@ -18,8 +20,10 @@ def random_rollout(rows: int = 6, length: int = 5, slots: int = 3) -> Rollout:
         mixture_mask=mask & (torch.arange(length) % 2 == 0),
         forced_mask=~mask,
         logps=torch.arange(rows).float().unsqueeze(1).expand(rows, length),
+        lengths=torch.full((rows,), length),
         closed_by=torch.arange(rows, dtype=torch.int8),
         non_finite=torch.arange(rows) % 2 == 0,
+        probe_ids=torch.randint(50, (rows, length), generator=generator, dtype=torch.int32) if probes else None,
     )
 
 
@@ -54,6 +58,35 @@ def test_resizing_keeps_what_fits_and_draws_nothing_else(length: int) -> None:
     assert not resized.mixture_mask[:, kept:].any()
     assert not resized.thinking_mask[:, kept:].any()
     assert torch.allclose(resized.log_weights.exp().sum(-1), torch.ones(6, length))
+
+
+@pytest.mark.parametrize("probes", [True, False])
+def test_probes_stay_with_their_rows_and_columns(probes: bool) -> None:
+    rollout = random_rollout(probes=probes)
+
+    found = Rollout.from_batch(rollout.resize(9).to_batch()).rows(1, 3).resize(4)
+
+    assert (found.probe_ids is not None) == probes
+    assert found.probe_ids is None or torch.equal(found.probe_ids, rollout.probe_ids[1:3, :4])
+
+
+def test_a_row_that_ends_earlier_has_drawn_and_closed_nothing_beyond() -> None:
+    record = Rollout.empty(4, 5, num_candidates=2, device="cpu")
+    thinking = torch.tensor([[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 1], [1, 1, 0, 0, 0]]).bool()
+    forced = torch.tensor([[0] * 5, [0, 0, 1, 1, 0], [0] * 5, [0, 0, 1, 1, 0]]).bool()
+    closed_by, logps = torch.tensor([0, 1, -1, 1], dtype=torch.int8), torch.full((4, 5), -2.0)
+    rollout = replace(
+        record, thinking_mask=thinking, mixture_mask=thinking, forced_mask=forced, closed_by=closed_by, logps=logps
+    )
+
+    ended = rollout.end_rows(torch.tensor([2, 3, 4, 5]))
+
+    assert ended.lengths.tolist() == [2, 3, 4, 5]
+    assert ended.thinking_mask.sum(-1).tolist() == ended.mixture_mask.sum(-1).tolist() == [2, 2, 4, 2]
+    assert ended.forced_mask.sum(-1).tolist() == [0, 1, 0, 2]
+    assert ended.logps.sum(-1).tolist() == [-4.0, -6.0, -8.0, -10.0]
+    # The second row's tag has lost a token.
+    assert ended.closed_by.tolist() == [0, -1, -1, 1]
 
 
 def test_a_batch_without_record_is_a_key_error() -> None:

@@ -227,7 +227,8 @@ def test_old_log_probs_are_not_computed_where_generation_has_paid_for_them(
     strategy: str, tmp_path: Path, prompts: Dataset
 ) -> None:
     paid = make_trainer(tmp_path, prompts, num_iterations=2, strategy=strategy)
-    computed = make_trainer(tmp_path, prompts, num_iterations=2, strategy=strategy, generation_kwargs={"num_beams": 1})
+    harmless = {"no_repeat_ngram_size": 20}
+    computed = make_trainer(tmp_path, prompts, num_iterations=2, strategy=strategy, generation_kwargs=harmless)
     calls = {True: 0, False: 0}
     old_logps = {}
 
@@ -262,16 +263,30 @@ def test_old_log_probs_are_not_computed_where_generation_has_paid_for_them(
         {"min_p": 0.1},
         {"repetition_penalty": 1.1},
         {"generation_kwargs": {"suppress_tokens": [2]}},
+        {"generation_kwargs": {"temperature": 0.5}},
         {"bf16": True},
         {"beta": 0.1, "peft_config": LoraConfig(target_modules=["q_proj"])},
+        {"peft_config": LoraConfig(target_modules=["q_proj"], lora_dropout=0.1)},
+        {"dropout": 0.1},
+        {"suppress": [2]},
     ],
-    ids=lambda overrides: ",".join(overrides),
+    ids=str,
 )
 def test_old_log_probs_are_computed_where_generation_drew_from_something_else(
     overrides: dict[str, Any], tmp_path: Path, prompts: Dataset
 ) -> None:
-    assert make_trainer(tmp_path, prompts)._replay_is_redundant
-    assert not make_trainer(tmp_path, prompts, **overrides)._replay_is_redundant
+    model, overrides = make_model(attention_dropout=overrides.get("dropout", 0.0)), dict(overrides)
+    # Of the model's own, which `generate` adds to TRL's.
+    model.generation_config.suppress_tokens = overrides.pop("suppress", None)
+    overrides.pop("dropout", None)
+
+    redundant = []
+    for each in ({"model": make_model()}, {"model": model, **overrides}):
+        trainer = make_trainer(tmp_path, prompts, trace_steps=0, **each)
+        trainer._generate_and_score_completions([prompts[0]] * 4)
+        redundant.append(trainer._replay_is_redundant)
+
+    assert redundant == [True, False]
 
 
 @pytest.mark.parametrize("peft_config", [None, LoraConfig(target_modules=["q_proj", "v_proj"])], ids=["full", "lora"])
@@ -292,6 +307,8 @@ def test_reading_each_prompt_once_changes_no_number_of_a_run(
             beta=0.1,
             num_iterations=2,
             max_steps=4,
+            # Small, lest rounding grow into other draws.
+            learning_rate=1e-4,
             share_prompts=share_prompts,
         )
         policy = trainer.model if peft_config is None else trainer.model.get_base_model()

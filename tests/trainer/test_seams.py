@@ -150,7 +150,7 @@ def test_old_log_probs_alone_are_asked_without_entropies() -> None:
         ("_prepare_inputs", ["self._buffered_inputs", "self._step", "self.num_iterations"]),
         ("_calculate_rewards", ["self.reward_funcs", "self.reward_func_names"]),
         ("_compute_loss", ["self._metrics", "self.beta", "self.top_entropy_quantile"]),
-        ("_generate_single_turn", ["self.generation_config"]),
+        ("_generate_single_turn", ["self.generation_config", "self.eos_token_ids"]),
     ],
 )
 def test_attributes_that_are_read_are_still_used_there(method: str, attributes: list[str]) -> None:
@@ -166,7 +166,8 @@ def _is_attribute(node: ast.AST) -> bool:
 @pytest.mark.parametrize(
     ("method", "keys"),
     [
-        ("_compute_loss", ["tool_mask", "old_per_token_logps", "completion_mask", "num_items_in_batch"]),
+        ("_compute_loss", ["tool_mask", "old_per_token_logps", "ref_per_token_logps", "completion_mask"]),
+        ("_compute_loss", ["num_items_in_batch"]),
         ("_generate_and_score_completions", ["completion_ids", "completion_mask", "advantages", "num_items_in_batch"]),
     ],
 )
@@ -174,6 +175,30 @@ def test_keys_of_a_batch_that_are_read_or_replaced_keep_their_names(method: str,
     strings = {node.value for node in ast.walk(source_tree(getattr(GRPOTrainer, method))) if _is_text(node)}
 
     assert set(keys) <= strings, f"seam moved: {method} no longer knows {set(keys) - strings}"
+
+
+def test_the_kl_term_is_a_function_of_the_difference_to_the_reference() -> None:
+    source = ast.unparse(source_tree(GRPOTrainer._compute_loss))
+    difference = "ref_per_token_logps - per_token_logps"
+    lines = [
+        "self._get_per_token_logps_and_entropies(",
+        "coef_1 = torch.exp(log_importance_weights)",
+        "ref_per_token_logps = inputs['ref_per_token_logps']",
+        f"per_token_kl = torch.exp({difference}) - ({difference}) - 1",
+        "per_token_kl = per_token_kl * coef_1",
+    ]
+
+    assert all(line in source for line in lines), "seam moved: the KL term is computed otherwise"
+    assert sorted(lines, key=source.index) == lines, "seam moved: the reference is read before the policy replays"
+
+
+def test_old_log_probs_are_asked_before_those_of_the_reference() -> None:
+    source = ast.unparse(source_tree(GRPOTrainer._generate_and_score_completions))
+
+    places = [
+        source.index(f"{name}, _, _ = self._get_per_token") for name in ("old_per_token_logps", "ref_per_token_logps")
+    ]
+    assert places == sorted(places), "seam moved: the reference is asked first"
 
 
 def _is_text(node: ast.AST) -> bool:
