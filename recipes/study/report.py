@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from math import isnan, nan
 
 from recipes.study import report_text, tables
+from recipes.study.conclusion import conclusion, count, reaches_early
 from recipes.study.results import WINDOW, Results
 from recipes.study.statistics import LEVEL, detectable
-from recipes.study.variants import BASELINE, Variant
+from recipes.study.variants import BASELINE, PAUSES, Variant
 
 
 def page(results: Results, *, figures: str) -> str:
@@ -33,8 +34,11 @@ def page(results: Results, *, figures: str) -> str:
         )
     )
     sections = {
-        "Summary": [summary(results)],
-        "What was run": [tables.what_was_run(results)],
+        "Conclusion": [conclusion(results)],
+        "How this page is made": [report_text.INTRODUCTION],
+        "Summary in figures": [summary(results)],
+        "What was run": [tables.what_was_run(results), report_text.PAUSE_TOKENS.format(pauses=PAUSES)],
+        "Old runs": [tables.old_runs(results), report_text.RERUNS],
         "Accuracy": [report_text.ACCURACY, differences, tables.accuracy(results)],
         "How soon": [how_soon, curves, tables.reach(results)],
         "The final models": [report_text.FINAL_MODELS, tables.final_models(results)],
@@ -46,7 +50,7 @@ def page(results: Results, *, figures: str) -> str:
         "Runs that failed": [tables.failures(results)],
     }
     texts = ["\n\n".join([f"## {title}", *parts]) for title, parts in sections.items()]
-    return "\n\n".join([report_text.INTRODUCTION, *texts]) + "\n"
+    return "\n\n".join([report_text.TITLE, *texts]) + "\n"
 
 
 def summary(results: Results) -> str:
@@ -60,8 +64,9 @@ def summary(results: Results) -> str:
         + verdict(results, truncated, lambda _: BASELINE),
         "Mixtures against plain GRPO: " + verdict(results, mixtures, lambda _: BASELINE),
         "Mixtures against their matched controls: " + verdict(results, mixtures, lambda variant: variant.control),
-        f"Half of plain GRPO's trajectories to its final level, or fewer: {fast(results, mixtures)} mixtures, "
-        f"{fast(results, truncated)} truncated controls.",
+        "Half of plain GRPO's trajectories to its final level, or fewer: "
+        f"{fast(results, mixtures)} of {len(mixtures)} mixtures, {fast(results, truncated)} of {len(truncated)} "
+        "truncated controls.",
         used_otherwise(results, mixtures),
         truncated_in_use(results, truncated),
         sensitivity(results),
@@ -118,19 +123,16 @@ def verdict(results: Results, variants: Sequence[Variant], other: Callable[[Vari
     """How many variants are significantly above or below their counterparts, the extremes, and the average."""
     if not variants:
         return "no runs yet."
-    compared = results.against(variants, other)
-    significant = [found.mean for found, adjusted in compared.values() if adjusted < LEVEL]
-    above, below = sum(mean > 0 for mean in significant), sum(mean < 0 for mean in significant)
+    compared, counted = results.against(variants, other), count(results, variants, other)
     ranked = sorted(variants, key=lambda variant: compared[variant.name][0].mean)
     worst, best = (f"`{each.name}` ({tables.signed(compared[each.name])[0]})" for each in (ranked[0], ranked[-1]))
     average = tables.signed((results.average(variants, other), nan))[0]
     return (
-        f"of {len(variants)}, {above} above and {below} below at an adjusted p < {LEVEL:g}; from {worst} to {best}; "
-        f"on average {average}."
+        f"of {len(variants)}, {counted.above} above and {counted.below} below at an adjusted p < {LEVEL:g}; from "
+        f"{worst} to {best}; on average {average}."
     )
 
 
-def fast(results: Results, variants: Sequence[Variant]) -> str:
+def fast(results: Results, variants: Sequence[Variant]) -> int:
     """How many variants reach plain GRPO's final level with half its trajectories."""
-    base, _ = results.reached_median(results.named(BASELINE))
-    return f"{sum(results.reached_median(variant)[0] <= base / 2 for variant in variants)} of {len(variants)}"
+    return sum(reaches_early(results, variant) for variant in variants)

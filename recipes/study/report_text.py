@@ -1,12 +1,25 @@
 """Text around the tables of a study's page."""
 
-INTRODUCTION = """\
-# Do models that think in mixtures learn faster? A study in miniature
+TITLE = "# Do models that think in mixtures learn faster? A study in miniature"
 
+INTRODUCTION = """\
 Every preset, trained with GRPO on nano, against two baselines: plain GRPO, and **plain GRPO on the same support**,
 which draws ordinary tokens from the candidates that the mixture would have had (the *matched control*). `python -m
-recipes.study docs/study/runs.jsonl` generates this page, figures and summary included, from one JSON line per run;
-`python -m recipes.study.train` makes those."""
+recipes.study docs/study/runs.jsonl` generates this page, figures, conclusion and summary included, from one JSON line
+per run; `python -m recipes.study.train` makes those. "More than chance explains" means an adjusted p-value below 0.05,
+by the tests of the section on accuracy."""
+
+PAUSE_TOKENS = """\
+`pause_tokens` is plain GRPO without thoughts of its own: `<think>`, {pauses} dots and `</think>` end each prompt, and
+the model draws and learns the answer that follows. That is the number of steps that plain GRPO's final models think
+for on average, rounded up, the same for every question. Nano has never seen such dots, and learns them from the
+reward alone, as all else. Since nothing of the thinking is drawn, the columns on thinking show 0 for it."""
+
+RERUNS = """\
+All other runs are as their code would make them today, up to rounding: a second run of `vanilla`, seed 0, gives its
+line again, figure by figure; one of `multiplex`, seed 0, which mixes, follows the old one for a few steps and then
+draws other tokens, because mixtures have come to be multiplied in another order (`python -m recipes.study.train
+--results again.jsonl --seeds 1 --variants vanilla multiplex`)."""
 
 ACCURACY = """\
 Held-out accuracy of the last checkpoint, never of the best, under the variant's own sampler, at temperature 1.
@@ -47,9 +60,8 @@ variants. *seconds*: processor time spent in training, which hardly depends on t
 a higher *start* gets there sooner without learning faster; compare it with its control."""
 
 LIMITS = """\
-- It is not about large models. Nano has about a million parameters and a small vocabulary of characters, and was
-  trained on demonstrations that think for a few dozen tokens; a mixture of two digits need not act as a mixture of
-  two words does.
+- It is not about large models. Nano has about a million parameters and a small vocabulary of characters, and thinks
+  for about ten tokens; a mixture of two digits need not act as a mixture of two words does.
 - It is not a reproduction of any paper. Presets have the papers' settings of sampler and surrogate, not their models,
   data, temperatures or budgets; "where we differ" is in [strategies.md](strategies.md). No preset was tuned here.
 - Only plain GRPO's learning rate was tuned, once, and all variants use it. If anything, that favors plain GRPO.

@@ -52,6 +52,11 @@ class Results:
         """The runs that raised."""
         return [result for _, result in sorted(self.stored.results.items()) if "error" in result]
 
+    @cached_property
+    def old(self) -> dict[str, str]:
+        """The variants with runs that a line marks as `old`, and the reason it gives."""
+        return {name: run["old"] for name, runs in self.runs.items() for run in runs.values() if "old" in run}
+
     def of_kind(self, *kinds: str) -> list[Variant]:
         """The variants of some kinds."""
         return [variant for variant in self.variants if variant.kind in kinds]
@@ -82,8 +87,9 @@ class Results:
 
     def start(self, variant: Variant) -> float:
         """Accuracy before training, under the variant's sampler."""
-        run = self.runs.get(UNTRAINED, {}).get(0)
-        return _mean(run["evaluations"][sampler_of(variant.settings)]["correct"]) / self.samples if run else nan
+        run = self.runs.get(UNTRAINED, {}).get(0, {"evaluations": {}})
+        found = run["evaluations"].get(sampler_of(variant.settings), {"correct": []})
+        return _mean(found["correct"]) / self.samples
 
     def mean(self, variant: Variant, figure: str) -> float:
         """Mean of `thinking` (tokens) or `closed` (a share) under the variant's own sampler."""

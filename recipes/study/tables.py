@@ -1,5 +1,6 @@
 """The tables of a study's page."""
 
+from collections.abc import Callable
 from math import inf, isfinite, isnan, sqrt
 
 from mot_trl.evaluation.report import cell, markdown_table
@@ -37,14 +38,14 @@ def accuracy(results: Results) -> str:
     to_control = results.against(mixed, lambda variant: variant.control)
     rows = [
         [
-            f"`{variant.name}`",
-            variant.settings.mixture_score if variant.kind != "control" else "",
+            label(results, variant),
+            variant.settings.mixture_score if variant in mixed else "",
             str(len(results.runs[variant.name])),
             number(results.start(variant)),
             cell(results.end(variant)),
             number(results.std(variant)),
             *signed(to_baseline.get(variant.name)),
-            f"`{variant.control}`" if variant.kind != "control" else "",
+            f"`{variant.control}`" if variant in mixed else "",
             *signed(to_control.get(variant.name)),
         ]
         for variant in results.variants
@@ -66,7 +67,7 @@ def reach(results: Results) -> str:
                 f"{sum(isfinite(each[0]) for each in reached)} of {len(reached)}",
                 whole(trajectories),
                 ratio(trajectories, base[0]),
-                ratio(trajectories, own_control[0]) if variant.kind != "control" else "",
+                ratio(trajectories, own_control[0]) if variant.kind in ("mixture", "score") else "",
                 whole(seconds),
                 ratio(seconds, base[1]),
             ]
@@ -101,20 +102,31 @@ def final_models(results: Results) -> str:
 
 def scores(results: Results) -> str:
     """Each sampler that was trained with several surrogates, under each."""
-    by_name: dict[str, dict[str, Variant]] = {}
-    for variant in results.of_kind("mixture", "score"):
-        by_name.setdefault(_preset(variant), {})[variant.settings.mixture_score] = variant
-    several = {name: variants for name, variants in by_name.items() if {"density", "visible"} <= set(variants)}
+    several = by_score(results)
     if not several:
         return "No sampler has runs with both surrogates yet."
-    visible = [variants["visible"] for variants in several.values()]
-    compared = results.against(visible, lambda variant: by_name[_preset(variant)]["density"].name)
+    compared = results.against([variants["visible"] for variants in several.values()], density_of(results))
     rows = []
     for name, variants in several.items():
         ends = (variants.get(surrogate) for surrogate in ("density", "visible", "expected"))
         cells = ["" if variant is None else cell(results.end(variant)) for variant in ends]
-        rows.append([f"`{name}`", *cells, *signed(compared[variants["visible"].name])])
+        old = " (old)" if any(variant.name in results.old for variant in variants.values()) else ""
+        rows.append([f"`{name}`{old}", *cells, *signed(compared[variants["visible"].name])])
     return markdown_table(["sampler", "density", "visible", "expected", "visible minus density", "p"], rows)
+
+
+def by_score(results: Results) -> dict[str, dict[str, Variant]]:
+    """The variants of each sampler that was trained with both `density` and `visible`, by surrogate."""
+    found: dict[str, dict[str, Variant]] = {}
+    for variant in results.of_kind("mixture", "score"):
+        found.setdefault(_preset(variant), {})[variant.settings.mixture_score] = variant
+    return {name: variants for name, variants in found.items() if {"density", "visible"} <= set(variants)}
+
+
+def density_of(results: Results) -> Callable[[Variant], str]:
+    """For a variant in `by_score`, the name of the same sampler's that was trained with `density`."""
+    found = by_score(results)
+    return lambda variant: found[_preset(variant)]["density"].name
 
 
 def cross(results: Results) -> str:
@@ -125,7 +137,7 @@ def cross(results: Results) -> str:
     numbers = {sampler: str(number) for number, sampler in enumerate(samplers(), 1)}
     cells = []
     for variant, (own, shares) in rows.items():
-        percents = {sampler: f"{100 * share:.0f}" for sampler, share in shares.items()}
+        percents = {sampler: "-" if isnan(share) else f"{100 * share:.0f}" for sampler, share in shares.items()}
         cells.append([f"`{variant}`", *(f"**{text}**" if name == own else text for name, text in percents.items())])
     legend = "; ".join(f"{number}: `{sampler}`" for sampler, number in numbers.items())
     return markdown_table(["trained, used", *numbers.values()], cells) + f"\n\nColumns: {legend}."
@@ -135,11 +147,9 @@ def cross_accuracies(results: Results) -> dict[str, tuple[str, dict[str, float]]
     """By variant evaluated under every sampler: the name of its own, and the mean accuracy under each."""
     rows = {}
     for variant in [untrained_variant(), *results.variants]:
-        tried = [run["cross"] for run in results.of_variant(variant) if "cross" in run]
-        if tried:
-            # A file may have been begun before a sampler was added.
-            known = [sampler for sampler in samplers() if sampler in tried[0]]
-            shares = {sampler: sum(each[sampler] for each in tried) / len(tried) for sampler in known}
+        if any("cross" in run for run in results.of_variant(variant)):
+            # NaN where a file was begun before a sampler was added.
+            shares = {sampler: results.crossed(variant, sampler) for sampler in samplers()}
             rows[variant.name] = (sampler_of(variant.settings), shares)
     return rows
 
@@ -179,11 +189,23 @@ def detectable_differences(results: Results) -> str:
     return f"{text}\n\n" + markdown_table(["seeds", "paired", "unpaired", "pooled"], rows)
 
 
+def old_runs(results: Results) -> str:
+    """The variants whose runs are older than what they are said to measure, and why."""
+    if not results.old:
+        return "No variant has runs of an older score."
+    return "\n".join(f"- `{name}`: {reason}" for name, reason in results.old.items())
+
+
 def failures(results: Results) -> str:
     """The runs that raised, with their errors."""
     if not results.failed:
         return "None."
     return "\n".join(f"- `{run['variant']}`, seed {run['seed']}: {run['error']}" for run in results.failed)
+
+
+def label(results: Results, variant: Variant) -> str:
+    """A variant's name in a table, marked if its runs are old."""
+    return f"`{variant.name}`" + (" (old)" if variant.name in results.old else "")
 
 
 def signed(compared: tuple[Difference, float] | None) -> list[str]:

@@ -19,21 +19,28 @@ import torch
 from conftest import make_model, make_tokenizer
 from scipy.stats import t as student_t
 
+from mot_trl import generate
+from mot_trl.modeling.loading import Loaded
 from mot_trl.strategies import build_strategy
 from mot_trl.strategies.presets import PRESETS, Preset
 from mot_trl.strategies.support import in_support
 from mot_trl.tasks import nano
+from mot_trl.tasks.nano.model import load_nano
 from recipes.study import __main__ as command
+from recipes.study import tables
+from recipes.study.conclusion import conclusion
 from recipes.study.config import StudyConfig, parse, runs
 from recipes.study.report import page
 from recipes.study.results import WINDOW, Results
 from recipes.study.results_file import ResultsFile, Stored, read
-from recipes.study.run import held_out
+from recipes.study.run import begun, held_out
 from recipes.study.running import run_study
 from recipes.study.statistics import detectable, holm, pooled, power, t_test
 from recipes.study.variants import (
     BASELINE,
     EXTRA_SETTINGS,
+    PAUSED,
+    PAUSES,
     as_sampler,
     named_settings,
     sampler_of,
@@ -126,6 +133,31 @@ def test_surrogates_are_varied_only_where_they_differ() -> None:
 
     assert {"dirichlet, density", "gumbel_exact, visible", "cot2, visible"} <= scored
     assert not {name for name in scored if name.split(", ")[0] in ("top_k", "nucleus", "elementwise_max", BASELINE)}
+
+
+def test_pause_tokens_are_fed_with_the_prompt_and_the_answer_alone_is_drawn() -> None:
+    loaded, settings = Loaded(*load_nano(), None), named_settings(PAUSED)
+    questions = list(nano.load("sum", size=2))
+
+    paused, plain = (begun(questions, each, loaded) for each in (settings, named_settings(BASELINE)))
+    drawn = generate(
+        loaded.model, loaded.tokenizer, [row["prompt"] for row in paused], strategy="one_token",
+        phases=settings.build_phases(loaded.tokenizer), max_new_tokens=8,
+    )  # fmt: skip
+
+    assert plain == questions
+    fed = loaded.tokenizer(paused[0]["prompt"], add_special_tokens=False)["input_ids"]
+    asked = loaded.tokenizer.apply_chat_template(questions[0]["prompt"], add_generation_prompt=True)["input_ids"]
+    pause = loaded.tokenizer.convert_tokens_to_ids(".")
+    assert fed == [*asked, *loaded.tokenizer.convert_tokens_to_ids(["<think>", *["."] * PAUSES, "</think>"])]
+    assert fed.count(pause) == PAUSES
+    assert not drawn.rollout.thinking_mask.any()
+
+
+def test_pause_tokens_are_compared_with_plain_grpo() -> None:
+    (paused,) = [variant for variant in study_variants() if variant.kind == "pause"]
+
+    assert (paused.name, paused.control, paused.samplers) == (PAUSED, BASELINE, [PAUSED, BASELINE])
 
 
 def test_no_seed_trains_on_held_out_items() -> None:
@@ -280,8 +312,53 @@ def test_one_seed_is_compared_without_an_interval(tmp_path: Path) -> None:
     text = page(Results(read(path)), figures="study")
 
     assert "One seed cannot say" in text
+    assert text.split("\n\n")[1] == "## Conclusion"
     assert "nothing can be said yet" in text
     assert not re.search(r"\bnan\b", text)
+
+
+@pytest.mark.parametrize("gain", [0.3, -0.3])
+def test_the_conclusion_turns_with_the_numbers(gain: float) -> None:
+    config = StudyConfig(seeds=3, steps=WINDOW, items=30, samples=4, cross_seeds=0)
+    gains = {run.key: gain if run.variant.kind in ("mixture", "pause") else 0.0 for run in runs(config)}
+    made = {run.key: study_results.result(run, config, gain=gains[run.key]) for run in runs(config)}
+
+    text = conclusion(Results(Stored(config.settings, made)))
+
+    mixtures = len([variant for variant in study_variants() if variant.kind == "mixture"])
+    assert [line.split(".")[0] for line in text.splitlines()] == [str(number) for number in range(1, 11)]
+    turns = [
+        (f"helps here: of {mixtures} mixtures, {mixtures} end above plain GRPO and 0 below", "the steps alone help."),
+        (f"does not help here: of {mixtures} mixtures, 0 end above plain GRPO and {mixtures} below",
+         "what is thought matters, not how long."),
+    ][gain < 0]  # fmt: skip
+    assert all(turn in text for turn in turns)
+
+
+def test_variants_with_old_runs_are_marked(written: Path) -> None:
+    found = read(written)
+    reason = "scored otherwise"
+    marked = {key: run | ({"old": reason} if key[0] == "top_k" else {}) for key, run in found.results.items()}
+
+    results = Results(found._replace(results=marked))
+
+    assert tables.old_runs(results) == f"- `top_k`: {reason}"
+    assert "| `top_k` (old) |" in tables.accuracy(results)
+    assert tables.old_runs(Results(found)) == "No variant has runs of an older score."
+
+
+def test_a_sampler_added_later_has_no_figure_in_earlier_runs(written: Path) -> None:
+    found = read(written)
+    for run in found.results.values():
+        for part in (run.get("cross", {}), run.get("evaluations", {}) if run["variant"] == "untrained" else {}):
+            part.pop(PAUSED, None)
+
+    results = Results(found)
+
+    header, _, *rows = tables.cross(results).split("\n\n")[0].splitlines()
+    assert {row.count("|") for row in rows} == {header.count("|")}
+    assert all([cell.strip(" *") for cell in row.split("|")].count("-") == 1 for row in rows)
+    assert math.isnan(results.start(named(PAUSED)))
 
 
 def test_differences_are_paired_by_seed(written: Path) -> None:
