@@ -12,11 +12,13 @@ __all__ = ["Compound", "Same", "read_compound", "same_compound"]
 _SEPARATOR = r"\s*,?\s*(?:\\text\s*\{{\s*,?\s*(?:{0})\s*\}}|(?<![A-Za-z\\])(?:{0})(?![A-Za-z]))\s*"
 _OR, _AND = (re.compile(_SEPARATOR.format(word)) for word in ("or", "and"))
 _NAME = (
-    r"(?:\\[a-zA-Z]+\s*\{[a-zA-Z]{1,2}\}|[a-zA-Z]{1,2}|\\[a-zA-Z]+)"
+    r"(?:\\[a-zA-Z]+\s*\{[a-zA-Z]{1,2}\}|[A-Z]\^\{?[0-9n]\}?|[a-zA-Z]{1,2}|\\[a-zA-Z]+)"
     r"(?:_\{?[0-9a-zA-Z]+\}?)?(?:\^\{?(?:-1|T)\}?)?(?:\([a-z]\))?"
 )
 _ASSIGNED = re.compile(rf"({_NAME})\s*=\s*(?![=\s])([^=]*)", re.DOTALL)
-_TUPLE = re.compile(rf"\(({_NAME}(?:\s*,\s*{_NAME})+)\)\s*=\s*(?![=\s])([^=]*)", re.DOTALL)
+_TUPLE = re.compile(rf"\(({_NAME}(?:\s*[,;]\s*{_NAME})+)\)\s*=\s*(?![=\s])([^=]*)", re.DOTALL)
+_POINT = re.compile(r"([A-Z])\s*(\([^()]+,[^()]+\))")
+_CASES = re.compile(r"(?:\\\{)?\s*\\begin\{(cases|array|aligned)\}(?:\{[lcr ]+\})?([^&]*)\\end\{\1\}", re.DOTALL)
 # `x \in (1,2)`: the set alone is the answer.
 _MEMBER = re.compile(rf"(?:{_NAME}|\({_NAME}(?:\s*,\s*{_NAME})*\))\s*\\in(?![a-zA-Z])\s*")
 # Unordered parts are paired by trying all, so their number bounds the time.
@@ -87,11 +89,16 @@ def _union(text: str) -> str | Compound | None:
 
 def _assigned(text: str) -> Compound | None:
     r"""`(x,y)=(3,-1)` and `x=3, y=-1` as their values by variable, `A=\begin{pmatrix}...` as a named value."""
+    if match := _POINT.fullmatch(text):
+        value = read_compound(match[2])
+        return Compound("named", match[1], (value,)) if isinstance(value, Compound) else None
     if "=" not in text:
         return None
+    if match := _CASES.fullmatch(text):
+        text = ",".join(row for row in split(match[2], "\\\\") if row)
     if match := _TUPLE.fullmatch(text):
         value = read_compound(match[2])
-        names = [name.strip() for name in match[1].split(",")]
+        names = [name.strip() for name in re.split("[,;]", match[1])]
         is_point = isinstance(value, Compound) and value.kind == "ordered" and len(value.items) == len(names)
         return _by_name(names, list(value.items)) if is_point and isinstance(value, Compound) else None
     pieces = [_ASSIGNED.fullmatch(piece) for piece in split(_AND.sub(" , ", text), ",", ";")]

@@ -11,10 +11,13 @@ _GREATER = (">", ">=", r"\ge")
 _NAME = r"(?:[a-zA-Z]|\\theta|\\alpha|\\lambda)"
 _VARIABLE = re.compile(_NAME)
 _UNEQUAL = re.compile(rf"({_NAME})\s*\\ne(?![a-zA-Z])(.+)")
+_DISTANCE = re.compile(rf"\|\s*{_NAME}\s*([+-][^|]+)?\|\s*(<=|>=|<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z]))\s*([^|<>]+)")
 _REAL_NUMBERS = r"\\mathbb\s*\{?\s*R\s*\}?"
 _REALS = re.compile(rf"{_REAL_NUMBERS}(?:\s*(?:\\setminus|\\backslash|-)\s*\\\{{(?P<holes>[^{{}}]*)\\\}})?")
-_BUILDER = re.compile(rf"\\\{{\s*({_NAME})\s*(?:\\in\s*{_REAL_NUMBERS}\s*)?[|:](?P<condition>.*)\\\}}", re.DOTALL)
-_BOTH = re.compile(r"\s*,?\s*(?:\\text\s*\{\s*and\s*\}|(?<![A-Za-z\\])and(?![A-Za-z])|\\wedge|\\land)\s*")
+_BUILDER = re.compile(
+    rf"\\\{{\s*({_NAME})\s*(?:\\in\s*(?:{_REAL_NUMBERS}|R)\s*)?[|:](?P<condition>.*)\\\}}", re.DOTALL
+)
+_BOTH = re.compile(r"\s*,?\s*(?:\\text\s*\{\s*and\s*\}|(?<![A-Za-z\\])and(?![A-Za-z]))\s*")
 
 
 def builder_condition(text: str) -> str | None:
@@ -31,10 +34,24 @@ def read_interval(text: str) -> Compound | None:
     unequal = [_UNEQUAL.fullmatch(piece) for whole in pieces for piece in split(whole, ",")]
     if all(unequal) and len({match[1] for match in unequal if match}) == 1:
         return _without([match[2].strip() for match in unequal if match])
+    if distance := _DISTANCE.fullmatch(text):
+        return _around(*distance.groups())
     chains = [chain for piece in pieces if (chain := _chain(piece))]
     if len(chains) < len(pieces) or len(chains) > 2:
         return None
     return chains[0][1] if len(chains) == 1 else _intersection(*chains)
+
+
+def _around(middle: str | None, sign: str, radius: str) -> Compound:
+    r"""The interval of `|x - middle| < radius`, or what is outside of it."""
+    # What follows the variable moves the middle the other way.
+    middle = f"-({middle})" if middle else ""
+    low, high = f"{middle}-({radius})", f"{middle}+({radius})"
+    is_open = sign in "<>"
+    if sign not in _GREATER:
+        return Compound("ordered", "()" if is_open else "[]", (low, high))
+    sides = ((r"-\infty", low, "()" if is_open else "(]"), (high, r"\infty", "()" if is_open else "[)"))
+    return Compound("unordered", "set", tuple(Compound("ordered", style, (start, end)) for start, end, style in sides))
 
 
 def _chain(text: str) -> tuple[str, Compound] | None:

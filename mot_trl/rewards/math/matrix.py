@@ -6,7 +6,7 @@ from mot_trl.rewards.math.parts import Compound, split
 
 _MATRIX = re.compile(
     r"(?P<scalar>.*?)(?P<opening>[(\[|]?)\s*\{?\s*"
-    r"\\begin\s*\{(?P<name>[pbBvV]?(?:small)?matrix|array)\}\s*(?:\{[lcr|\s]+\})?(?P<body>.*)\\end\s*\{(?P=name)\}"
+    r"\\begin\s*\{(?P<name>[pbBvV]?(?:small)?matrix|array)\}\s*(?:\{(?:[lcr|\s]|@\{[^{}]*\})+\})?(?P<body>.*)\\end\s*\{(?P=name)\}"
     r"\s*\}?\s*(?P<closing>[)\]|]?)",
     re.DOTALL,
 )
@@ -36,6 +36,7 @@ def _scalar(text: str) -> str | None:
     """The factor before a matrix, "" for none; None where that is no factor, as the `A +` of `A + B`."""
     text = text.strip().removesuffix(r"\cdot").removesuffix("*").strip()
     sign, rest = (text[0], text[1:].strip()) if text.startswith(("+", "-")) else ("", text)
-    if len(split(rest, "+", "-", "=", ",", ";", r"\in")) > 1:
+    # `\{` opens a system of equations.
+    if r"\{" in rest or len(split(rest, "+", "-", "=", ",", ";", r"\in")) > 1:
         return None
     return f"{sign}{rest or 1}" if text else ""

@@ -25,6 +25,7 @@ _COMMANDS = {
     **dict.fromkeys(("newline", "middle", "noindent", "centering"), " "),
     **dict.fromkeys(("cr", "tabularnewline"), r"\\ "), **dict.fromkeys(("mid", "vert", "lvert", "rvert"), "|"),
     **dict.fromkeys(("dfrac", "tfrac", "cfrac", "nicefrac", "sfrac"), r"\frac"),
+    **dict.fromkeys(("lor", "vee"), r"\text{ or }"), **dict.fromkeys(("land", "wedge"), r"\text{ and }"),
     "varnothing": r"\emptyset ", "Bbb": r"\mathbb", "colon": ":", **dict.fromkeys(("dbinom", "tbinom"), r"\binom"),
     **dict.fromkeys(("leq", "leqslant", "leslant"), r"\le "), **dict.fromkeys(("geq", "geqslant"), r"\ge "),
     **dict.fromkeys(("times", "ast", "cdotp"), r"\cdot "), "neq": r"\ne ", "lt": "<", "gt": ">",
@@ -41,14 +42,17 @@ _STYLES = (
 _RULES = [(re.compile(pattern), replacement) for pattern, replacement in (
     (r"(?<=[0-9])(?:\{,\}|,\s*\\[!,;:]|\\,|\\;|\\:|\\!)\s*(?=[0-9]{3}(?![0-9]))", ""),
     (r"\\(?:(?:text|font)?color|[hv]?phantom|hspace)\s*\{[^{}]*\}", " "),
-    (rf"\\frac\s*\{{\s*\\{_STYLES}\s*(\{{[^{{}}]*\}})\s*\}}\s*\{{\s*\\{_STYLES}\s*(\{{[^{{}}]*\}})\s*\}}",
+    (rf"\\frac\s*\{{\s*\\{_STYLES}\s*(\{{[^{{}}]*\}})\s*\}}\s*\{{\s*\\{_STYLES}\s*(\{{[^{{}}]*\}}(?:\^[0-9])?)\s*\}}",
      r"\\text\1/\\text\2"),
+    (r"\\text\s*\{\s*([,;])\s*\}", r"\1"),
+    (r"(?<=[0-9)])\{\s*\}", ""),
     (rf"\\{_STYLES}\s*\{{\s*([A-Za-z])\s*\}}", r" \1 "),
     (rf"\\{_STYLES}\s*\{{\s*((?:\\dollar\s*)?[0-9][0-9.,]*|\\dollar)\s*\}}", r" \1 "),
     (r"\\(?:math(?:bf|it|sf|tt)|boldsymbol|bm|pmb)\s*(?=\{\s*[A-Za-z]?[^A-Za-z\s])", ""),
     (rf"\\{_STYLES}\s*\{{", r"\\text{"),
     (r"\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\s*\.?", ""),
-    (r"\^\s*\{?\s*\\(?:circ|degree)(?![a-zA-Z])\s*\}?|\\degrees?(?![a-zA-Z])", r"\\text{ degrees}"),
+    (r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![a-zA-Z]))", r"\\text{ degrees}"),
+    (r"\\degrees?(?![a-zA-Z])", r"\\text{ degrees}"),
     (r"(?<![\\a-zA-Z])(sqrt|sin|cos|tan|cot|csc|ln|log|exp|pi|theta|infty|sec(?=\s*[\\({a-z]))(?![a-zA-Z])",
      r"\\\1 "),
     (r"(?<![\\a-zA-Z])(?:infinity|inf)(?![a-zA-Z])", r"\\infty "),
@@ -65,12 +69,22 @@ _RULES = [(re.compile(pattern), replacement) for pattern, replacement in (
 # Whole answers in words that have a symbol.
 _PHRASES = {
     r"\emptyset": re.compile(
-        r"(?:there (?:is|are) )?(?:the )?(?:empty set|null set|no (?:real )?solutions?(?: exists?)?)", re.I
+        r"none|(?:the )?(?:empty|null) set"
+        r"|(?:there (?:is|are|exists?) )?no (?:real |such )?(?:solutions?|roots?|zeros?|values?)(?: exists?)?",
+        re.I,
     ),
     r"\mathbb{R}": re.compile(r"(?:the set of )?all (?:reals|real numbers)", re.I),
 }
 # Most answers by far, and in their one spelling already.
 _PLAIN = re.compile(r"-?[0-9]+(?:[.,][0-9]+)*")
+# The reals but for a point: `all real numbers except 2`, `all real x \\ne 2`.
+_EXCEPT = re.compile(
+    r"(?:\\text ?\{ ?)?all real(?:s| numbers?| values)?(?: x)?,? ?"
+    r"(?:(?:except|other than|but)(?: for)? ?\}? ?(?:x ?= ?)?|\}? ?(?:x ?)?\\ne )",
+    re.I,
+)
+# `0.1666\\ldots`: a digit or a period that has come three times.
+_ELLIPSIS = re.compile(r"(\.[0-9]{0,9}?)([0-9]{1,6}?)\2{2,}\s*(?:\\[lc]?dots(?:\{\})?(?![a-zA-Z])|\.\.\.)")
 _BOXED = re.compile(r"\\(?:boxed|fbox|framebox|underline)\s*(?=\{)")
 _INLINE = re.compile(r"\$([^$]+)\$")
 _PREFIX = re.compile(
@@ -78,9 +92,11 @@ _PREFIX = re.compile(
     re.I,
 )
 # `Total cost = 18`: a word of four letters at least, since `abc = 18` may be an equation.
+_LETTERS = r"(?=[A-Za-z ]*[A-Za-z]{4})[A-Za-z ]++"
 _LABEL = re.compile(
-    r"^(?!.*\b(?:not|never|wrong|incorrect|option|choice)\b)(?:\\text\s*\{)?\s*(?=[A-Za-z ]*[A-Za-z]{4})[A-Za-z ]++\}?"
-    r"\s*[:=](?!=)\s*(?=\S)|^=(?!=)\s*",
+    r"^(?!.*\b(?:not|never|wrong|incorrect|option|choice)\b)"
+    rf"(?:\\{_STYLES}\s*\{{[^{{}}0-9]*(?::|=|\bis)\s*\}}|=(?!=)\s*"
+    rf"|(?:\\{_STYLES}\s*\{{\s*{_LETTERS}\}}|{_LETTERS})\s*[:=](?!=)\s*(?=\S))",
     re.I,
 )
 _WRAPPERS = [
@@ -100,11 +116,12 @@ def normalize(text: str) -> str:
         return text
     # First, so that no dollar of money is taken for one of mathematics.
     text = _BOXED.sub("", _plain_symbols(text.replace(r"\$", r"\dollar ")))
+    text = _ELLIPSIS.sub(r"\1\\overline{\2}", text)
     text = _COMMAND.sub(lambda match: _COMMANDS.get(match[1], match[0]), _unwrapped(text))
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
-    text = _unwrapped(_with_braces(text))
-    plain = text.removeprefix(r"\text{").removesuffix("}").strip()
+    text = _EXCEPT.sub(r"x \\ne ", _unwrapped(_with_braces(text)))
+    plain = text.removeprefix(r"\text{").removesuffix("}").strip(" .")
     return next((symbol for symbol, phrase in _PHRASES.items() if phrase.fullmatch(plain)), text)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?: [0-9]{3})+(?![0-9])|[0-9]+)"
 _DECIMAL = rf"(?:{_DIGITS}(?:\.[0-9]*)?|\.[0-9]+)"
 _HEDGE = (
-    r"\\(?:approx|simeq|sim)(?![a-zA-Z])\s*|~\s*|(?:approximately|approx\.?|about|around|roughly|exactly)\s+"
+    r"\\(?:approx|simeq|sim)(?![a-zA-Z])\s*|~\s*|(?i:approximately|approx\.?|about|around|roughly|exactly)\s+"
     r"|\\text\s*\{\s*\}\s*"
 )
 _CURRENCY = r"\$|\\dollar(?![a-z])|\\pounds|€|¥|₹|\\euro|USD|EUR|GBP|Rs\.?|US\s*\$"
@@ -55,7 +55,10 @@ _BASED = re.compile(r"([0-9A-Fa-f]+)_\{?(?:\\text\{)?\s*([0-9]{1,2}|[a-z]+)\s*\}
 # The article in `18 a day` is no factor, and the preposition in `$18 in total` no inch.
 _ARTICLE = re.compile(r"an? [A-Za-z]{3,}")
 _PREPOSITION = re.compile(r"in [A-Za-z]{3,}")
-_UNIT_WORD = re.compile(r"(?:\\text\s*\{)?\s*([A-Za-z][A-Za-z.'-]*|/|°)\s*\}?\s*(?:\^\s*\{?\s*([0-9])\s*\}?)?\s*")
+_PARENTHESES = re.compile(r"\(\s*([A-Za-z. ]+)\)")
+_UNIT_WORD = re.compile(
+    r"(?:\\text\s*\{)?\s*([A-Za-z][A-Za-z.'-]*|/|°)\s*\}?\s*(?:\^\s*\{?\s*(-?[0-9])\s*\}?)?\s*\}?\s*"
+)
 
 
 class Quantity(NamedTuple):
@@ -153,8 +156,8 @@ def read_unit(text: str, *, adjacent: bool = False) -> str | None:
     """
     text = text.strip()
     # ASDiv writes `9 (apples)`.
-    if text.startswith("(") and text.endswith(")"):
-        text, adjacent = text[1:-1].strip(), False
+    adjacent = adjacent and not text.startswith("(")
+    text = _PARENTHESES.sub(r" \1 ", text).strip()
     if text in _SIGNS:
         return _SIGNS[text]
     words: list[str] = []
@@ -172,7 +175,7 @@ def read_unit(text: str, *, adjacent: bool = False) -> str | None:
         if (not is_text and may_multiply and not is_unit) or word.rstrip(".").lower() in _NOT_UNITS:
             return None
         if not _PREPOSITION.match(text, match.start(1)):
-            words += [*spelled(word), *(match.group(2) or "")]
+            words += [*spelled(word), *([match.group(2)] if match.group(2) else [])]
         position = match.end()
     power = {"square": "2", "cubic": "3"}.get(words[0]) if len(words) > 1 else None
     return " ".join([*words[1:], power] if power else words)
