@@ -5,7 +5,7 @@ import re
 from mot_trl.rewards.math.parts import Compound, split
 
 _MATRIX = re.compile(
-    r"(?P<scalar>.*?)(?P<opening>[(\[|]?)\s*\{?\s*"
+    r"(?P<scalar>.*?)(?P<opening>[(\[|]?)\s*(?:(?<!\\)\{)?\s*"
     r"\\begin\s*\{(?P<name>[pbBvV]?(?:small)?matrix|array)\}\s*(?:\{(?:[lcr|\s]|@\{[^{}]*\})+\})?(?P<body>.*)\\end\s*\{(?P=name)\}"
     r"\s*\}?\s*(?P<closing>[)\]|]?)",
     re.DOTALL,
