@@ -5,8 +5,10 @@
 Prints the section "Floors" of docs/reasoning_gym.md. Answers are graded as `score` grades them, but in this process.
 """
 
+import math
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -15,11 +17,11 @@ from mot_trl.tasks.reasoning_gym.answer_grammar import is_admissible
 from mot_trl.tasks.reasoning_gym.generator import Generator
 from mot_trl.tasks.reasoning_gym.suites import TAMED
 
-COUNT = 40
-"""Rows with the dataset's own settings; of each of two levels come half as many."""
+COUNT = 120
+"""Rows with the dataset's own settings, half of each seed; of the lowest level come a third as many."""
 
 # A constant that earns nothing on as many rows is not tried on the others.
-_GLANCE = 24
+_GLANCE = 12
 
 _FILLED = [
     text
@@ -171,22 +173,27 @@ class Row(NamedTuple):
 
 
 class Floor(NamedTuple):
-    """The mean rewards of a dataset's best constant, and of the best answer of each kind that knows the row."""
+    """The mean rewards of a dataset's best constant, and of the best answers of each kind that know the row."""
 
     task: str
     rows: int
     constant: str
     earns: float
+    lowest: float | None
     junk: float
     copied: float
-    note: str
+
+    @property
+    def bound(self) -> float:
+        """Two standard errors above the mean of the best constant, rounded up."""
+        error = math.sqrt(max(self.earns * (1 - self.earns), 1 / self.rows) / self.rows)
+        return min(math.ceil(100 * (self.earns + 2 * error)) / 100, 1.0)
 
 
-def rows(task: str, count: int = COUNT) -> list[Row]:
-    """Rows of a dataset, from two seeds and two levels; fewer where the dataset makes none in ten seconds."""
+def rows(task: str, count: int = COUNT, level: int | None = None) -> list[Row]:
+    """Rows of a dataset, from two seeds; none of a level that it does not have, or makes no row of in ten seconds."""
     generator = Generator(timeout=10)
-    plans = [(42, None, count // 2), (31_337, None, count // 2), (7, 0, count // 2), (8, 1, count // 2)]
-    found = [row for plan in plans for row in _made(generator, task, *plan)]
+    found = [row for seed in (42, 31_337) for row in _made(generator, task, seed, level, count // 2)]
     generator.close()
     return found
 
@@ -218,13 +225,15 @@ def grade(row: Row, answer: str) -> float:
 
 def best_constant(found: list[Row]) -> tuple[str, float]:
     """The constant with the highest mean reward, of the bank and the golds of the rows themselves."""
-    best = ("", 0.0)
+    golds = Counter(known_answer(row) for row in found)
+    # What is right on its own row alone, as far as a glance tells, is not tried on all.
+    best = ("", 0.0) if not golds else (golds.most_common(1)[0][0], 1 / len(found))
     spread = found[:: max(len(found) // _GLANCE, 1)]
-    for constant in dict.fromkeys([*CONSTANTS, *(known_answer(row) for row in found)]):
-        own = [row for row in found if known_answer(row) == constant]
-        if constant and (own or any(grade(row, constant) > 0 for row in spread)):
+    for constant in dict.fromkeys([*CONSTANTS, *golds]):
+        hits = sum(grade(row, constant) > 0 for row in spread if known_answer(row) != constant)
+        if constant and (hits or golds[constant] > 1):
             best = max(best, (constant, _mean(found, lambda row, answer=constant: [answer])), key=lambda pair: pair[1])
-    return best
+    return best if best[0] else ("", 0.0)
 
 
 def known_answer(row: Row) -> str:
@@ -270,9 +279,18 @@ def floor(task: str, count: int = COUNT) -> Floor:
     """The measurements of one dataset."""
     found = rows(task, count)
     constant, earns = best_constant(found)
+    easy = rows(task, count // 3, level=0)
     others = {id(row): known_answer(other) for row, other in zip(found, found[1:] + found[:1], strict=True)}
-    dirty = _mean(found, lambda row: junk(row, others[id(row)]))
-    return Floor(task, len(found), constant, earns, dirty, _mean(found, copied), NATURE.get(task, ""))
+    some = found[::3]
+    return Floor(
+        task,
+        len(found),
+        constant,
+        earns,
+        best_constant(easy)[1] if easy else None,
+        _mean(some, lambda row: junk(row, others[id(row)])),
+        _mean(some, copied),
+    )
 
 
 NATURE: dict[str, str] = {
@@ -284,7 +302,7 @@ NATURE: dict[str, str] = {
         ("aiw", "binary_alternation", "count_bits", "count_primes", "gcd", "largest_island", "letter_counting", "maze",
          "number_sequence", "rectangle_count", "rotten_oranges", "self_reference"), "small numbers",
     ),
-    **dict.fromkeys(("basic_arithmetic", "chain_sum", "products"), "small numbers at the lowest levels"),
+    **dict.fromkeys(("basic_arithmetic", "chain_sum", "products"), "small numbers at the lowest level"),
     **dict.fromkeys(("color_cube_rotation", "family_relationships", "zebra_puzzles"), "few words"),
     "calendar_arithmetic": "seven days",
     "circuit_logic": "two answers",
@@ -293,8 +311,8 @@ NATURE: dict[str, str] = {
     "graph_color": "a coloring of few edges fits many graphs",
     "jugs": "a short way fits several jugs",
     "knight_swap": "`No` where the swap is impossible",
-    "modulo_grid": "small moduli at the lowest levels",
-    "n_queens": "one of 92 boards, or of 2 at the lowest level",
+    "modulo_grid": "small moduli at the lowest level",
+    "n_queens": "few boards of eight queens fit",
     "polynomial_equations": "equations such as `3*x**2 = 0`",
     "pool_matrix": "kernels of one cell copy the matrix",
     "propositional_logic": "premises that are `P` and `Q`",
@@ -313,34 +331,36 @@ def main() -> None:
 
 def print_section(tasks: list[str]) -> None:
     """Measure datasets, and print what they pay for nothing."""
-    print(_HEAD.format(bank=len(CONSTANTS), rows=2 * COUNT))
+    print(_HEAD.format(bank=len(CONSTANTS)))
     for task in tasks:
         line = floor(task)
-        shown = line.constant.replace("\n", " / ").replace("|", "\\|")
-        shown = f"`{shown[:32]}...`" if len(shown) > 32 else f"`{shown}`"
+        lowest = "" if line.lowest is None else f"{line.lowest:.2f}"
         print(
-            f"| {task} | {line.rows} | {line.earns:.2f} | {shown if line.earns else ''} | {line.junk:.2f} "
-            f"| {line.copied:.2f} | {line.note} |",
+            f"| {task} | {line.rows} | {line.bound:.2f} | {line.earns:.2f} | {_shown(line)} | {lowest} "
+            f"| {line.junk:.2f} | {line.copied:.2f} | {NATURE.get(task, '')} |",
             flush=True,
         )
 
 
+def _shown(line: Floor) -> str:
+    text = " / ".join(line.constant.split("\n")).replace("|", "\\|")
+    return f"`{text[:24]}{'...' * (len(text) > 24)}`" if line.earns else ""
+
+
 _HEAD = """## Floors
 
-What an answer earns that solves nothing, `python -m benchmarks.reasoning_gym_floors`: a policy that collapses to one
-answer earns the floor, and no more. Rows come from two seeds with the settings above, and from the two lowest levels
-of the dataset's curriculum.
+What an answer earns that solves nothing, by `python -m benchmarks.reasoning_gym_floors`: a policy that collapses to
+one answer earns the floor, and no more. Rows come from two seeds, with the settings above.
 
-- `floor`: the highest mean reward of one answer to all rows, out of {bank} constants (numbers, words, boards,
-  formulas, plans that try everything) and the golds of all rows.
+- `floor`: two standard errors above `measured`, the highest mean reward of one answer to all rows, out of {bank}
+  constants (numbers, words, boards, formulas, plans that try everything) and the golds of all rows. `lowest`: the same
+  as `measured`, at the lowest level of the dataset's curriculum.
 - `junk`: the mean of the best of two dozen answers that hold the gold among other text or among candidates, such as
   `70 or 99999`. In quantum_lock, two right sequences may be a longer right one.
 - `copied`: the mean of the best part of the question, with its blanks as they are or filled.
 
-A rate of 1 in {rows} rows or so is a row's own gold. Where the floor is higher, the reason stands beside it.
-
-| dataset | rows | floor | constant | junk | copied | why |
-| --- | --- | --- | --- | --- | --- | --- |"""
+| dataset | rows | floor | measured | constant | lowest | junk | copied | why |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 if __name__ == "__main__":
     main()

@@ -107,6 +107,13 @@ def test_tuples_sets_and_number_keys_survive_datasets():
         assert {name: value for name, value in item.entry.items() if name != "question"} in entries, task
 
 
+def test_a_fraction_among_the_variables_is_text():
+    (item,) = reasoning_gym.GENERATOR.items("gsm_symbolic", {}, seed=1000, indices=[11])
+
+    assert item.entry["metadata"]["variables"]["initial_fraction"] == "1/2"
+    assert codec.decode(json.loads(reasoning_gym.row("gsm_symbolic", item)["entry"]))["entry"]["answer"] == "0"
+
+
 def test_a_mixture_follows_its_weights_at_every_length():
     rows = load({"chain_sum": 3, "gcd": 1}, size=40)
 

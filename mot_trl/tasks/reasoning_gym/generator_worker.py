@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import sys
+from fractions import Fraction
 from functools import lru_cache
 from multiprocessing.connection import Connection
 from typing import Any
@@ -63,7 +64,14 @@ def item(task: str, config: str, seed: int, index: int, level: int | None) -> tu
     """An item, in Reasoning Gym's numbering, and its settings."""
     settings = config if level is None else _settings_at(task, config, level)
     chunk, place = divmod(index, CHUNK)
-    return _dataset(task, settings, seed + chunk * CHUNK)[place], _unpacked(settings)
+    return _without_fractions(_dataset(task, settings, seed + chunk * CHUNK)[place]), _unpacked(settings)
+
+
+def _without_fractions(value: Any) -> Any:
+    """An entry with fractions as text, which one in fifty of gsm_symbolic has among its variables."""
+    if isinstance(value, dict):
+        return {name: _without_fractions(item) for name, item in value.items()}
+    return str(value) if isinstance(value, Fraction) else value
 
 
 # Settings are text, so that they can be a cache's key.
