@@ -17,6 +17,7 @@ from transformers.utils.logging import tqdm
 from mot_trl.generation.config import DecoderConfig, build_phases
 from mot_trl.generation.decoder import MixtureDecoder
 from mot_trl.generation.phases import Phases
+from mot_trl.modeling.distributed import input_device
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.rewards.answer import THINK_OPEN, final_answer
 from mot_trl.strategies import Strategy, build_strategy
@@ -148,7 +149,7 @@ def _decode(
     rows = [[pad_token_id] * (length - len(ids)) + ids for ids in prompt_ids]
     masks = [[0] * (length - len(ids)) + [1] * len(ids) for ids in prompt_ids]
     inputs = {"input_ids": rows, "attention_mask": masks}
-    inputs = {name: torch.tensor(values, device=model.device) for name, values in inputs.items()}
+    inputs = {name: torch.tensor(values, device=input_device(model)) for name, values in inputs.items()}
     options: dict[str, Any] = {"do_sample": True, "top_k": 0, "pad_token_id": tokenizer.pad_token_id}
     options |= generation_kwargs
     # transformers does not pass its tokenizer on to a custom decoding loop, so the criterion is made here.

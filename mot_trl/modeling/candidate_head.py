@@ -195,12 +195,15 @@ def add_candidate_head(
                 "mixtures were not replayed. Prompt-learning adapters embed outside the model: use LoRA instead."
             )
         head = _Head(self.get_output_embeddings(), transform, cast_lm_head_to_fp32)
-        candidate_logps = head.candidate_logps(hidden_states[-1], outputs.log_probs, inputs["input_ids"], rollout)
+        input_ids, home = inputs["input_ids"], outputs.log_probs.device
+        # A model that is spread over devices ends on another than that of its inputs.
+        found = (hidden_states[-1].to(home), outputs.log_probs, input_ids.to(home), rollout.to(home))
+        outputs = MixtureCausalLMOutput(**outputs, candidate_logps=head.candidate_logps(*found))
         spare = length - rollout.thinking_mask.size(1)
         for name, value in outputs.items():
-            if isinstance(value, Tensor) and value.dim() == 2:
-                outputs[name] = F.pad(value, (0, spare))
-        return MixtureCausalLMOutput(**outputs, candidate_logps=candidate_logps)
+            is_per_token = value.dim() == 2 and name != "candidate_logps"
+            outputs[name] = (F.pad(value, (0, spare)) if is_per_token else value).to(input_ids.device)
+        return outputs
 
     model.forward = types.MethodType(forward, model)
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from mot_trl.modeling.distributed import input_device
 from mot_trl.modeling.patching import evaluating
 from mot_trl.modeling.rollout import Rollout
 
@@ -50,7 +51,7 @@ def check_model(model: PreTrainedModel, *, temperature: float, router_loss: bool
     if config is not model.config:
         return  # a vision-language model's forward ends in the same fused head as its text model's
     # Spread over the vocabulary, away from the special tokens at its ends.
-    ids = torch.arange(1, TOKENS + 1, device=model.device).unsqueeze(0) * (config.vocab_size // (TOKENS + 2))
+    ids = torch.arange(1, TOKENS + 1, device=input_device(model)).unsqueeze(0) * (config.vocab_size // (TOKENS + 2))
     # Evaluation mode turns off dropout and router noise.
     with evaluating(model):
         if router_loss:

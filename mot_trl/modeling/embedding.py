@@ -81,7 +81,9 @@ class _Lookup(MethodPatch):
         if known is not None:
             inputs = inputs._replace(candidate_ids=inputs.candidate_ids * (inputs.candidate_ids < known))
         lookup = lambda ids: self.own(ids, *args, **kwargs)  # noqa: E731
-        if override.how is blend and self.replaced is None and _is_linear(self.module):
+        # Hooks of accelerate, which spread a model over devices, call the module's own forward.
+        is_own = self.replaced is None or hasattr(self.module, "_hf_hook")
+        if override.how is blend and is_own and _is_linear(self.module):
             embeddings = weighted_lookup(lookup, input_ids, inputs)
             if embeddings is not None:
                 return embeddings

@@ -56,7 +56,7 @@ class PromptReader(DynamicLayer):
         """Concatenate the prompt's states and the row's own."""
         if self.keys is None or self.values is None:
             return key_states, value_states
-        rows = self.prompt_of_row
+        rows = self.prompt_of_row.to(self.keys.device)  # layers may be spread over devices
         return torch.cat([self.keys[rows], key_states], dim=-2), torch.cat([self.values[rows], value_states], dim=-2)
 
 

@@ -121,6 +121,10 @@ class Rollout:
         closed_by, logps = self.closed_by.masked_fill(is_open, -1), self.logps.masked_fill(beyond, 0.0)
         return replace(self, **masks, logps=logps, lengths=lengths, closed_by=closed_by)
 
+    def to(self, device: torch.device) -> "Rollout":
+        """The record on a device."""
+        return Rollout(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
     def resize(self, length: int) -> "Rollout":
         """Cut or pad the record to `length` columns; nothing is drawn in those added."""
         columns = {name: tensor for name, tensor in self.tensors().items() if name not in PER_ROW}

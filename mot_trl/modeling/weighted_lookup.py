@@ -61,6 +61,8 @@ def blend_in_blocks(
         # Tokens and candidates in one lookup, since the gradient of each lookup is as large as the whole table.
         embeddings = lookup(torch.cat([ids.unsqueeze(-1), candidate_ids.to(ids.dtype)], dim=1))
         own, candidates = embeddings[:, 0], embeddings[:, 1:]
+        # A model that is spread over devices may have its table on another than its inputs.
+        mask, log_weights = mask.to(own.device), log_weights.to(own.device)
         return torch.where(mask.unsqueeze(-1), how(candidates, log_weights).to(own.dtype), own)
 
     before, own_ids = input_ids.split([input_ids.size(1) - length, length], dim=1)

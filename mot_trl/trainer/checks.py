@@ -7,6 +7,7 @@ import torch
 from datasets import Dataset
 from peft.utils import TrainableTokensWrapper
 
+from mot_trl.modeling.distributed import is_offloaded
 from mot_trl.trainer.config import MoTGRPOConfig
 
 # Arguments of TRL's trainer that put tokens into a completion which no strategy drew.
@@ -44,11 +45,17 @@ def check_policy(policy: Any, *, mixture_k: int | None) -> None:
     """Check the model, perhaps in PEFT's wrapper, that TRL has set up.
 
     Raises:
-        ValueError: It is an encoder-decoder, its head cannot be read by TRL's loss, or `mixture_k` is too large.
+        ValueError: It is an encoder-decoder, its weights are offloaded, its head cannot be read by TRL's loss, or
+            `mixture_k` is too large.
     """
     model = base_model(policy)
     # Again, because a model that was given by name is loaded only now.
     _check_decoder_only(model)
+    if is_offloaded(model):
+        raise ValueError(
+            f"Some weights of {type(model).__name__} are offloaded to main memory or disk, where nothing trains them; "
+            "load it with `device_map=None`, or use a smaller model or more GPUs."
+        )
     if isinstance(model.get_output_embeddings(), TrainableTokensWrapper):
         raise ValueError(
             f"The head of {type(model).__name__} is tied to its embeddings, so `trainable_token_indices` trains its "

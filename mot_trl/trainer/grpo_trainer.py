@@ -17,6 +17,7 @@ from mot_trl.generation.decoder import MixtureDecoder
 from mot_trl.modeling.candidate_head import add_candidate_head
 from mot_trl.modeling.compatibility import check_model
 from mot_trl.modeling.cpu_linear import onednn_linears
+from mot_trl.modeling.distributed import input_device
 from mot_trl.modeling.dropout import has_dropout
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.strategies import Strategy
@@ -88,8 +89,10 @@ class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, GRPOTrainer):
                 cast_lm_head_to_fp32=args.cast_lm_head_to_fp32,
                 share_prompts=args.share_prompts,
             )
-        # The check runs the model, which sharded weights do not allow outside of a step.
-        if policy.device == self.accelerator.device and not (self.is_fsdp_enabled or is_deepspeed_zero3_enabled()):
+        # The check runs the model, which sharded weights do not allow outside of a step. Kinds of devices are compared,
+        # since `cuda` is the same as `cuda:0`, and a model may be spread over several.
+        is_placed = input_device(base_model(policy)).type == self.accelerator.device.type
+        if is_placed and not (self.is_fsdp_enabled or is_deepspeed_zero3_enabled()):
             with self.accelerator.autocast():
                 check_model(base_model(policy), temperature=self.temperature, router_loss=self.aux_loss_enabled)
         if args.trace_steps:
