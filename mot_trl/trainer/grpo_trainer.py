@@ -89,7 +89,7 @@ class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, GRPOTrainer):
                 cast_lm_head_to_fp32=args.cast_lm_head_to_fp32,
                 share_prompts=args.share_prompts,
             )
-        # The check runs the model, which sharded weights do not allow outside of a step. Kinds of devices are compared,
+        # The check runs the model, which sharded weights do not allow outside of a step. Kinds of device are compared,
         # since `cuda` is the same as `cuda:0`, and a model may be spread over several.
         is_placed = input_device(base_model(policy)).type == self.accelerator.device.type
         if is_placed and not (self.is_fsdp_enabled or is_deepspeed_zero3_enabled()):
