@@ -74,7 +74,7 @@ def run(steps: int, every: int, folder: str) -> list[Holdings]:
         output_dir=folder,
         strategy="dirichlet",
         max_mixture_tokens=4,
-        max_completion_length=8,
+        max_completion_length=16,
         num_generations=4,
         per_device_train_batch_size=8,
         per_device_eval_batch_size=4,

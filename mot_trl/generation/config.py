@@ -1,6 +1,7 @@
 """Serializable decoder configuration: the strategy by name, and when thinking begins and ends."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -61,11 +62,13 @@ class DecoderConfig:
         known = [each.name for each in fields(cls)]
         if unknown := sorted(set(settings) - set(known)):
             raise ValueError(f"A decoder has no setting {', '.join(unknown)}; it takes {known}.")
-        return cls(**settings)
+        threshold = settings.get("cold_stop_threshold")
+        infinite: dict[str, Any] = {"cold_stop_threshold": math.inf} if threshold == "inf" else {}
+        return cls(**{**settings, **infinite})
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields, for JSON."""
-        return asdict(self)
+        """All fields, for JSON: an infinite number is its name."""
+        return {name: str(value) if value == math.inf else value for name, value in asdict(self).items()}
 
     def override(self, settings: Mapping[str, Any]) -> "DecoderConfig":
         """Replace what is given, field by field, and the strategy's options one by one.

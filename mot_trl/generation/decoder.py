@@ -85,11 +85,12 @@ class MixtureDecoder:
         visible tokens of each step: `generate` does not pass `streamer` on.
 
         Raises:
-            ValueError: Beam search is asked for, or nothing bounds the length.
+            ValueError: Beam search is asked for, a prompt is empty, or nothing bounds the length.
             RuntimeError: Something has put the model into training mode meanwhile.
         """
         if generation_config.num_beams not in (None, 1):
             raise ValueError("Mixtures are sampled, not searched for, so `num_beams` must be 1.")
+        check_prompts(input_ids, model_kwargs.get("attention_mask"))
         if stopping_criteria.max_length is None:
             raise ValueError("Set `max_new_tokens`: a rollout needs a maximum length.")
         loop = DecodingLoop(
@@ -113,3 +114,10 @@ class MixtureDecoder:
         completion_ids, rollout = loop.result()
         self._calls[current_thread()] = _Call(rollout, temperature_of(logits_processor))
         return torch.cat([input_ids, completion_ids], dim=1)
+
+
+def check_prompts(input_ids: Int[Tensor, "B P"], attention_mask: Tensor | None) -> None:
+    """Raise a ValueError if a prompt has no token: there is none to predict the first one of the completion from."""
+    mask = torch.ones_like(input_ids) if attention_mask is None or attention_mask.dim() != 2 else attention_mask
+    if empty := (~mask.bool().any(dim=1)).nonzero().flatten().tolist():
+        raise ValueError(f"The prompt of row {empty[0]} is empty; leave such rows out, or give them some text.")

@@ -66,7 +66,8 @@ def generate(
             Sampling is on. With `num_return_sequences=n`, completions `i * n` to `i * n + n - 1` are prompt `i`'s.
 
     Raises:
-        ValueError: `prompts` or one of them is empty, `batch_size` is below 1, or the strategy is unknown.
+        ValueError: `prompts` or one of them is empty, `batch_size` is below 1, the strategy is unknown, or the budget
+            for thinking leaves no room for an answer.
     """
     if not prompts:
         raise ValueError("`prompts` is empty; give at least one text or chat.")
@@ -80,6 +81,8 @@ def generate(
     if isinstance(strategy, str):
         strategy = build_strategy(strategy)
     decoder = MixtureDecoder(strategy, phases or build_phases(tokenizer))
+    if (longest := generation_kwargs.get("max_new_tokens")) is not None:
+        decoder.phases.check_room(longest)
     samples = generation_kwargs.get("num_return_sequences") or 1
     # As TRL does: a text gets the special tokens of its tokenizer, where a chat's template has them already.
     prompt_ids = [
@@ -87,7 +90,7 @@ def generate(
         for text, prompt in zip(texts, prompts, strict=True)
     ]
     if empty := [index for index, ids in enumerate(prompt_ids) if not ids]:
-        raise ValueError(f"Prompt {empty[0]} is empty: there is no token to predict the first one from.")
+        raise ValueError(f"Prompt {empty[0]} is empty; leave it out, or give it some text.")
     decoded = []
     with tqdm(total=len(prompts), desc="Generating", unit="prompt", disable=not progress) as bar:
         for batch in by_length([len(ids) for ids in prompt_ids], batch_size):

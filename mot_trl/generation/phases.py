@@ -102,6 +102,20 @@ class Phases:
         """Whether a rule may put tokens into the text."""
         return any(rule.forces for rule in self.rules)
 
+    def check_room(self, max_new_tokens: int) -> None:
+        """Check that a budget which is spent leaves room for the closing tag and an answer.
+
+        Raises:
+            ValueError: It does not; the message has the numbers.
+        """
+        tag = len(self.closing_ids)
+        for rule in self.rules:
+            if isinstance(rule, BudgetRule) and rule.tokens < max_new_tokens <= rule.tokens + tag:
+                raise ValueError(
+                    f"A thinking budget of {rule.tokens} tokens and a closing tag of {tag} leave no room for answers "
+                    f"in {max_new_tokens}: allow {rule.tokens + tag + 1} tokens or more, or lower the budget."
+                )
+
     def begin(self, rows: int, device: torch.device) -> PhaseState:
         """The state before the first token."""
         zeros = torch.zeros(rows, dtype=torch.long, device=device)

@@ -47,7 +47,7 @@ def text_rule(tokenizer: PreTrainedTokenizerBase, text: str, *, setting: str = "
     token_ids = tokenizer.encode(text, add_special_tokens=False)
     if not text or not token_ids:
         raise ValueError(f"`{setting}={text!r}` encodes to no token; give a text such as '</think>'.")
-    rule = TextRule(_transition_table(tokenizer, text))
+    rule = TextRule(_transition_table(tokenizer, _added(tokenizer), text))
     # A rule that cannot find the tokenizer's own encoding would let every completion think to the end, silently.
     state, found = torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.bool)
     for token_id in token_ids:
@@ -61,9 +61,18 @@ def text_rule(tokenizer: PreTrainedTokenizerBase, text: str, *, setting: str = "
     return rule
 
 
-@lru_cache(maxsize=16)
 def token_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """The text that each token adds to a text before it, special tokens included."""
+    return _token_texts(tokenizer, _added(tokenizer))
+
+
+def _added(tokenizer: PreTrainedTokenizerBase) -> frozenset[tuple[str, int]]:
+    """The tokens that were added to a tokenizer, which change under the eyes of a cache."""
+    return frozenset(tokenizer.get_added_vocab().items())
+
+
+@lru_cache(maxsize=16)
+def _token_texts(tokenizer: PreTrainedTokenizerBase, added: frozenset[tuple[str, int]]) -> list[str]:
     # Decoded after a letter, since SentencePiece tokenizers drop the space of a first token.
     before = tokenizer.encode("a", add_special_tokens=False)
     ids = [before, *([*before, token_id] for token_id in range(len(tokenizer)))]
@@ -72,8 +81,10 @@ def token_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 
 @lru_cache(maxsize=16)
-def _transition_table(tokenizer: PreTrainedTokenizerBase, text: str) -> Int[Tensor, "L V"]:
-    pieces = token_texts(tokenizer)
+def _transition_table(
+    tokenizer: PreTrainedTokenizerBase, added: frozenset[tuple[str, int]], text: str
+) -> Int[Tensor, "L V"]:
+    pieces = _token_texts(tokenizer, added)
     # int16, since the table lives on the accelerator: 2.4 MB for `</think>` in a vocabulary of 150,000.
     table = torch.zeros(len(text), len(pieces) + 1, dtype=torch.int16)
     for token_id, piece in enumerate(pieces):

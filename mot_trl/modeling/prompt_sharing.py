@@ -16,9 +16,13 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.utils import logging
 
 from mot_trl.modeling.distributed import is_sharded
+from mot_trl.modeling.dropout import has_dropout
 from mot_trl.modeling.patching import hold
+
+logger = logging.get_logger(__name__)
 
 # The inputs that TRL passes for text. Batches with more (images, a request for router logits) are read row by row.
 TEXT_INPUTS = {"input_ids", "attention_mask", "labels", "fused_lm_head"}
@@ -82,13 +86,15 @@ def trim(inputs: dict[str, Any], completion_length: int) -> tuple[dict[str, Any]
 def share(model: Any, inputs: dict[str, Any], completion_length: int) -> Shared | None:
     """Find the prompts that a batch repeats; None if it repeats none, or if the model cannot share them."""
     length = inputs["input_ids"].size(1) - completion_length - 1
-    if length < 1 or not _can_share(model):
+    if length < 1:
         return None
     # Without the prompt's last token, whose hidden state predicts the completion: it is read with the completion.
     # The mask is part of the key, since token 0 may be text in one row and padding in another.
     prompts, mask = inputs["input_ids"][:, :length], inputs["attention_mask"][:, :length]
     keys, prompt_of_row = torch.unique(torch.cat([prompts * mask, mask], dim=1), dim=0, return_inverse=True)
-    return None if len(keys) == len(prompts) else Shared(keys[:, :length], keys[:, length:], prompt_of_row)
+    if len(keys) == len(prompts) or not _can_share(model, inputs["input_ids"].size(1)):
+        return None
+    return Shared(keys[:, :length], keys[:, length:], prompt_of_row)
 
 
 @contextmanager
@@ -120,7 +126,7 @@ def _positions(mask: Int[Tensor, "B S"]) -> Int[Tensor, "B S"]:
     return (mask.long().cumsum(dim=-1) - 1).clamp(min=0)
 
 
-def _can_share(model: Any) -> bool:
+def _can_share(model: Any, length: int) -> bool:
     if not {"position_ids", "past_key_values"} <= set(inspect.signature(model.base_model.forward).parameters):
         return False
     if getattr(model.config.get_text_config(), "output_router_logits", False):
@@ -133,7 +139,25 @@ def _can_share(model: Any) -> bool:
     if any(getattr(checkpoint, "keywords", {}).get("use_reentrant") for checkpoint in checkpoints):
         return False  # reentrant checkpoints see only the gradient of a layer's output, not of its cache
     layers = DynamicCache(config=model.config).layers
-    return bool(layers) and all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
+    if not layers or any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers):
+        return False
+    # With dropout, each row must read its prompt for itself: another mask, another reading.
+    is_random = model.training and has_dropout(model)
+    reason = "dropout" if is_random else _changing_positions(model.config.get_text_config(), length)
+    if reason:
+        logger.warning_once(f"Each row of a batch reads its own prompt, which takes more time, because of {reason}.")
+    return not reason
+
+
+def _changing_positions(config: Any, length: int) -> str | None:
+    """Rotary frequencies that depend on how long the sequence is, so that a prompt alone has others."""
+    parameters = getattr(config, "rope_parameters", None) or {}
+    for rope in parameters.values() if "full_attention" in parameters else [parameters]:
+        kind = rope.get("rope_type", "default")
+        limit = rope.get("original_max_position_embeddings") or config.max_position_embeddings
+        if (kind == "longrope" or "dynamic" in kind) and length > limit:
+            return f"rotary positions of the kind {kind!r}, which change beyond {limit} tokens"
+    return None
 
 
 def _checkpointed_layers(model: Any) -> list[GradientCheckpointingLayer]:

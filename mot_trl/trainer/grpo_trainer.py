@@ -76,6 +76,8 @@ class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, GRPOTrainer):
         policy: Any = self.model
         check_policy(policy, mixture_k=args.mixture_k)
         self.decoder = args.decoder.build(self._tokenizer)
+        if args.max_completion_length is not None:
+            self.decoder.phases.check_room(args.max_completion_length)
         if strategy is not None:
             self.decoder.strategy = strategy
         self.strategy = self.decoder.strategy

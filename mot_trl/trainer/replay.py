@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mot_trl.generation.decoder import MixtureDecoder
+from mot_trl.generation.decoder import MixtureDecoder, check_prompts
 from mot_trl.modeling.patching import Calls, MethodPatch
 from mot_trl.modeling.rollout import Rollout, UncastRollout
 from mot_trl.strategies import Strategy
@@ -101,6 +101,8 @@ class _Generate(MethodPatch):
         decoder = next((decoder for model, decoder in _DECODERS.innermost() if model is self.module), None)
         if decoder is None or "custom_generate" in kwargs:
             return self.own(*args, **kwargs)
+        # transformers fails on prompts of no length before it calls the decoder.
+        check_prompts(kwargs["input_ids"], kwargs.get("attention_mask"))
         # A bound method, not the decoder: FSDP's mixed precision copies dataclasses that it finds among the arguments,
         # and the record would end up in the copy.
         return self.own(*args, custom_generate=decoder.__call__, **kwargs)

@@ -54,7 +54,7 @@ SCENARIOS = {
     "mixtures": Scenario((*EVERY, "zero2"), {"trace_steps": 1, "beta": 0.1}),
     "no mixture at all": Scenario(("cpu",), plain_rows=range(ROWS)),
     "one process without a mixture": Scenario(plain_rows=range(ROWS // 2, ROWS)),
-    "forced tokens": Scenario(("cpu",), {"max_mixture_tokens": 4, "max_completion_length": 12}),
+    "forced tokens": Scenario(("cpu",), {"max_mixture_tokens": 4, "max_completion_length": 13}),
     "uneven evaluation": Scenario(("cpu",), eval_prompts=3),
     "accumulated": Scenario(("cpu",), {"gradient_accumulation_steps": 2, "num_iterations": 2, "max_steps": 3}),
     "checkpointed": Scenario(("fsdp2", "zero3"), {"gradient_checkpointing": True}, tied=True),

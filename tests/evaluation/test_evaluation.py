@@ -214,7 +214,9 @@ def test_the_cross_table_of_training_and_inference_is_one_command(tmp_path: Path
     for name, seed in (("dirichlet", 0), ("multiplex", 1)):
         make_model(seed=seed).save_pretrained(tmp_path / f"on_{name}")
         make_tokenizer().save_pretrained(tmp_path / f"on_{name}")
-        write_custom_generate(tmp_path / f"on_{name}", DecoderConfig(strategy=name, max_mixture_tokens=3))
+        write_custom_generate(
+            tmp_path / f"on_{name}", DecoderConfig(strategy=name, stop_text="!", max_mixture_tokens=3)
+        )
     models = [str(tmp_path / "on_dirichlet"), str(tmp_path / "on_multiplex")]
 
     found = evaluation.run(

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -195,6 +196,28 @@ def test_a_model_saved_without_a_tokenizer_says_so(tmp_path: Path) -> None:
     assert model.generate(torch.tensor([[5, 6]]), tokenizer=make_tokenizer(), **call).shape == (1, 4)
 
 
+def test_a_threshold_without_limit_is_exported_as_json(checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkpoint, tmp_path / "copy")
+    settings = DecoderConfig(cold_stop_threshold=math.inf, cold_stop_patience=2)
+    write_custom_generate(tmp_path / "copy", settings)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    stored = json.loads((tmp_path / "copy" / "generation_config.json").read_text(), parse_constant=refuse)["mixture"]
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "copy")
+    inputs = make_tokenizer()(PROMPTS, return_tensors="pt", padding=True, padding_side="left")
+    torch.manual_seed(7)
+    tokens = model.generate(
+        **inputs, custom_generate=str(tmp_path / "copy"), trust_remote_code=True, temperature=0.8, max_new_tokens=24
+    )
+
+    assert DecoderConfig.from_dict(stored) == settings
+    assert tokens.tolist() == library_tokens(checkpoint, settings)
+    # Cold from the first step on, so that the tag is forced after two.
+    assert make_tokenizer().decode(tokens[0, inputs["input_ids"].size(1) + 2 :]).startswith("</think>")
+
+
 def test_a_streamer_gets_the_prompt_and_every_token(checkpoint: Path) -> None:
     class Keeper(BaseStreamer):
         def __init__(self) -> None:
@@ -248,7 +271,7 @@ def train(tmp_path: Path, *, peft_config: LoraConfig | None = None, **trainer_kw
         temperature=0.7,
         per_device_train_batch_size=2,
         num_generations=2,
-        max_completion_length=8,
+        max_completion_length=13,
         max_steps=1,
         save_steps=1,
         logging_steps=1,
@@ -285,7 +308,7 @@ def test_what_the_trainer_saves_generates_as_it_was_trained(tmp_path: Path) -> N
             do_sample=True,
             temperature=0.7,
             top_k=0,
-            max_new_tokens=8,
+            max_new_tokens=13,
         )
         assert exported.tolist() == trained.tolist()
 

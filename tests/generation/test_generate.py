@@ -1,15 +1,24 @@
 """`generate`: batches of prompts, streaming, and formatting of the result."""
 
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from conftest import make_tokenizer
+from tokenizers import processors
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from trl import GRPOTrainer
 
 from mot_trl.generation.config import build_phases
+from mot_trl.generation.decoder import MixtureDecoder
 from mot_trl.generation.formatting import format_generation
 from mot_trl.generation.generate import BatchTextStreamer, Generation, by_length, gather_rows, generate
 from mot_trl.modeling.rollout import Rollout
+from mot_trl.strategies.one_token import OneToken
+from mot_trl.trainer.replay import decoding_with
 
 TEXTS = ["a", "four score and seven years", "bb", "the quick brown fox"]
 
@@ -160,3 +169,60 @@ def test_the_package_gives_the_function_and_not_its_module() -> None:
 
     assert exported is generate
     assert sys.modules["mot_trl.generation.generate"].generate is generate
+
+
+def with_beginning() -> PreTrainedTokenizerFast:
+    """A tokenizer that puts token 1 before each text, as Llama's does."""
+    tokenizer = make_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)]
+    )
+    return tokenizer
+
+
+def test_prompts_have_the_tokens_that_they_have_in_training(model: PreTrainedModel) -> None:
+    tokenizer = with_beginning()
+    read: list[Tensor] = []
+    trainer: Any = SimpleNamespace(
+        processing_class=tokenizer,
+        tools=None,
+        chat_template=None,
+        chat_template_kwargs={},
+        environment_factories=None,
+        _is_vlm=False,
+    )
+
+    def keep(input_ids: Tensor, scores: Tensor) -> Tensor:
+        read.append(input_ids)
+        return scores
+
+    texts, chats = ["Hi", "Hello"], [[{"role": "user", "content": "Hi"}], [{"role": "user", "content": "Hello"}]]
+    for prompts in (texts, chats):
+        read.clear()
+        generate(model, tokenizer, prompts, max_new_tokens=1, logits_processor=[keep])
+        theirs, _, _ = GRPOTrainer._tokenize_prompts(trainer, prompts)
+        padded = [[0] * (len(theirs[1]) - len(ids)) + ids for ids in theirs]
+        assert read[0].tolist() == padded
+        assert all(ids[0] == 1 for ids in theirs)
+
+
+def test_an_empty_prompt_is_refused(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    with pytest.raises(ValueError, match="Prompt 1 is empty"):
+        generate(model, tokenizer, ["Hi", ""], max_new_tokens=2)
+    decoder = MixtureDecoder(OneToken(), build_phases(tokenizer))
+    ids = torch.tensor([[5, 6], [0, 0]])
+    with pytest.raises(ValueError, match="row 1 is empty"):
+        model.generate(ids, attention_mask=(ids > 0).long(), custom_generate=decoder, max_new_tokens=2)
+    with decoding_with(model, decoder), pytest.raises(ValueError, match="row 0 is empty"):
+        model.generate(input_ids=ids[:, :0], attention_mask=ids[:, :0], max_new_tokens=2)
+    # A beginning is enough to go on from.
+    assert len(generate(model, with_beginning(), [""], max_new_tokens=2).texts) == 1
+
+
+def test_a_budget_without_room_for_its_tag_is_refused_at_once(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    phases = build_phases(tokenizer, max_mixture_tokens=4)
+
+    with pytest.raises(ValueError, match="allow 13 tokens"):
+        generate(model, tokenizer, ["Hi"], phases=phases, max_new_tokens=12)

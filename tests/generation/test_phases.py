@@ -1,5 +1,7 @@
 """Thinking begins and ends where it should, whatever the tokens."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from conftest import make_tokenizer, shared
@@ -8,7 +10,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from mot_trl.generation.config import build_phases
 from mot_trl.generation.phases import BudgetRule, ColdStopRule, Phases, PhaseState
-from mot_trl.generation.stop_text import text_rule
+from mot_trl.generation.stop_text import text_rule, token_texts
 
 FLAT = torch.zeros(1, 4).log_softmax(-1)
 
@@ -164,3 +166,25 @@ def test_a_text_that_the_tokenizer_cannot_write_is_refused() -> None:
 
     with pytest.raises(ValueError, match="choose a text of plain ASCII"):
         build_phases(tokenizer, stop_text="→done")
+
+
+def test_a_tag_that_is_added_later_is_found() -> None:
+    tokenizer = make_tokenizer()
+    assert len(build_phases(tokenizer).closing_ids) == 8
+
+    tokenizer.add_tokens(["</think>"])
+    phases = build_phases(tokenizer)
+    (tag,) = phases.closing_ids
+    state = phases.begin(1, torch.device("cpu"))
+    after = phases.advance(state, torch.tensor([tag]), torch.zeros(1, 260), torch.tensor([False]))
+
+    assert after.closed_by.tolist() == [0]
+    assert token_texts(tokenizer)[tag] == "</think>"
+
+
+@pytest.mark.parametrize(("longest", "fits"), [(3, True), (4, False), (11, False), (12, True)])
+def test_a_budget_that_is_spent_leaves_room_for_the_tag_and_an_answer(longest: int, fits: bool) -> None:
+    phases = build_phases(make_tokenizer(), max_mixture_tokens=3)
+
+    with nullcontext() if fits else pytest.raises(ValueError, match=r"budget of 3 .* tag of 8 .* allow 12 tokens"):
+        phases.check_room(longest)

@@ -8,6 +8,7 @@ from conftest import FAMILIES, make_model
 from peft import LoraConfig, get_peft_model
 from trl.trainer.utils import add_fused_lm_head
 
+from mot_trl.modeling import prompt_sharing
 from mot_trl.modeling.candidate_head import add_candidate_head
 from mot_trl.modeling.prompt_sharing import share, trim
 from mot_trl.modeling.rollout import Rollout
@@ -147,3 +148,62 @@ def test_trimming_keeps_the_last_prompt_token_and_one_completion_column() -> Non
     assert length == 1
     assert trimmed["input_ids"].shape == (6, 9 - 2 + 1)
     assert torch.equal(trimmed["input_ids"], inputs["input_ids"][:, 2:10])
+
+
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    found: list[str] = []
+    monkeypatch.setattr(prompt_sharing.logger, "warning_once", found.append)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["attention", "module", "adapter", "embeddings"])
+def test_prompts_are_not_shared_where_each_row_has_dropout_of_its_own(kind: str, warnings: list[str]) -> None:
+    model: Any = make_model(**{"attention_dropout": 0.1} if kind == "attention" else {})
+    if kind == "module":
+        model.model.layers[0].mlp.act_fn = torch.nn.Sequential(torch.nn.SiLU(), torch.nn.Dropout(0.1))
+    if kind == "adapter":
+        model = get_peft_model(model, LoraConfig(target_modules=["q_proj"], lora_dropout=0.1)).get_base_model()
+    if kind == "embeddings":
+        model.get_input_embeddings().neftune_noise_alpha = 5.0
+    inputs, _ = batch()
+
+    assert share(model.eval(), inputs, 8) is not None
+    assert warnings == []
+    assert share(model.train(), inputs, 8) is None
+    assert "because of dropout" in warnings[0]
+
+
+def test_adapters_without_dropout_are_shared(warnings: list[str]) -> None:
+    inputs, _ = batch()
+    model = get_peft_model(make_model(), LoraConfig(target_modules=["q_proj"], lora_dropout=0.0)).get_base_model()
+
+    assert share(model.train(), inputs, 8) is not None
+    assert warnings == []
+
+
+DYNAMIC = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+LONG = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "short_factor": [1.0] * 4,
+    "long_factor": [3.0] * 4,
+    "factor": 4.0,
+    "original_max_position_embeddings": 8,
+}
+
+
+@pytest.mark.parametrize(("rope", "longest"), [(DYNAMIC, 8), (LONG, 32)], ids=["dynamic", "longrope"])
+def test_positions_that_depend_on_the_length_give_the_log_probs_of_the_ordinary_pass(
+    rope: dict[str, Any], longest: int, warnings: list[str]
+) -> None:
+    settings: dict[str, Any] = {"rope_parameters": rope, "max_position_embeddings": longest}
+
+    shared = results(make_model(**settings), share_prompts=True)
+
+    assert_equal(shared, results(make_model(**settings), share_prompts=False))
+    assert repr(rope["rope_type"]) in warnings[0]
+    # Short of their limit they are like any others.
+    inputs, _ = batch()
+    room = {**rope, "original_max_position_embeddings": 32}
+    assert share(make_model(max_position_embeddings=32, rope_parameters=room), inputs, 8) is not None

@@ -46,7 +46,7 @@ def make_run(folder: Path, prompts: Dataset, **overrides: Any) -> MoTGRPOTrainer
         "gradient_accumulation_steps": 2,
         "num_generations": 4,
         "max_completion_length": 12,
-        "max_mixture_tokens": 5,
+        "max_mixture_tokens": 3,
         "max_steps": 3,
         "learning_rate": 1e-3,
         "report_to": [],
@@ -119,10 +119,9 @@ def test_every_list_has_an_entry_per_token(run_dir: Path) -> None:
             if thinking:
                 assert visible_id in ids
                 assert torch.tensor(log_weights).exp().sum() == pytest.approx(1, abs=1e-5)
-        if any(row["forced"]):
-            # Three tokens of the tag fit into the completion.
-            assert row["phases"][1] == {"position": 5, "phase": "forced", "cause": "end"}
-            assert row["closed_by"] is None
+        if row["closed_by"] == "budget":
+            assert [phase["phase"] for phase in row["phases"]][:2] == ["thinking", "forced"]
+            assert row["phases"][1] == {"position": 3, "phase": "forced", "cause": "budget"}
 
 
 def test_a_trace_replays_to_its_log_probs_and_entropies(tmp_path: Path, prompts: Dataset) -> None:
