@@ -123,7 +123,7 @@ class Rollout:
 
     def to(self, device: torch.device) -> "Rollout":
         """The record on a device."""
-        return Rollout(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        return Rollout(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
 
     def resize(self, length: int) -> "Rollout":
         """Cut or pad the record to `length` columns; nothing is drawn in those added."""
