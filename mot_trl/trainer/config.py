@@ -11,6 +11,7 @@ from mot_trl.generation.config import DecoderConfig, resolve
 from mot_trl.strategies import STRATEGIES
 from mot_trl.strategies.presets import PRESETS
 from mot_trl.strategies.surrogate import LogProbType
+from mot_trl.trainer.engine_checks import check_engine
 
 DECODER_FLAGS = ("experiment_name", "mixture_k", "loss_on_all_tokens", *(each.name for each in fields(DecoderConfig)))
 """Fields of `MoTGRPOConfig` that describe the decoder."""
@@ -35,7 +36,7 @@ class MoTGRPOConfig(GRPOConfig):
     """
 
     # transformers reads these from the command line as JSON.
-    _VALID_DICT_FIELDS = [*GRPOConfig._VALID_DICT_FIELDS, "strategy_kwargs"]  # noqa: RUF012
+    _VALID_DICT_FIELDS = [*GRPOConfig._VALID_DICT_FIELDS, "strategy_kwargs", "vllm_engine_kwargs"]  # noqa: RUF012
 
     # None stands for "not given", so that a preset can be told from an explicit value; `__post_init__` fills it in.
     experiment_name: str | None = flag(f"Preset of the fields below. One of: {', '.join(sorted(PRESETS))}.")
@@ -61,6 +62,9 @@ class MoTGRPOConfig(GRPOConfig):
         f"Cold steps in a row after which `stop_text` is forced (default {DecoderConfig.cold_stop_patience})."
     )
 
+    vllm_engine_kwargs: dict | str | None = flag(
+        "Further arguments of vLLM's engine with `use_vllm`, such as `enforce_eager` or `max_num_batched_tokens`."
+    )
     # Off only to compare: the numbers are the same, and memory and time grow with the prompts.
     share_prompts: bool = flag("Read each distinct prompt of a micro-batch once in the training pass.", True)
     # `benchmarks/traces.py` measures what these defaults cost.
@@ -89,7 +93,7 @@ class MoTGRPOConfig(GRPOConfig):
                 f"`trace_samples={self.trace_samples}` at least 1."
             )
         if not self.normal_generation:
-            self._check_engine()
+            check_engine(self)
 
     @property
     def decoder(self) -> DecoderConfig:
@@ -101,14 +105,6 @@ class MoTGRPOConfig(GRPOConfig):
     def strategy_options(self) -> dict[str, Any]:
         """Options of the strategy, `mixture_k` among them."""
         return given_settings(vars(self))["strategy_kwargs"]
-
-    def _check_engine(self) -> None:
-        for name in ("use_vllm", "use_transformers_continuous_batching"):
-            if getattr(self, name):
-                raise ValueError(
-                    f"Mixtures need the model's embeddings at every step, so `{name}` must be False; "
-                    "set `normal_generation=True` to train without mixtures."
-                )
 
 
 def given_settings(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,9 +30,10 @@ from mot_trl.trainer.nan_rows import drop_non_finite
 from mot_trl.trainer.replay import ReplayModel, RolloutScope, decoding_with
 from mot_trl.trainer.reports import GENERATED_AT, ReportingTrainer
 from mot_trl.trainer.resume import ResumableTrainer
+from mot_trl.trainer.vllm_rollouts import VLLMTrainer
 
 
-class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, GRPOTrainer):
+class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, VLLMTrainer):
     """TRL's `GRPOTrainer` for a model that thinks in mixtures of tokens (MoT-G, arXiv 2509.21482).
 
     Takes every argument of `GRPOTrainer`, and one more. A `MixtureDecoder` generates, and the loss uses the log-probs
@@ -133,7 +134,7 @@ class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, GRPOTrainer):
             return super()._generate_single_turn(*args, **kwargs)
         with decoding_with(base_model(self.accelerator.unwrap_model(self.model)), self.decoder):
             output = super()._generate_single_turn(*args, **kwargs)
-        record: Any = self.decoder.rollout
+        record: Any = self._engine_record or self.decoder.rollout
         self._scope.keep(record, output[0])
         return output
 

@@ -20,6 +20,7 @@ def drop_non_finite(batch: dict[str, Any], rollout: Rollout, *, pad_token_id: in
     # not be read again.
     blanks = {"completion_ids": pad_token_id, "completion_mask": 0, "advantages": 0.0}
     blanks |= {"old_per_token_logps": 0.0, "ref_per_token_logps": 0.0, OLD_PROBE_LOGPS: 0.0}
+    blanks |= {"sampling_per_token_logps": 0.0, "importance_sampling_ratio": 1.0}
     if "pixel_values" not in batch:
         blanks |= {"prompt_ids": pad_token_id, "prompt_mask": 0}
     dropped = {name: batch[name].clone() for name in blanks if name in batch}

@@ -88,8 +88,13 @@ def test_loss_on_all_tokens_is_the_expected_score(tmp_path: Path) -> None:
         ({"mixture_score": "nope"}, "Unknown `mixture_score='nope'`; choose one of"),
         ({"max_mixture_tokens": 0}, "`max_mixture_tokens=0` must be at least 1"),
         ({"max_mixture_tokens": 64, "max_completion_length": 64}, "leaves no room for an answer"),
-        ({"use_vllm": True}, "`use_vllm` must be False; set `normal_generation=True`"),
         ({"use_transformers_continuous_batching": True}, "`use_transformers_continuous_batching` must be False"),
+        ({"use_vllm": True, "vllm_mode": "server"}, "`vllm_mode='colocate'` alone, not 'server'"),
+        ({"use_vllm": True, "vllm_tensor_parallel_size": 2}, "`vllm_tensor_parallel_size=1` alone, not 2"),
+        ({"use_vllm": True, "vllm_model_impl": "transformers"}, "`vllm_model_impl='vllm'` alone"),
+        ({"use_vllm": True, "vllm_structured_outputs_regex": "a"}, "`vllm_structured_outputs_regex=None` alone"),
+        ({"use_vllm": True, "generation_kwargs": {"seed": 1}}, "`generation_kwargs` holds .'seed'."),
+        ({"vllm_engine_kwargs": {"seed": 1}}, "`vllm_engine_kwargs` is for vLLM's engine; set `use_vllm=True`"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -99,7 +104,13 @@ def test_what_cannot_be_is_refused_at_once(overrides: dict[str, Any], message: s
 
 
 def test_without_mixtures_everything_of_trls_is_allowed(tmp_path: Path) -> None:
-    assert make_config(tmp_path, use_vllm=True, normal_generation=True).use_vllm
+    server = {"use_vllm": True, "vllm_mode": "server", "generation_kwargs": {"seed": 1}}
+
+    assert make_config(tmp_path, **server, normal_generation=True).use_vllm
+
+
+def test_vllm_in_the_same_process_goes_with_mixtures(tmp_path: Path) -> None:
+    assert make_config(tmp_path, use_vllm=True, vllm_engine_kwargs={"enforce_eager": True}).use_vllm
 
 
 def test_a_configuration_survives_being_made_again(tmp_path: Path) -> None:

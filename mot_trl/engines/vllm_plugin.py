@@ -1,0 +1,14 @@
+"""vLLM's entry point: registers a model class that thinks in mixtures for each architecture that was tried."""
+
+ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
+PREFIX = "Mixture"
+SETTINGS = "mot_trl"
+"""The decoder's settings in vLLM's `additional_config`."""
+
+
+def register() -> None:
+    """Register the classes under names of their own, so that other engines of the process stay as they are."""
+    from vllm import ModelRegistry  # ty: ignore[import-not-found]
+
+    for name in ARCHITECTURES:
+        ModelRegistry.register_model(PREFIX + name, f"mot_trl.engines.vllm_model:{PREFIX}{name}")

@@ -1,0 +1,227 @@
+"""Mixtures through an unmodified vLLM obey the laws of our own decoder, under pressure, too.
+
+One engine serves most tests: few places, small chunks, too small a cache, and scheduling ahead of the results.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from conftest import make_model, make_tokenizer
+from torch import Tensor
+from vllm_engines import (
+    PROMPTS,
+    engine_for,
+    largest_gap,
+    needs_vllm,
+    scheduler_of,
+    state_of,
+    tiny_checkpoint,
+    tiny_engine,
+)
+
+from mot_trl import DecoderConfig, Rollout
+from mot_trl.engines.vllm import ask_for_records, generate_with_record, load_engine
+from mot_trl.strategies import STRATEGIES
+
+pytestmark = needs_vllm
+
+END = 2
+
+
+def params(**settings: Any) -> Any:
+    from vllm import SamplingParams
+
+    return SamplingParams(**{"temperature": 1.0, "max_tokens": 12, **settings})
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_replay_equals_generation(strategy: str) -> None:
+    llm, decoder = engine_for(strategy=strategy)
+
+    ids, record = generate_with_record(llm, PROMPTS, params())
+
+    assert strategy == "one_token" or record.mixture_mask.float().mean() > 0.2
+    assert largest_gap(decoder, PROMPTS, ids, record) < 2e-5
+
+
+# Eight requests in four places, with a cache for about two.
+CROWD = [prompt for prompt in PROMPTS for _ in range(2)]
+
+
+def run_crowd(llm: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Tensor, Rollout]:
+    scheduler, preempted = scheduler_of(llm), []
+    own: Callable[..., None] = scheduler._preempt_request
+    monkeypatch.setattr(scheduler, "_preempt_request", lambda *args, **kw: preempted.append(own(*args, **kw)))
+    result = generate_with_record(llm, PROMPTS, params(n=2, max_tokens=40, ignore_eos=True))
+    assert preempted
+    return result
+
+
+def test_preempted_requests_blend_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    llm, decoder = engine_for(strategy="dirichlet")
+
+    stats = scheduler_of(llm).kv_cache_manager.prefix_cache_stats
+    ids, record = run_crowd(llm, monkeypatch)
+
+    assert largest_gap(decoder, CROWD, ids, record) < 2e-5
+    print(stats)
+
+
+def test_a_request_that_forgot_its_mixtures_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    llm, decoder = engine_for(strategy="dirichlet")
+    slots = state_of(llm).slots
+    own = slots.resume
+
+    def forget(request_id: str) -> int:
+        row = own(request_id)
+        slots.mixture_mask[row] = False
+        return row
+
+    monkeypatch.setattr(slots, "resume", forget)
+    ids, record = run_crowd(llm, monkeypatch)
+
+    assert largest_gap(decoder, CROWD, ids, record) > 1e-2
+
+
+def test_prompts_are_shared_and_mixtures_are_not() -> None:
+    llm, decoder = engine_for(strategy="dirichlet")
+    settings = params(max_tokens=40, ignore_eos=True)
+    ask_for_records(llm, settings)
+    ids, record = generate_with_record(llm, PROMPTS[-1:], settings)
+    turn = [*PROMPTS[-1], *ids[0].tolist()[:36]]
+
+    # The same tokens again, as a later turn has them: read as themselves, although they were fed as mixtures.
+    (later,) = llm.generate([{"prompt_token_ids": turn}], settings, use_tqdm=False)
+    again, after = generate_with_record(llm, [turn], params(max_tokens=4))
+
+    assert record.mixture_mask[0, :36].all()
+    assert later.num_cached_tokens == 64  # two blocks of the prompt of 70
+    assert largest_gap(decoder, [turn], again, after) < 2e-5
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_mixture_tokens": 4},
+        {"cold_stop_threshold": 9.0, "cold_stop_patience": 3},
+        {"start_text": "a"},
+        {"stop_text": "e", "mixture_score": "expected"},
+    ],
+)
+def test_phases_are_those_of_our_decoder(settings: dict[str, Any]) -> None:
+    llm, decoder = engine_for(strategy="top_k", strategy_kwargs={"k": 3}, **settings)
+
+    ids, record = generate_with_record(llm, PROMPTS[:3], params(max_tokens=20))
+
+    assert largest_gap(decoder, PROMPTS[:3], ids, record) < 2e-5
+    if "max_mixture_tokens" in settings:
+        tag = make_tokenizer().encode("</think>")
+        assert ids[0, 4 : 4 + len(tag)].tolist() == tag
+
+
+def test_a_stop_token_ends_a_row_in_the_middle_of_its_thoughts() -> None:
+    llm, _ = engine_for(strategy="dirichlet", max_mixture_tokens=3)
+    stops = [token for token in range(3, 259) if token % 2]
+
+    ids, record = generate_with_record(llm, CROWD, params(max_tokens=20, stop_token_ids=stops))
+
+    lengths = [next((i + 1 for i, token in enumerate(row) if token in stops), len(row)) for row in ids.tolist()]
+    assert min(lengths) < 3
+    for row, length in enumerate(lengths):
+        if length <= 3:
+            assert record.closed_by[row] == -1
+            assert not record.forced_mask[row].any()
+            assert record.thinking_mask[row].sum() == length
+
+
+def test_greedy_requests_go_beside_sampled_ones() -> None:
+    llm, _ = engine_for(strategy="dirichlet")
+    settings = [params(temperature=0.0), params()]
+    for each in settings:
+        ask_for_records(llm, each)
+
+    prompts = [{"prompt_token_ids": PROMPTS[0]}] * 2
+    greedy, sampled = (each.outputs[0] for each in llm.generate(prompts, settings, use_tqdm=False))
+
+    model, prompt = make_model("llama", head_dim=32), torch.tensor([PROMPTS[0]])
+    theirs = model.generate(prompt, do_sample=False, max_new_tokens=12, eos_token_id=END, pad_token_id=0)
+    assert list(greedy.token_ids) == theirs[0, prompt.size(1) :].tolist()
+    assert list(sampled.token_ids) != list(greedy.token_ids)
+
+
+def test_filters_shape_what_mixtures_are_drawn_from() -> None:
+    llm, _ = engine_for(strategy="dirichlet", strategy_kwargs={"k": 4})
+
+    _, record = generate_with_record(llm, PROMPTS[:2], params(allowed_token_ids=[5, 6], max_tokens=6))
+
+    weighted = record.log_weights.exp() > 0
+    assert torch.isin(record.candidate_ids[weighted & record.thinking_mask[..., None]], torch.tensor([5, 6])).all()
+
+
+def test_aborted_requests_free_their_rows() -> None:
+    llm, _ = engine_for(strategy="dirichlet")
+    engine, slots = llm.llm_engine, state_of(llm).slots
+    settings = params(max_tokens=40, ignore_eos=True)
+    for number in range(6):
+        engine.add_request(f"abort {number}", {"prompt_token_ids": PROMPTS[0]}, settings)
+    for _ in range(4):
+        engine.step()
+    assert slots._row_of
+
+    engine.abort_request([f"abort {number}" for number in range(6)])
+    generate_with_record(llm, PROMPTS[:1], params(max_tokens=2))
+    engine.step()
+
+    assert not slots._row_of
+    assert len(slots._left) == 4
+    assert not state_of(llm)._index_of
+
+
+def test_nan_logits_end_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    llm, _ = engine_for(strategy="dirichlet")
+    model = llm.llm_engine.model_executor.driver_worker.model_runner.model
+    own = model.compute_logits
+    monkeypatch.setattr(model, "compute_logits", lambda *args: own(*args) * torch.nan)
+
+    ids, record = generate_with_record(llm, PROMPTS[:1], params())
+
+    assert ids.tolist() == [[END]]
+    assert record.non_finite.all()
+
+
+def test_an_engine_of_plain_tokens_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    llm, _ = engine_for(strategy="dirichlet")
+    runner = llm.llm_engine.model_executor.driver_worker.model_runner
+    monkeypatch.setattr("vllm.LLM", lambda **arguments: llm)
+
+    assert load_engine(tiny_checkpoint(), DecoderConfig()) is llm
+    monkeypatch.setattr(runner, "model_state", object())
+    with pytest.raises(RuntimeError, match="fell back to its first model runner"):
+        load_engine(tiny_checkpoint(), DecoderConfig())
+
+
+def test_other_versions_architectures_and_settings_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="set vLLM's `scheduler_cls` themselves"):
+        tiny_engine(scheduler_cls="vllm.v1.core.sched.scheduler.Scheduler")
+    with pytest.raises(ValueError, match="`scheduling_policy`"):
+        tiny_engine(scheduling_policy="priority")
+    monkeypatch.setattr("mot_trl.engines.vllm.ARCHITECTURES", ("Qwen2ForCausalLM",))
+    with pytest.raises(ValueError, match="LlamaForCausalLM was not tried with mixtures on vLLM"):
+        tiny_engine()
+    monkeypatch.setattr("vllm.__version__", "0.31.2")
+    with pytest.raises(ValueError, match=r"tried with vLLM 0.29 and 0.30, and 0.31.2 is installed"):
+        tiny_engine()
+
+
+def test_bfloat16_and_synchronous_scheduling() -> None:
+    """The gap in half precision is of another size; it is printed, and bounded loosely."""
+    decoder = DecoderConfig(strategy="dirichlet")
+    llm = tiny_engine(decoder=decoder, dtype="bfloat16", async_scheduling=False)
+
+    ids, record = generate_with_record(llm, PROMPTS, params())
+
+    gap = largest_gap(decoder.build(make_tokenizer()), PROMPTS, ids, record, dtype=torch.bfloat16)
+    print(f"largest gap in bfloat16: {gap:.3f} nats")
+    assert gap < 1.0
