@@ -43,6 +43,7 @@ class Channel:
         self._watch = watch
         self.end = end
         self._limit = limit
+        self.received = 0  # bytes of the last message
 
     def send(self, message: object, clock: Clock | None = None) -> None:
         """Send one message; without a clock, wait as long as it takes."""
@@ -61,6 +62,7 @@ class Channel:
         (length,) = _HEADER.unpack(self._read(_HEADER.size, clock))
         if length > self._limit:
             raise codec.TooLargeError(f"A message of {length:,} bytes is over the limit of {self._limit:,}.")
+        self.received = length
         return codec.loads(self._read(length, clock))
 
     def hung_up(self) -> bool:

@@ -16,7 +16,7 @@ from mot_trl.sandbox.config import LAYERS
 from mot_trl.sandbox.job import Job, Result, Score
 from mot_trl.sandbox.worker import StartError, Worker
 
-MAX_PROGRAM_CHARACTERS = 1 << 20
+MAX_PROGRAM_BYTES = 1 << 20  # as UTF-8: three times this as JSON at most
 # Either half keeps a program from files, processes and the network; together they also survive a hole in one of them.
 _BASE = {"no_new_privs", "rlimits"}
 _ENOUGH = (_BASE | {"landlock", "seccomp"}, _BASE | {"namespaces", "pids", "root"})
@@ -159,7 +159,7 @@ class ProgramRunner(AbstractContextManager["ProgramRunner"]):
             warnings.warn(f"The sandbox runs with fewer layers than it has; missing: {reasons}.", stacklevel=2)
 
     def _run(self, job: Job | Score, stop: threading.Event) -> Result:
-        if isinstance(job, Job) and len(job.program) > MAX_PROGRAM_CHARACTERS:
+        if isinstance(job, Job) and len(job.program.encode("utf-8", "surrogatepass")) > MAX_PROGRAM_BYTES:
             return Result("overflow", (False,) * len(job.tests), detail="The program is too long.")
         try:
             codec.dumps(message := job.message())

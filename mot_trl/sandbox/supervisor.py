@@ -55,13 +55,8 @@ def main() -> None:
         bound = config.memory_bytes + _MEMORY_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
     sys.setrecursionlimit(_RECURSION)
-    signal.signal(signal.SIGALRM, _time_is_up)
     while _trainer_lives(runner, trainer):
         runner.send(_run_job(zygote, config, runner, proc, settings["test_timeout"]).__dict__)
-
-
-def _time_is_up(*_: object) -> NoReturn:
-    raise EndedError("timeout", "Looking at its answers took too long.")
 
 
 def _trainer_lives(runner: Channel, trainer: int) -> bool:
@@ -80,10 +75,16 @@ def _run_job(zygote: Zygote, config: LayerConfig, runner: Channel, proc: int, te
     channel = Channel(zygote.guest, watch=runner.end)
     # The stopwatch counts while the program owes an answer; this alarm ends what the stopwatch does not see, when the
     # program made its answer slow to decode or compare; and the runner kills a supervisor that outlasts both.
+    program = Program(channel, Stopwatch(config.timeout, test_timeout, parent=zygote.pid, proc=proc))
+
+    def end(*_: object) -> NoReturn:
+        program.ended = EndedError("timeout", "Looking at its answers took too long.")
+        raise program.ended
+
+    signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, PATIENCE * config.timeout + _COMPARING_SECONDS)
     try:
-        stopwatch = Stopwatch(config.timeout, test_timeout, parent=zygote.pid, proc=proc)
-        return TestRun(Program(channel, stopwatch), message).result()
+        return TestRun(program, message).result()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         channel.close()

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import ast
 import builtins
+import symtable
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mot_trl.rewards.code import COLUMNS, compiles, has_code_block, runs, tests_fraction, tests_pass
+from mot_trl.sandbox import checks
 from mot_trl.tasks.loading import read_rows
 
 if TYPE_CHECKING:
@@ -46,39 +48,76 @@ def load(split: str = "train", path: str | Path | None = None, *, sanitized: boo
 
 
 def _row(row: dict[str, Any], shown: int) -> dict[str, Any]:
-    tests = [test.strip() for test in row["test_list"]]
-    setup = (row.get("test_setup_code") or "").replace("\r\n", "\n")
+    try:
+        return _converted(row, shown)
+    except (SyntaxError, TypeError, ValueError) as error:
+        raise ValueError(f"MBPP's row {row['task_id']!r} cannot be used: {error}") from error
+
+
+def _converted(row: dict[str, Any], shown: int) -> dict[str, Any]:
+    listed = [test.strip() for test in _texts(row, "test_list")]
+    if not listed:
+        raise ValueError("its `test_list` is empty.")
+    # The harder tests that some rows have are never shown.
+    tests = listed + _texts(row, "challenge_test_list")
+    setup = _text(row, "test_setup_code")
     with warnings.catch_warnings():
         # Some references write '\w' in an ordinary string, which Python warns of.
         warnings.simplefilter("ignore")
-        reference = ast.parse(row["code"].replace("\r\n", "\n"))
+        code = _text(row, "code")
+        reference = ast.parse(code)
+        functions, data = _names_defined(code)
     # A test may get at a function through the row's own setup, so its names count as well.
     used = {node.id for node in ast.walk(ast.parse("\n".join([setup, *tests]))) if isinstance(node, ast.Name)}
+    _refuse_idle(tests, checks.mark(tests, functions, setup=setup, data=data))
     # The full rows call them "text", the sanitized ones "prompt".
-    task = (row.get("text") or row["prompt"]).strip()
-    request = [task, "Your code should pass tests like these:", "\n".join(tests[:shown]), INSTRUCTION]
+    task = (_text(row, "text") or _text(row, "prompt")).strip()
+    if not task:
+        raise ValueError("it needs a task, as `text` or as `prompt`.")
+    request = [task, "Your code should pass tests like these:", "\n".join(listed[:shown]), INSTRUCTION]
     return {
         "prompt": [{"role": "user", "content": "\n\n".join(request)}],
         "task_id": row["task_id"],
         "tests": tests,
         # Only what the reference defines may come from the program: one that defines its own `set` changes no test.
-        "entry_points": [[name, name] for name in sorted(_names_defined(reference) & used)],
+        "entry_points": [[name, name] for name in sorted((functions | data) & used)],
         "prelude": "",
         # The tests run apart from the program, so they need the imports that they share with the reference.
-        "setup": "\n".join([*(row.get("test_imports") or [""]), *_imports_of(reference, used), setup]),
+        "setup": "\n".join([*_texts(row, "test_imports"), *_imports_of(reference, used - functions - data), setup]),
     }
 
 
-def _names_defined(reference: ast.Module) -> set[str]:
+def _text(row: dict[str, Any], column: str) -> str:
+    value = row.get(column)
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"`{column}` must be text, and is {value!r:.80}.")
+    return (value or "").replace("\r\n", "\n")
+
+
+def _texts(row: dict[str, Any], column: str) -> list[str]:
+    value = row.get(column)
+    if value is not None and not (isinstance(value, list) and all(isinstance(part, str) for part in value)):
+        raise TypeError(f"`{column}` must be a list of texts, and is {value!r:.80}.")
+    return value or []
+
+
+def _refuse_idle(tests: list[str], marked: list[tuple[ast.Module, bool]]) -> None:
+    for test, (_, found) in zip(tests, marked, strict=True):
+        if not found:
+            raise ValueError(f"its test {test!r:.80} checks nothing that its `code` defines.")
+
+
+def _names_defined(reference: str) -> tuple[set[str], set[str]]:
+    """The functions and classes of a source, and its other names, which are data."""
     # On the top level only: what is local to a function no test can call.
-    defined = {node.name for node in reference.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-    assigned = [target for node in reference.body if isinstance(node, ast.Assign) for target in node.targets]
-    return defined | {target.id for target in assigned if isinstance(target, ast.Name)}
+    symbols = symtable.symtable(reference, "<reference>", "exec").get_symbols()
+    defined = {symbol.get_name(): symbol.is_namespace() for symbol in symbols if symbol.is_assigned()}
+    functions = {name for name, is_namespace in defined.items() if is_namespace}
+    return functions, defined.keys() - functions
 
 
-def _imports_of(reference: ast.Module, used: set[str]) -> list[str]:
-    """The reference's imports that the tests use, such as `sys` for `sys.getsizeof`."""
-    # The reference's own names come from the program, and builtins from Python.
-    missing = used - _names_defined(reference) - set(dir(builtins))
+def _imports_of(reference: ast.Module, missing: set[str]) -> list[str]:
+    """The reference's imports of names that the tests use, such as `sys` for `sys.getsizeof`."""
+    missing = missing - set(dir(builtins))
     imports = [node for node in reference.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     return [ast.unparse(node) for node in imports if any((a.asname or a.name) in missing for a in node.names)]

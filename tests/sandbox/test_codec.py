@@ -88,8 +88,10 @@ def test_subclasses_become_what_they_are_made_of():
 
     found = crossed([*values, Liar(7), str.__new__(type("S", (str,), {}), "s")])
 
-    assert found == [{"a": 2, "b": 1}, {"a": 1}, {1: [2]}, (1, 2), True, 7, "s"]
-    assert [type(item) for item in found] == [dict, dict, dict, tuple, bool, int, str]
+    assert found == [*values, 7, "s"]
+    assert [type(item) for item in found[:3]] == [Counter, OrderedDict, defaultdict]
+    assert [type(item) for item in found[4:]] == [bool, int, str]
+    assert (found[3].x, type(found[3]).__name__) == (1, "point")
 
 
 @pytest.mark.parametrize("value", [object(), len, lambda: 0, object, codec, (x for x in ()), [1, [object()]]])
@@ -130,6 +132,27 @@ def test_bounds():
         {"ListNode": [1]},
         {"TreeNode": [True]},
         {"tuple": 3},
+        {"Decimal": ["x"]},
+        {"Fraction": [1, 0]},
+        {"Fraction": [{"int": "1" + "0" * 100_000}, 3]},
+        {"Fraction": ["1", "2"]},
+        {"date": [2020, 13, 1]},
+        {"datetime": ["now", 0]},
+        {"range": [0, 1, 0]},
+        {"deque": [[], -1]},
+        {"defaultdict": [3, []]},
+        {"Counter": [[[[], 1]]]},
+        {"namedtuple": ["x", ["__class__"], [1]]},
+        {"namedtuple": ["x; import os", ["a"], [1]]},
+        {"namedtuple": ["x", ["a", "b"], [1]]},
+        {"ndarray": ["O8", [1], {"bytes": "0000000000000000"}]},
+        {"ndarray": ["|V8", [1], {"bytes": "0000000000000000"}]},
+        {"ndarray": ["<i8", [2], {"bytes": "0000000000000000"}]},
+        {"instance": ["ListNode", {"dict": []}]},
+        {"member": ["Color", "RED"]},
+        {"import": ["os", "system"]},
+        {"reduced": [{"import": ["os", "getpid"]}, {"tuple": []}]},
+        {"handed": 0},
     ],
 )
 def test_malformed_messages_are_refused(message):
@@ -146,9 +169,9 @@ def test_what_is_not_json_is_refused(line):
 def test_objects_are_found_again_by_number():
     kept = []
 
-    message = codec.encode([1, object], keep=lambda value: kept.append(value) or len(kept) - 1)
+    message = codec.encode([1, object], keep=lambda value: kept.append(value) or {"object": len(kept) - 1})
 
     assert message == [1, {"object": 0}]
-    assert codec.decode(message, find=kept.__getitem__) == [1, object]
+    assert codec.decode(message, find=lambda _, number: kept[number]) == [1, object]
     with pytest.raises(codec.CodecError):
-        codec.decode({"object": 5}, find=kept.__getitem__)
+        codec.decode({"object": 5}, find=lambda _, number: kept[number])

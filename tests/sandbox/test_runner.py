@@ -132,7 +132,7 @@ HONEST = {
     ),
     "raises_as_it_should": (
         "def f():\n    raise ValueError('no')",
-        ("try:\n    f()\nexcept Exception as error:\n    said = str(error)\nassert 'ValueError' in said",),
+        ("try:\n    f()\nexcept ValueError as error:\n    said = str(error)\nassert said == 'no'",),
         ["f"],
     ),
     "handles_signals": (
@@ -221,9 +221,9 @@ def test_statuses(runner, program, status, compiled, ran):
 def test_tests_that_cannot_be_run_are_unsupported_not_failed(runner):
     broken = runner.run(Job(ADD, ("assert add(1, 2 == 3",), ADD_NAMES))
     nameless = runner.run(Job(ADD, ("assert add(1, 2) == undefined",), ADD_NAMES))
-    not_data = runner.run(Job(ADD, ("assert add(add, object()) == 1",), ADD_NAMES))
+    unsendable = runner.run(Job(ADD, ("import threading\nassert add(1, threading.Lock()) == 1",), ADD_NAMES))
 
-    assert (broken.judged, nameless.judged, not_data.judged) == (False, False, True)
+    assert (broken.judged, nameless.judged, unsendable.judged) == (False, False, False)
 
 
 def test_a_program_cannot_make_its_tests_look_broken(runner):
@@ -236,9 +236,10 @@ def test_a_program_cannot_make_its_tests_look_broken(runner):
 
 
 def test_too_long_a_program_overflows(runner):
-    result = run_add(runner, "#" * (2 << 20))
+    for program in ("#" * (2 << 20), "#" + "\N{GRINNING FACE}" * 900_000):
+        result = run_add(runner, program)
 
-    assert (result.status, result.verdicts) == ("overflow", (False, False))
+        assert (result.status, result.verdicts) == ("overflow", (False, False))
 
 
 def test_time_in_the_queue_does_not_count(runner):
