@@ -12,7 +12,7 @@ Status = Literal[
     "crashed",  # it raised while loading, ended its process, or broke the protocol
     "timeout",  # its time was up
     "overflow",  # it, or what it answered, is too large
-    "unsupported",  # the tests themselves cannot be run
+    "unsupported",  # the tests themselves cannot be run, or check nothing
     "error",  # the sandbox failed
 ]
 
@@ -23,11 +23,12 @@ class Job:
 
     The tests run in the supervisor, where the program never is. There, each name in `entry_points` is a stand-in: its
     arguments are sent to the program as data, and the answer comes back as data. With each name comes the expression
-    that gives it in the program, for instance `(("candidate", "Solution().twoSum"),)`.
+    that gives it in the program, for instance `(("candidate", "Solution().twoSum"),)`. A name with a capital first
+    letter is a class's, whose instances may weigh themselves against the tests' data.
     """
 
     program: str
-    tests: tuple[str, ...]  # Python statements, run in order in one namespace; each gives one verdict
+    tests: tuple[str, ...]  # Python statements with checks, run in order in one namespace; each gives one verdict
     entry_points: tuple[tuple[str, str], ...]
     prelude: str = ""  # trusted source, run before the program and also before the tests (imports, ListNode, TreeNode)
     setup: str = ""  # trusted source, run before the tests, after the program has loaded

@@ -2,20 +2,17 @@
 
 import contextlib
 import enum
-import os
 import sys
-import time
 from collections import deque
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mot_trl.sandbox import codec, errors
 from mot_trl.sandbox.channel import Channel, ClosedError, DeadlineError, deadline
-from mot_trl.sandbox.config import PATIENCE
 from mot_trl.sandbox.errors import ProgramError
 from mot_trl.sandbox.handing import HandedError, Handing
 from mot_trl.sandbox.objects import OPERATIONS, WEIGHING, Remote, is_named, peer_of, target_of
+from mot_trl.sandbox.stopwatch import Stopwatch
 
 START_SECONDS = 30
 _PARSING_RECURSION = 3_000
@@ -24,7 +21,6 @@ _SENT_DEPTH = codec.MAX_DEPTH + 20
 _MUCH = 1 << 16  # bytes
 _MAX_COMPARED = 1_000
 _TEXT = 100_000  # characters of what an exception says of itself
-_WORTH_A_LOOK = 0.05  # seconds below which the kernel is not asked who waited for what
 
 
 class EndedError(BaseException):
@@ -33,70 +29,6 @@ class EndedError(BaseException):
     def __init__(self, status: str, detail: str) -> None:
         super().__init__(detail)
         self.status, self.detail = status, detail
-
-
-@dataclass
-class Stopwatch:
-    """The program's own time: while an answer is awaited, less what it waited for a CPU."""
-
-    limit: float  # seconds for all laps (tests) together
-    lap_limit: float  # seconds for each lap
-    parent: int  # the zygote, whose youngest child is the program's process
-    proc: int  # an open /proc, or -1 if waiting for a CPU cannot be measured
-    _waited: float = 0.0
-    _started: float | None = None
-    _lap_wall: float = 0.0
-    _lap_seconds: float = 0.0
-
-    def start(self) -> None:
-        """Start counting."""
-        self._started = time.monotonic()
-
-    def stop(self) -> None:
-        """Stop counting."""
-        self._waited = self._wall()
-        self._started = None
-
-    def lap(self) -> None:
-        """Begin another lap."""
-        self._lap_wall, self._lap_seconds = self._wall(), self.seconds()
-
-    def seconds(self) -> float:
-        """The program's own time so far."""
-        wall = self._wall()
-        if wall < _WORTH_A_LOOK:
-            return wall
-        computed, queued = self._cpu_seconds()
-        # Some of the queueing was before the first start, so `wall - queued` can be too little; `computed` cannot be
-        # too much but for several threads, so `wall` bounds it.
-        return min(wall, max(computed, wall - queued))
-
-    def remaining(self) -> float:
-        """Seconds left; 0 or less when time is up."""
-        wall = self._wall()
-        lap_wall = wall - self._lap_wall
-        # While even the wall clock is within both limits, the program's own time is, too.
-        if (left := min(self.limit - wall, self.lap_limit - lap_wall)) > 0:
-            return left
-        seconds = self.seconds()
-        own = min(self.limit - seconds, self.lap_limit - (seconds - self._lap_seconds))
-        return min(own, PATIENCE * self.limit - wall, PATIENCE * self.lap_limit - lap_wall)
-
-    def _wall(self) -> float:
-        return self._waited + (0.0 if self._started is None else time.monotonic() - self._started)
-
-    def _cpu_seconds(self) -> tuple[float, float]:
-        """Seconds the process has had a CPU, and seconds it has waited for one; zeros if unknown."""
-        with contextlib.suppress(OSError, ValueError):
-            # Looked up, as the zygote may know its child by a number of its own process list.
-            *_, child = self._read(f"{self.parent}/task/{self.parent}/children").split()
-            computed, queued, _ = map(int, self._read(f"{child}/schedstat").split())
-            return computed / 1e9, queued / 1e9
-        return 0.0, 0.0
-
-    def _read(self, path: str) -> str:
-        with open(os.open(path, os.O_RDONLY, dir_fd=self.proc)) as file:
-            return file.read()
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ from mot_trl.sandbox import probe
 from mot_trl.sandbox.channel import Channel, deadline
 from mot_trl.sandbox.config import PATIENCE, LayerConfig
 from mot_trl.sandbox.job import Result
-from mot_trl.sandbox.program import START_SECONDS, EndedError, Program, Stopwatch
+from mot_trl.sandbox.program import START_SECONDS, EndedError, Program
+from mot_trl.sandbox.stopwatch import Stopwatch
 from mot_trl.sandbox.test_run import TestRun
 from mot_trl.sandbox.zygote import Zygote
 

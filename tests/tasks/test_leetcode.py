@@ -67,6 +67,62 @@ def test_other_tests_are_refused(source):
 
 
 @pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        ("for a in [1, 2]:\n    assert candidate(a) == a", 1),
+        ("assert candidate(1) == 1\nfor a in [2, 3]:\n    assert candidate(a) == a", 2),
+        ("try:\n    assert candidate(1) == 1\nexcept ZeroDivisionError:\n    raise", 1),
+        ("assert candidate(1) == 1\nassert candidate(2) == 2\nx = candidate(3)\ny = x", 2),
+        ("x = candidate(1)\nassert x == 1\nassert x < 2", 2),
+        ("with open('x') as file:\n    assert candidate(file) == 1", 1),
+        ("if candidate(1) != 1:\n    raise AssertionError", 1),
+        ("assert candidate(1) == 1\nreturn\nassert candidate(2) == 2", 1),
+        ("def verify(a):\n    assert candidate(a) == a\nverify(1)\nverify(2)", 1),
+    ],
+)
+def test_no_check_is_lost(body, count):
+    source = "def check(candidate):\n" + "".join(f"    {line}\n" for line in body.splitlines())
+
+    tests = leetcode.split_tests(source)
+
+    assert "\n".join(tests).count("assert") == source.count("assert")
+    assert "\n".join(tests).count("candidate(") >= source.count("candidate(")
+    assert len(tests) == count
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "pass",
+        "'Checks nothing.'",
+        "candidate(1)",
+        "candidate(1) == 1",
+        "print(candidate(1) == 1)",
+        "assert True",
+        "assert 1 + 1 == 2",
+        "assert candidate",
+        "assert candidate(1) == candidate(1)",
+        "if False:\n        assert candidate(1) == 1",
+        "def test():\n        assert candidate(1) == 1",
+    ],
+)
+def test_a_row_whose_tests_check_nothing_is_refused_by_its_name(tmp_path, body):
+    row = {**ROW, "test": f"def check(candidate):\n    {body}\n"}
+    (tmp_path / "train.jsonl").write_text(json.dumps(row) + "\n")
+
+    with pytest.raises(ValueError, match=r"row 'invert' cannot be used: its tests check nothing"):
+        leetcode.load("train", tmp_path)
+
+
+@pytest.mark.parametrize("test", [None, "", "def check(candidate:", "def check(other):\n    assert other(1) == 1"])
+def test_a_row_without_readable_tests_is_refused_by_its_name(tmp_path, test):
+    (tmp_path / "train.jsonl").write_text(json.dumps({**ROW, "test": test}) + "\n")
+
+    with pytest.raises(ValueError, match="row 'invert' cannot be used"):
+        leetcode.load("train", tmp_path)
+
+
+@pytest.mark.parametrize(
     ("code", "all_pass", "share"),
     [
         (RIGHT, 1.0, 1.0),

@@ -140,6 +140,74 @@ def test_rows_of_another_dataset_are_refused(tmp_path):
         mbpp.load("train", tmp_path)
 
 
+GOOD = {
+    "task_id": 7,
+    "text": "Add.",
+    "code": "def add(a, b):\n    return a + b",
+    "test_list": ["assert add(1, 2) == 3"],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"test_list": None}, "`test_list` is empty"),
+        ({"test_list": []}, "`test_list` is empty"),
+        ({"test_list": "assert add(1, 2) == 3"}, "`test_list` must be a list of texts"),
+        ({"test_list": [1, 2]}, "`test_list` must be a list of texts"),
+        ({"test_list": ["assert add(1, 2 == 3"]}, "never closed"),
+        ({"test_list": ["assert add(1, 2) == 3", ""]}, "test '' checks nothing"),
+        ({"test_list": ["# assert add(1, 2) == 3"]}, "checks nothing"),
+        ({"test_list": ["add(1, 2) == 3"]}, "checks nothing"),
+        ({"test_list": ["print(add(1, 2) == 3)"]}, "checks nothing"),
+        ({"test_list": ["assert True"]}, "checks nothing"),
+        ({"test_list": ["assert add"]}, "checks nothing"),
+        ({"test_list": ["assert sum([1, 2]) == 3"]}, "checks nothing"),
+        ({"test_list": ["def test_add():\n    assert add(1, 2) == 3"]}, "checks nothing"),
+        ({"test_list": ["if False:\n    assert add(1, 2) == 3"]}, "checks nothing"),
+        ({"test_list": ["assert add(1, 2) == add(1, 2)"]}, "checks nothing"),
+        ({"challenge_test_list": ["pass"]}, "checks nothing"),
+        ({"challenge_test_list": 3}, "`challenge_test_list` must be a list"),
+        ({"code": None}, "checks nothing that its `code` defines"),
+        ({"code": "def add(a, b:"}, "never closed|invalid syntax"),
+        ({"code": 5}, "`code` must be text"),
+        ({"code": "from operator import add"}, "checks nothing that its `code` defines"),
+        ({"text": None}, "needs a task"),
+        ({"text": 3}, "`text` must be text"),
+        ({"test_setup_code": 3}, "`test_setup_code` must be text"),
+        ({"test_setup_code": "x ="}, "invalid syntax"),
+        ({"test_imports": "import math"}, "`test_imports` must be a list"),
+    ],
+)
+def test_a_broken_row_is_named_with_what_is_wrong(tmp_path, change, words):
+    (tmp_path / "train.jsonl").write_text(json.dumps({**GOOD, **change}) + "\n")
+
+    with pytest.raises(ValueError, match=f"row 7 cannot be used.*({words})"):
+        mbpp.load("train", tmp_path)
+
+
+def test_challenge_tests_count_and_are_not_shown(tmp_path):
+    row = {**GOOD, "challenge_test_list": ["assert add('a', 'b') == 'ab'"]}
+    (tmp_path / "train.jsonl").write_text(json.dumps(row) + "\n")
+
+    (loaded,) = mbpp.load("train", tmp_path, shown=3)
+
+    assert loaded["tests"] == [*GOOD["test_list"], *row["challenge_test_list"]]
+    assert "'ab'" not in loaded["prompt"][0]["content"]
+
+
+def test_names_come_from_the_program_however_the_reference_defines_them(tmp_path):
+    fallback = "try:\n    import nosuch\nexcept ImportError:\n    def f():\n        return 1\n"
+    code = f"{fallback}A, B = 1, 2\nfrom math import pi\n"
+    row = {**GOOD, "code": code, "test_list": ["assert f() == A == B - 1", "assert f() < pi"]}
+    (tmp_path / "train.jsonl").write_text(json.dumps(row) + "\n")
+
+    (loaded,) = mbpp.load("train", tmp_path)
+
+    assert loaded["entry_points"] == [["A", "A"], ["B", "B"], ["f", "f"]]
+    assert "from math import pi" in loaded["setup"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "least"), [("mbpp", 974), ("mbpp_sanitized", 427)])
 def test_the_whole_datasets_own_solutions_pass(name, least):
