@@ -464,78 +464,96 @@ def test_the_program_is_not_told_what_its_object_is_compared_with(runner):
     assert run(runner, program, f"{tries}assert g() == []", "f", "g").passed
 
 
+# By name, the body of a function, and a test.
 HOSTILE = {
     "endless generator": (
         "while True:\n        yield 1",
         "assert list(f()) == [1]",
-        ("timeout", "overflow", "failed"),
     ),
-    "generator that hangs": ("while True:\n        pass\n    yield", "assert list(f()) == [1]", ("timeout",)),
-    "hang, caught": ("while True:\n        pass", "try:\n    f()\n    assert False\nexcept:\n    pass", ("timeout",)),
+    "generator that hangs": (
+        "while True:\n        pass\n    yield",
+        "assert list(f()) == [1]",
+    ),
+    "hang, caught": (
+        "while True:\n        pass",
+        "try:\n    f()\n    assert False\nexcept:\n    pass",
+    ),
     "exit, caught": (
         "import os\n    os._exit(0)",
         "try:\n    f()\n    assert False\nexcept BaseException:\n    pass",
-        ("crashed",),
     ),
-    "assertion": ("raise AssertionError", "assert f() == 1", ("failed",)),
-    "stop iteration": ("raise StopIteration", "assert [x for x in map(f, [()])] == [1]", ("failed",)),
+    "assertion": (
+        "raise AssertionError",
+        "assert f() == 1",
+    ),
+    "stop iteration": (
+        "raise StopIteration",
+        "assert [x for x in map(f, [()])] == [1]",
+    ),
     "evil str": (
         "class E(ValueError):\n        def __str__(self):\n            while True:\n                pass\n    raise E",
         "try:\n    f()\nexcept ValueError as e:\n    said = e\nassert str(said) == 'x'",
-        ("timeout",),
     ),
     "str that raises": (
         "class E(ValueError):\n        def __str__(self):\n            raise self\n    raise E",
         "try:\n    f()\nexcept ValueError as e:\n    said = e\nassert str(said) == 'x'",
-        ("failed",),
     ),
-    "name of a type": ("raise type('a\\0b\\ud800', (ValueError,), {})", "assert f() == 1", ("failed",)),
-    "group": ("raise ExceptionGroup('g', [ValueError()])", "assert f() == 1", ("failed",)),
-    "length": ("class E:\n        __len__ = lambda s: 10**30\n    return E()", "assert len(f()) == 3", ("failed",)),
+    "name of a type": (
+        "raise type('a\\0b\\ud800', (ValueError,), {})",
+        "assert f() == 1",
+    ),
+    "group": (
+        "raise ExceptionGroup('g', [ValueError()])",
+        "assert f() == 1",
+    ),
+    "length": (
+        "class E:\n        __len__ = lambda s: 10**30\n    return E()",
+        "assert len(f()) == 3",
+    ),
     "index": (
         "class E:\n        __index__ = lambda s: E()\n    return E()",
         "assert [1, 2][f()] == 1",
-        ("failed",),
     ),
     "big str": (
         "class E:\n        __str__ = lambda s: 'x' * 10**7\n    return E()",
         "assert str(f()) == 'x'",
-        ("overflow", "timeout"),
     ),
     "iterates over itself": (
         "class E:\n        __iter__ = lambda s: s\n        __next__ = lambda s: s\n    return E()",
         "assert 3 in f()",
-        ("timeout",),
     ),
     "deep equality": (
-        "class E:\n        __eq__ = lambda s, o: True\n    e = None\n    for _ in range(50000):\n"
-        "        x = E()\n        x.e = e\n        e = x\n    return e",
+        "class E:\n        __eq__ = lambda s, o: True\n    e = None\n    for _ in range(50000):\n        x = E()\n        x.e = e\n        e = x\n    return e",
         "assert f() == f()\nassert f() == 3",
-        ("failed", "overflow", "crashed"),
     ),
     "class of its result": (
         "class E:\n        __class__ = int\n        __instancecheck__ = lambda *a: True\n    return E()",
         "assert f() + 1 == 4",
-        ("failed",),
     ),
-    "huge range": ("return range(10**18)", "assert list(f()) == [1]", ("failed", "timeout", "overflow")),
-    "huge decimal": ("from decimal import Decimal\n    return Decimal('1E+999999')", "assert f() == 3", ("failed",)),
+    "huge range": (
+        "return range(10**18)",
+        "assert list(f()) == [1]",
+    ),
+    "huge decimal": (
+        "from decimal import Decimal\n    return Decimal('1E+999999')",
+        "assert f() == 3",
+    ),
     "long fraction": (
         "from fractions import Fraction\n    return Fraction(1 << 300000, 3)",
         "assert f() == 3",
-        ("crashed",),
     ),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_result_ends_defined(hurried, name):
-    body, test, expected = HOSTILE[name]
+def test_a_hostile_result_is_judged_and_not_passed(hurried, name):
+    body, test = HOSTILE[name]
     program = f"import sys\nsys.setrecursionlimit(100_000)\ndef f(*_):\n    {body}\n"
 
     result = hurried.run(Job(program, (test,), (("f", "f"),)))
 
-    assert result.status in expected, result
+    assert result.judged, result
+    assert not result.passed, result
 
 
 THIEF = """
