@@ -98,6 +98,7 @@ class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, VLLMTrainer):
         if is_placed and not (self.is_fsdp_enabled or is_deepspeed_zero3_enabled()):
             with self.accelerator.autocast():
                 check_model(base_model(policy), temperature=self.temperature, router_loss=self.aux_loss_enabled)
+        self._watch_ratios(self.strategy)
         if args.trace_steps:
             weights, end_ids = self.reward_weights.tolist(), [*self.eos_token_ids, self._tokenizer.pad_token_id]
             self._traces = TraceCallback(args, self._tokenizer, self.decoder.phases, self.strategy, weights, end_ids)

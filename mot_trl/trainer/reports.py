@@ -7,9 +7,12 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from mot_trl.modeling.rollout import Rollout
+from mot_trl.strategies import Strategy
+from mot_trl.strategies.one_token import OneToken
 from mot_trl.traces.callback import TraceCallback
 from mot_trl.traces.completion_column import COLUMN, widest_mixtures
 from mot_trl.trainer.metrics import log_prob_gap, rollout_totals, summarize
+from mot_trl.trainer.ratios import CLIPPED_LOSSES, RatioWatch
 
 if TYPE_CHECKING:
     from trl import GRPOTrainer as Trainer
@@ -24,6 +27,7 @@ class ReportingTrainer(Trainer):
     """The part of `MoTGRPOTrainer` that reports: metrics in TRL's log, and traces."""
 
     _traces: TraceCallback | None = None
+    _ratios: RatioWatch | None = None
 
     @property
     def _mode(self) -> str:
@@ -50,9 +54,23 @@ class ReportingTrainer(Trainer):
         return metrics
 
     def _log_replay(self, replayed_logps: Tensor | None, inputs: dict[str, Any]) -> None:
-        """Log how far the loss's replay is from generation, as long as the weights are still those that generated."""
-        if replayed_logps is None or inputs.get(GENERATED_AT) != self.state.global_step:
+        """Log how far the loss's replay is from generation, and once a step was taken, watch its ratios instead."""
+        if replayed_logps is None:
             return
-        gap = log_prob_gap(Rollout.from_batch(inputs), replayed_logps, inputs["completion_mask"])
-        total, count = self.accelerator.reduce(gap, reduction="sum").tolist()
-        self._metrics[self._mode]["mixture/log_prob_gap"].append(total / max(count, 1.0))
+        rollout = Rollout.from_batch(inputs)
+        if inputs.get(GENERATED_AT) == self.state.global_step:
+            gap = log_prob_gap(rollout, replayed_logps, inputs["completion_mask"])
+            total, count = self.accelerator.reduce(gap, reduction="sum").tolist()
+            self._metrics[self._mode]["mixture/log_prob_gap"].append(total / max(count, 1.0))
+        elif self._ratios is not None and "old_per_token_logps" in inputs:
+            log_ratios = replayed_logps - inputs["old_per_token_logps"]
+            scored = inputs["completion_mask"].bool() & ~rollout.forced_mask
+            self._ratios.add(log_ratios, scored & rollout.thinking_mask, scored & ~rollout.thinking_mask)
+
+    def _watch_ratios(self, strategy: Strategy) -> None:
+        """Begin to watch the ratios, if TRL's loss leaves them unbounded and they are of more than one token."""
+        args: Any = self.args
+        unbounded = self.loss_type in CLIPPED_LOSSES and self.importance_sampling_level == "token" and not args.delta
+        if unbounded and not isinstance(strategy, OneToken):
+            clip = 1 - self.epsilon_low, 1 + self.epsilon_high
+            self._ratios = RatioWatch(strategy, clip, warns=self.accelerator.is_main_process)

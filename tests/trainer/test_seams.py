@@ -19,6 +19,7 @@ from trl import GRPOTrainer
 from trl.trainer import utils as trl_utils
 
 from mot_trl import MoTGRPOTrainer
+from mot_trl.trainer.ratios import CLIPPED_LOSSES
 
 
 class Override(NamedTuple):
@@ -149,7 +150,11 @@ def test_old_log_probs_alone_are_asked_without_entropies() -> None:
         ("_generate_and_score_completions", ["self._tokenizer", "self._logs"]),
         ("_prepare_inputs", ["self._buffered_inputs", "self._step", "self.num_iterations"]),
         ("_calculate_rewards", ["self.reward_funcs", "self.reward_func_names"]),
-        ("_compute_loss", ["self._metrics", "self.beta", "self.top_entropy_quantile"]),
+        (
+            "_compute_loss",
+            ["self._metrics", "self.beta", "self.top_entropy_quantile", "self.importance_sampling_level"],
+        ),
+        ("_compute_loss", ["self.loss_type", "self.epsilon_low", "self.epsilon_high"]),
         ("_generate_single_turn", ["self.generation_config", "self.eos_token_ids"]),
     ],
 )
@@ -190,6 +195,13 @@ def test_the_kl_term_is_a_function_of_the_difference_to_the_reference() -> None:
 
     assert all(line in source for line in lines), "seam moved: the KL term is computed otherwise"
     assert sorted(lines, key=source.index) == lines, "seam moved: the reference is read before the policy replays"
+
+
+def test_the_losses_that_clip_are_those_that_are_watched() -> None:
+    source = ast.unparse(source_tree(GRPOTrainer._compute_loss))
+
+    clipped = f"self.loss_type in {list(CLIPPED_LOSSES)}:\n        coef_2 = torch.clamp(coef_1"
+    assert clipped in source, "seam moved: other losses clip their ratios"
 
 
 def test_old_log_probs_are_asked_before_those_of_the_reference() -> None:
