@@ -33,6 +33,7 @@ _ASSIGNED = re.compile(
 )
 _VARIABLE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])")
 _ORDER = re.compile(r"[<>]|\\(?:[lgn]e)(?![a-zA-Z])")
+_SYMBOL = re.compile(r"\\(?:infty|emptyset)(?![a-zA-Z])")
 _MONEY = re.compile(r"^(?:\$|\\dollar|\\pounds|€)\s*")
 # Of so many unreadable golds, the rest need no report.
 _MAX_REPORTS = 1000
@@ -205,11 +206,13 @@ def _same_leaf(gold: str, answer: str, timeout: float | None) -> bool | None:
     # A percentage of an expression is its hundredth; only the gold's own sign may be left out.
     if also_unit == "percent" != unit:
         return False
-    # Infinity is a symbol here, equal to its own spelling alone, and that has been compared.
-    if r"\infty" in number + also_number or not same_unit(unit, also_unit):
+    if not same_unit(unit, also_unit):
         return False
     if "=" in number or "=" in also_number:
         return _same_relation(number, also_number, timeout)
+    # These are symbols, equal to their own spelling alone, and that has been compared.
+    if _SYMBOL.search(number + also_number):
+        return False
     verdict = same_expression(number, also_number)
     if verdict is not None or timeout is None:
         return bool(verdict)

@@ -133,6 +133,8 @@ def key(text: str) -> str:
 
 
 def _plain_symbols(text: str) -> str:
+    if text.isascii():
+        return text
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda match: "^{" + match.group().translate(_SUPERSCRIPTS) + "}", text)
     text = unicodedata.normalize("NFKC", "".join(_SYMBOLS.get(char, char) for char in text))
     # Format characters (zero-width joiners, direction marks) are invisible to a reader, so to us too.
@@ -150,10 +152,11 @@ def _unwrapped(text: str) -> str:
 def _outer_removed(text: str) -> str:
     text = _LABEL.sub("", _PREFIX.sub("", text.strip()))
     for opening, closing in _WRAPPERS:
+        if not (text.startswith(opening) and text.endswith(closing)):
+            continue
         inner = text[len(opening) : len(text) - len(closing)]
-        whole = len(text) > len(opening) + len(closing) and text.startswith(opening) and text.endswith(closing)
         # `$1$ and $2$` begins and ends with dollars that are no pair.
-        if whole and opening not in inner and closing not in inner:
+        if inner and opening not in inner and closing not in inner:
             text = inner.strip()
     group = _GROUP.match(text)
     # `\text{18 dollars}` is a number with its unit, `\text{east}` a word.

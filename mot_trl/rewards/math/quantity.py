@@ -55,7 +55,7 @@ _BASED = re.compile(r"([0-9A-Fa-f]+)_\{?(?:\\text\{)?\s*([0-9]{1,2}|[a-z]+)\s*\}
 # The article in `18 a day` is no factor, and the preposition in `$18 in total` no inch.
 _ARTICLE = re.compile(r"an? [A-Za-z]{3,}")
 _PREPOSITION = re.compile(r"in [A-Za-z]{3,}")
-_PARENTHESES = re.compile(r"\(\s*([A-Za-z. ]+)\)")
+_PARENTHESES = re.compile(r"\(\s*([A-Za-z][A-Za-z0-9./^ -]*)\)")
 _UNIT_WORD = re.compile(
     r"(?:\\text\s*\{)?\s*([A-Za-z][A-Za-z.'-]*|/|°)\s*\}?\s*(?:\^\s*\{?\s*(-?[0-9])\s*\}?)?\s*\}?\s*"
 )

@@ -68,10 +68,10 @@ _SIGNS = {
 }  # fmt: skip
 
 
-def question_text(prompt: str | Sequence[Mapping[str, Any]]) -> str:
-    """The question in a text, or in messages, of which the user's last one asks it."""
-    if isinstance(prompt, str):
-        return prompt
+def question_text(prompt: str | Sequence[Mapping[str, Any]] | None) -> str:
+    """The question in a text, or in messages, of which the user's last one asks it; "" for None."""
+    if prompt is None or isinstance(prompt, str):
+        return prompt or ""
     return completion_text(
         [{"content": message.get("content")} for message in prompt if message.get("role") == "user"]
     )
