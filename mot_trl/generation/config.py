@@ -82,8 +82,8 @@ class DecoderConfig:
         options = current_options(kept.get("strategy_kwargs", {})) | given
         return DecoderConfig.from_dict(kept | dict(settings) | {"strategy_kwargs": options})
 
-    def renamed(self, word: str) -> "DecoderConfig":
-        """The decoder that a word names (see `parse_settings`), with these phases where it names none."""
+    def switch(self, word: str) -> "DecoderConfig":
+        """Switch to the decoder that a word names (see `parse_settings`), with these phases where it names none."""
         of_strategy = ("strategy", "strategy_kwargs", "mixture_score")
         phases = {name: value for name, value in self.to_dict().items() if name not in of_strategy}
         return DecoderConfig.from_dict(phases | parse_settings(word))
@@ -138,7 +138,7 @@ def resolve(*layers: Mapping[str, Any]) -> DecoderConfig:
         preset = given.pop("experiment_name", None)
         if preset is not None and preset not in PRESETS:
             raise ValueError(f"Unknown `experiment_name={preset!r}`; choose one of {sorted(PRESETS)}.")
-        decoder = (decoder if preset is None else decoder.renamed(f"preset:{preset}")).override(given)
+        decoder = (decoder if preset is None else decoder.switch(f"preset:{preset}")).override(given)
     return decoder
 
 
@@ -160,7 +160,7 @@ def decoder_for(name: str, embedded: Mapping[str, Any] | None, *, path: str) -> 
         own = DecoderConfig.from_dict(embedded)
     except ValueError as error:
         raise ValueError(f"{path!r} carries a decoder that this version of mot_trl cannot make: {error}") from error
-    return own if name == TRAINED else own.renamed(name)
+    return own if name == TRAINED else own.switch(name)
 
 
 def name_of(strategy: Strategy) -> tuple[str, dict[str, Any]]:

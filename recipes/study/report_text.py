@@ -16,10 +16,9 @@ for on average, rounded up, the same for every question. Nano has never seen suc
 reward alone, as all else. Since nothing of the thinking is drawn, the columns on thinking show 0 for it."""
 
 RERUNS = """\
-All other runs are as their code would make them today, up to rounding: a second run of `vanilla`, seed 0, gives its
-line again, figure by figure; one of `multiplex`, seed 0, which mixes, follows the old one for a few steps and then
-draws other tokens, because mixtures have come to be multiplied in another order (`python -m recipes.study.train
---results again.jsonl --seeds 1 --variants vanilla multiplex`)."""
+A score that changes does not touch the other variants. A second run of two of them (`python -m recipes.study.train
+--results again.jsonl --seeds 1 --variants vanilla multiplex`) shows it: `vanilla` repeats its line figure by figure;
+`multiplex` repeats its first steps and then draws other tokens, as where nothing but the rounding of blends differs."""
 
 ACCURACY = """\
 Held-out accuracy of the last checkpoint, never of the best, under the variant's own sampler, at temperature 1.
