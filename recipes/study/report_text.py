@@ -18,7 +18,7 @@ reward alone, as all else. Since nothing of the thinking is drawn, the columns o
 RERUNS = """\
 A score that changes does not touch the other variants. A second run of two of them (`python -m recipes.study.train
 --results again.jsonl --seeds 1 --variants vanilla multiplex`) shows it: `vanilla` repeats its line figure by figure;
-`multiplex` repeats its first steps and then draws other tokens, as where nothing but the rounding of blends differs."""
+`multiplex` repeats its first steps and then draws other tokens, as where only the rounding of blends differs."""
 
 ACCURACY = """\
 Held-out accuracy of the last checkpoint, never of the best, under the variant's own sampler, at temperature 1.
