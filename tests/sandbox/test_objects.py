@@ -523,7 +523,8 @@ HOSTILE = {
         "assert 3 in f()",
     ),
     "deep equality": (
-        "class E:\n        __eq__ = lambda s, o: True\n    e = None\n    for _ in range(50000):\n        x = E()\n        x.e = e\n        e = x\n    return e",
+        "class E:\n        __eq__ = lambda s, o: True\n    e = None\n    for _ in range(50000):\n"
+        "        x = E()\n        x.e = e\n        e = x\n    return e",
         "assert f() == f()\nassert f() == 3",
     ),
     "class of its result": (
