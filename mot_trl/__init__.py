@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mot_trl.strategies import STRATEGIES, Strategy, build_strategy
     from mot_trl.strategies.mixture import Mixture
     from mot_trl.strategies.presets import PRESETS
-    from mot_trl.trainer import MoTGRPOConfig, MoTGRPOTrainer
+    from mot_trl.trainer import MoTGRPOConfig, MoTGRPOTrainer, MoTSFTConfig, MoTSFTTrainer
 
 __version__ = "0.1.0"
 
@@ -33,6 +33,8 @@ _HOMES = {
     "MixtureDecoder": "generation",
     "MoTGRPOConfig": "trainer",
     "MoTGRPOTrainer": "trainer",
+    "MoTSFTConfig": "trainer",
+    "MoTSFTTrainer": "trainer",
     "Phases": "generation.phases",
     "Rollout": "modeling.rollout",
     "Strategy": "strategies",

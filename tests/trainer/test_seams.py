@@ -15,10 +15,10 @@ import torch
 from transformers import GenerationMixin, Trainer
 from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from trl import GRPOTrainer
+from trl import GRPOTrainer, SFTTrainer
 from trl.trainer import utils as trl_utils
 
-from mot_trl import MoTGRPOTrainer
+from mot_trl import MoTGRPOTrainer, MoTSFTTrainer
 from mot_trl.trainer.ratios import CLIPPED_LOSSES
 
 
@@ -74,6 +74,20 @@ if not hasattr(Trainer, "end"):
     del OVERRIDES["end"]  # transformers below 5.20 has no such method to override
 
 
+SFT_OVERRIDES = {
+    "_prepare_dataset": (
+        ["dataset", "processing_class", "args", "packing", "formatting_func", "dataset_name"],
+        "__init__",
+        "train_dataset, processing_class, args, args.packing, formatting_func, 'train'",
+    ),
+    "compute_loss": (
+        ["model", "inputs", "return_outputs", "num_items_in_batch"],
+        "prediction_step",
+        "model, inputs, return_outputs=False",
+    ),
+}
+
+
 def own_methods() -> set[str]:
     """Methods of TRL's trainer that ours overrides."""
     ours = MoTGRPOTrainer.__mro__[: MoTGRPOTrainer.__mro__.index(GRPOTrainer)]
@@ -84,15 +98,15 @@ def source_tree(method: Any) -> ast.AST:
     return ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(method))))
 
 
-def defined(name: str) -> list[Any]:
+def defined(name: str, trainer: type = GRPOTrainer) -> list[Any]:
     """Every definition of a method along TRL's trainer's bases."""
-    return [vars(kind)[name] for kind in GRPOTrainer.__mro__ if inspect.isfunction(vars(kind).get(name))]
+    return [vars(kind)[name] for kind in trainer.__mro__ if inspect.isfunction(vars(kind).get(name))]
 
 
-def calls_of(name: str, caller: str) -> list[str]:
+def calls_of(name: str, caller: str, trainer: type = GRPOTrainer) -> list[str]:
     """Arguments of the calls `self.<name>(...)` in the definitions of a method, as source."""
     found = []
-    for method in defined(caller):
+    for method in defined(caller, trainer):
         for node in ast.walk(source_tree(method)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == f"self.{name}":
                 found.append(", ".join(map(ast.unparse, [*node.args, *node.keywords])))
@@ -135,6 +149,25 @@ def test_an_overridden_method_is_called_as_it_was(name: str, caller: str) -> Non
 
     for expected in OVERRIDES[name].calls[caller]:
         assert any(matches(each, expected) for each in passed), f"seam moved: {caller} calls {name} with {passed}"
+
+
+@pytest.mark.parametrize("name", SFT_OVERRIDES)
+def test_fine_tunings_overrides_are_called_as_they_were(name: str) -> None:
+    parameters, caller, call = SFT_OVERRIDES[name]
+    own = {each for each, value in vars(MoTSFTTrainer).items() if callable(value)} & set(dir(SFTTrainer))
+    taken = [each for each in inspect.signature(getattr(SFTTrainer, name)).parameters if each != "self"]
+    passed = calls_of(name, caller, SFTTrainer)
+
+    assert own - {"__init__"} == set(SFT_OVERRIDES)
+    assert taken == parameters, f"seam moved: {name} now takes {taken}"
+    assert call in passed, f"seam moved: {caller} calls {name} with {passed}"
+
+
+def test_fine_tuning_reads_what_its_loss_relies_on() -> None:
+    source = inspect.getsource(SFTTrainer.compute_loss)
+
+    for part in ("fused_lm_head=True", "-outputs.log_probs", "outputs.label_mask", "outputs.is_top1"):
+        assert part in source, f"seam moved: compute_loss has no {part}"
 
 
 def test_old_log_probs_alone_are_asked_without_entropies() -> None:
