@@ -1,6 +1,7 @@
 """The `generate` function of a checkpoint: transformers calls it for `custom_generate="<the checkpoint>"`."""
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import Int
@@ -45,12 +46,17 @@ def generate(
         # transformers puts the prompt into `streamer`, and does not pass it to a custom decoding loop.
         kwargs |= {"streamer": streamer, "token_streamer": streamer}
     config = DecoderConfig.from_dict(settings).override(mixture or {})
-    decoder = config.build(tokenizer or _load_tokenizer(model.name_or_path))
+    decoder = config.build(tokenizer or _load_tokenizer(str(model.name_or_path)))
     return model.generate(generation_config=generation_config, custom_generate=decoder, **kwargs)  # ty: ignore
 
 
-@lru_cache(maxsize=4)
 def _load_tokenizer(path: str) -> Any:
+    # Read anew where a tokenizer has been saved again under the same name.
+    return _cached_tokenizer(path, max((file.stat().st_mtime_ns for file in Path(path).glob("*token*")), default=0))
+
+
+@lru_cache(maxsize=4)
+def _cached_tokenizer(path: str, changed: int) -> Any:
     try:
         return AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as error:

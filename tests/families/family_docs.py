@@ -51,6 +51,24 @@ Generated with transformers {transformers.__version__} and TRL {trl.__version__}
 
 """
 
+NOTES = """## In one process
+
+- **Training mode.** Generation, however it is asked for, runs in evaluation mode, without dropout and with its cache
+  under gradient checkpointing; each module then returns to its own mode. Rollouts, too, come from the model without
+  dropout, where TRL's have it.
+- **Threads.** Several threads may generate with one model, and replay on it, at once: each is fed its own mixtures,
+  and a decoder keeps each thread's own record. Only a switch to training mode while a thread generates is refused.
+- **Copies.** A `deepcopy` of a trained model computes with its own weights, mixtures and all.
+- **Several devices.** A model that `device_map="auto"` spreads over GPUs generates and trains. One with weights
+  offloaded to main memory or disk generates, and is refused in training. The tests have accelerate's hooks on a CPU
+  alone.
+- **Shared prompts.** With dropout in training (an adapter's `lora_dropout`, too), or beyond the original length of
+  `dynamic` and `longrope` positions, each row reads its own prompt, as in TRL, and there is one warning.
+- **Memory.** Looking mixtures up takes at most 2.5 times the memory of their visible tokens, for any number of
+  candidates, where the table and what follows it are linear: in plain and scaled tables, LoRA, trainable tokens and
+  `modules_to_save`. Other modules, and `elementwise_max`, are looked up in parts.
+"""
+
 
 def text_row(family: str) -> str:
     """Try a text model."""
@@ -105,6 +123,7 @@ def page(pool: Executor) -> Iterator[str]:
     yield from pool.map(text_row, FAMILIES)
     yield from pool.map(vision_row, vision_table.FAMILIES)
     yield "\nOn the plain cache path, finished rows stay in the batch until the end, and each row reads its prompt.\n"
+    yield NOTES
     yield "## Refused\n\n| model | `model_type` | what the trainer says |\n| --- | --- | --- |"
     yield from pool.map(refused_row, REFUSED)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import make_tokenizer
 from family_laws import (
     TOLERANCE,
@@ -22,6 +23,8 @@ from family_table import FAMILIES, NO_ROUTER_LOSS, PLAIN, QUICK, REFUSED, SIZES,
 from transformers import PreTrainedModel
 
 from mot_trl.modeling import cascade_attention, shared_kv_cache
+from mot_trl.modeling.embedding import override_embeddings
+from mot_trl.strategies.mixture import MixtureInputs, blend
 
 VOCABULARY = SIZES["vocab_size"]
 
@@ -65,6 +68,18 @@ def test_the_cache_takes_the_path_that_the_table_says(family: str, model: PreTra
 def test_replay_equals_generation(model: PreTrainedModel, batch: Batch) -> None:
     assert batch.rollout.mixture_mask.sum() > batch.rollout.thinking_mask.sum() / 8
     assert gap_to_generation(model, batch) < TOLERANCE
+
+
+def test_a_mixture_is_the_blend_of_what_the_embedding_module_gives_for_its_tokens(model: PreTrainedModel) -> None:
+    module, candidate_ids = model.get_input_embeddings(), torch.arange(3, 15).view(2, 2, 3)
+    log_weights = torch.tensor([0.5, 0.3, 0.2]).log().expand(2, 2, 3)
+    with override_embeddings(model) as override, torch.no_grad():
+        override.inputs = MixtureInputs(candidate_ids, log_weights, torch.ones(2, 2, dtype=torch.bool))
+        mixed = module(candidate_ids[..., 0])
+    with torch.no_grad():
+        outputs = module(candidate_ids.flatten(0, 1))
+
+    assert torch.allclose(mixed.flatten(0, 1), blend(outputs, log_weights.flatten(0, 1)), atol=1e-5)
 
 
 def test_replay_is_the_same_alone_and_in_a_ragged_batch(model: PreTrainedModel, batch: Batch) -> None:

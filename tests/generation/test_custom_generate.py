@@ -351,3 +351,20 @@ def test_a_strategy_of_the_users_own_is_saved_without_its_decoder(tmp_path: Path
 
     assert (tmp_path / "saved" / "model.safetensors").is_file()
     assert not (tmp_path / "saved" / "custom_generate").exists()
+
+
+def test_a_tokenizer_that_is_saved_again_is_read_again(tmp_path: Path) -> None:
+    make_model(vocab_size=260).save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    write_custom_generate(tmp_path, DecoderConfig(max_mixture_tokens=2))
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    call = {"custom_generate": str(tmp_path), "trust_remote_code": True, "max_new_tokens": 12}
+    before = model.generate(torch.tensor([[5, 6]]), **call)[0]
+
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(["</think>"])
+    tokenizer.save_pretrained(tmp_path)
+    after = model.generate(torch.tensor([[5, 6]]), **call)[0]
+
+    assert before[4:12].tolist() == make_tokenizer().encode("</think>")
+    assert after[4] == 259
