@@ -35,6 +35,8 @@ class EmbeddingOverride:
     modules: dict[nn.Module, int | None] = field(default_factory=dict)
 
 
+PARTS_OF_ADAPTERS = (nn.ModuleDict, nn.ParameterDict, nn.Identity, nn.Dropout)
+
 _OVERRIDES: Calls[EmbeddingOverride] = Calls("embedding overrides")
 
 
@@ -93,12 +95,17 @@ class _Lookup(MethodPatch):
 def _is_linear(module: nn.Module) -> bool:
     """Whether the module is linear in its one-hot input, so that the blend of tokens may be taken inside of it.
 
-    True of tables, of those that are multiplied afterwards (Gemma), and of PEFT's adapters; unknown of all others.
+    True of tables, of those that are multiplied by a number afterwards (Gemma), and of PEFT's adapters on them. It is
+    unknown of others, such as quantized tables and those with a norm (Inkling).
     """
-    parts = list(module.modules())
-    # A quantized table is none of PyTorch's: it comes from another package.
-    known = all(type(part).__module__.partition(".")[0] in ("torch", "transformers", "peft") for part in parts)
-    return known and not any("forward" in vars(part) for part in parts if part is not module)
+    is_patched = any("forward" in vars(part) for part in module.modules() if part is not module)
+    return not is_patched and all(_is_linear_part(part) for part in module.modules())
+
+
+def _is_linear_part(part: nn.Module) -> bool:
+    if isinstance(part, nn.Embedding):
+        return type(part).forward is nn.Embedding.forward or hasattr(part, "embed_scale")
+    return type(part).__module__.startswith("peft.") or type(part) in PARTS_OF_ADAPTERS
 
 
 def _table_size(module: nn.Module) -> int:
