@@ -66,7 +66,14 @@ def generate_with_record(
 
 
 def ask_for_records(llm: Any, sampling_params: Any) -> None:
-    """Let requests with these parameters bring their records back."""
+    """Let requests with these parameters bring their records back.
+
+    Raises:
+        ValueError: A parameter is one that mixtures do not honor.
+    """
+    for name in ("seed", "structured_outputs"):
+        if getattr(sampling_params, name) is not None:
+            raise ValueError(f"vLLM's `{name}` of a request does not go together with mixtures; leave it out.")
     sampling_params.logprobs, sampling_params.flat_logprobs = record_shape_of(llm).width - 1, True
     # vLLM would look up the text of each candidate; only stop strings need any.
     sampling_params.detokenize = bool(sampling_params.stop)

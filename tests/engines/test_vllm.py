@@ -61,12 +61,20 @@ def run_crowd(llm: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Tensor, Rollou
 
 def test_preempted_requests_blend_again(monkeypatch: pytest.MonkeyPatch) -> None:
     llm, decoder = engine_for(strategy="dirichlet")
+    manager, found = scheduler_of(llm).kv_cache_manager, []
+    own: Callable[..., Any] = manager.get_computed_blocks
 
-    stats = scheduler_of(llm).kv_cache_manager.prefix_cache_stats
+    def look_up(request: Any) -> Any:
+        blocks = own(request)
+        found.append(blocks[1] - request.num_prompt_tokens if request.num_preemptions else 0)
+        return blocks
+
+    monkeypatch.setattr(manager, "get_computed_blocks", look_up)
     ids, record = run_crowd(llm, monkeypatch)
 
+    # Some of its blocks a request finds again, mixtures and all; the others it reads again.
+    assert max(found) > 0
     assert largest_gap(decoder, CROWD, ids, record) < 2e-5
-    print(stats)
 
 
 def test_a_request_that_forgot_its_mixtures_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,6 +221,13 @@ def test_other_versions_architectures_and_settings_are_refused_by_name(monkeypat
     monkeypatch.setattr("vllm.__version__", "0.31.2")
     with pytest.raises(ValueError, match=r"tried with vLLM 0.29 and 0.30, and 0.31.2 is installed"):
         tiny_engine()
+
+
+def test_a_request_with_a_seed_of_its_own_is_refused() -> None:
+    llm, _ = engine_for(strategy="dirichlet")
+
+    with pytest.raises(ValueError, match="`seed` of a request"):
+        generate_with_record(llm, PROMPTS[:1], params(seed=1))
 
 
 def test_bfloat16_and_synchronous_scheduling() -> None:
