@@ -83,6 +83,8 @@ def test_a_given_percentage_asks_for_none(question: str) -> None:
         ("What is the revenue, in millions of dollars?", "4", (r"\$4 million", "4", "4 million"), ("4 thousand",)),
         ("How many quarters are in 5 dollars?", "20", ("20 quarters", "20"), (r"\$20",)),
         ("Violet picks one of 12 candies. How likely is it blue?", "25", (r"25\%", "25"), (r"2500\%", "0.25")),
+        ("The probability of rain is 1/4. How many of 100 days are wet?", "25", ("25", "25 days"), (r"25\%", "2500%")),
+        ("How many thousand dollars are 4 bars of $1000?", "4", ("4", "4 thousand", r"\$4 thousand"), ("4 million",)),
         ("What is the probability that it is blue?", r"\frac{1}{4}", (r"25\%", "0.25"), ("25", r"0.25\%")),
     ],
 )  # fmt: skip

@@ -71,7 +71,6 @@ def test_published_shapes_load_and_their_golds_earn_1(name, tmp_path) -> None:
 
     assert rows.column_names == ["prompt", "question", "answer"]
     assert rows["answer"] == [answer] * 2
-    assert maths._REWARD.gold_column == "answer"
     assert "?" in rows[0]["question"]
     completions = [rf"\boxed{{{answer}}}", "<answer>31415</answer>"]
     assert maths.correct_answer(completions, answer=rows["answer"], question=rows["question"]) == [1.0, 0.0]

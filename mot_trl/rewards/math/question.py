@@ -22,12 +22,16 @@ _ASKS_PERCENT = re.compile(
     re.I,
 )
 # Its answer is a percentage if it is above 1.
-_ASKS_CHANCE = re.compile(r"\b(?:odds|chances?|likely|likelihood|probability)\b", re.I)
+_ASKS_CHANCE = re.compile(
+    r"\b(?:what|find|calculate|determine|how)\b(?:\s+(?!many|much)[a-z']+){0,4}?"
+    r"\s+(?:odds|chances?|likely|likelihood|probability)\b",
+    re.I,
+)
 _ABOVE_ONE = re.compile(r"[1-9][0-9]+(?:\.[0-9]+)?|[2-9](?:\.[0-9]+)?|1\.[0-9]*[1-9]")
 _PERCENT_SIGN = re.compile(r"\s*(?:\\?%|\\text\s*\{\s*(?:percent|\\?%)\s*\}|\bpercent)[\s.$]*$", re.I)
 # Nouns that multiply, or divide, what they count.
 _MULTIPLIERS = r"(dozen|quarter|hundred|thousand|million|billion|trillion)s?\b"
-_ASKS_MULTIPLE = re.compile(rf"\b(?:how many|in(?: the)?|number of)\s+(?:more\s+)?{_MULTIPLIERS}(?!\s+dollars)", re.I)
+_ASKS_MULTIPLE = re.compile(rf"\b(?:how many|in(?: the)?|number of)\s+(?:more\s+)?{_MULTIPLIERS}", re.I)
 
 # Units by what they measure, and the other words by which a question speaks of it.
 _KINDS = {
@@ -54,10 +58,11 @@ _KINDS = {
 }
 _UNITS = {kind: set(units.split()) for kind, (units, _) in _KINDS.items()}
 _SPEAKS_OF = {kind: re.compile(words, re.I) for kind, (_, words) in _KINDS.items()}
+_NEVER_COUNTED = set().union(*(_UNITS[kind] for kind in ("money", "length", "time", "angle")))
 _MIN_WORDS = 4
 _ASKED = re.compile(r"\b(?:in|nearest|number of|how much)\s+(?:total\s+|whole\s+|us\s+)?([a-z]+)", re.I)
 # With room for `more` or `square`.
-_COUNTED = re.compile(r"\bhow many((?:\s+[a-z]+){1,3})", re.I)
+_COUNTED = re.compile(r"\bhow many(?:\s+of(?:\s+(?:the|these|those))?(?:\s+[0-9,.]+)?)?((?:\s+[a-z]+){1,3})", re.I)
 # One letter is a unit behind a number alone, and so is `in`; `second` alone may be an ordinal.
 _WORD = re.compile(
     r"(?<![a-z'\u2019])(?!in\b|second\b)[a-z]{2,}|(?<=[0-9])\s?(?:[mgshl]|in)\b|[$€£¥₹¢°]|\\circ|(?<=[0-9])\"", re.I
@@ -115,9 +120,9 @@ def may_have_unit(unit: str, question: str) -> bool:
     # Prices in cents add up to dollars.
     mentioned |= {"dollar"} if "cent" in mentioned else set()
     measured = set(unit.partition(" per ")[0].split())
-    # `How many apples?` is answered by no measure, but perhaps by a weight or a volume.
+    # No count is a percentage, and `How many apples?` is answered by no measure, but perhaps by a weight or a volume.
     counts_things = counted and not any(asked & units for units in _UNITS.values())
-    if counts_things and any(measured & _UNITS[kind] for kind in ("money", "length", "time", "angle")):
+    if counted and ("percent" in measured or (counts_things and measured & _NEVER_COUNTED)):
         return False
     return all(_may_measure(kind, measured, asked, mentioned, question) for kind in _KINDS if measured & _UNITS[kind])
 
