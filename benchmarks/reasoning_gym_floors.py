@@ -314,6 +314,7 @@ NATURE: dict[str, str] = {
     "modulo_grid": "small moduli at the lowest level",
     "n_queens": "few boards of eight queens fit",
     "polynomial_equations": "equations such as `3*x**2 = 0`",
+    "power_function": "exponents of 0",
     "pool_matrix": "kernels of one cell copy the matrix",
     "propositional_logic": "premises that are `P` and `Q`",
     "quantum_lock": "a short sequence reaches several targets",
