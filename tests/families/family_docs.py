@@ -65,8 +65,8 @@ NOTES = """## In one process
 - **Shared prompts.** With dropout in training (an adapter's `lora_dropout`, too), or beyond the original length of
   `dynamic` and `longrope` positions, each row reads its own prompt, as in TRL, and there is one warning.
 - **Memory.** Looking mixtures up takes at most 2.5 times the memory of their visible tokens, for any number of
-  candidates, where the table and what follows it are linear: in plain and scaled tables, LoRA, trainable tokens and
-  `modules_to_save`. Other modules, and `elementwise_max`, are looked up in parts.
+  candidates (`benchmarks/README.md`), where the table and what follows it are linear: plain and scaled tables, LoRA,
+  trainable tokens and `modules_to_save`. Other modules, and `elementwise_max`, are looked up in parts.
 """
 
 
