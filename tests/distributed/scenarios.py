@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -22,6 +23,7 @@ from mot_trl.strategies.base import visible_logp
 ROWS = 8
 LENGTH = 10
 EVERY = ("cpu", "fsdp2", "zero3")
+MULTINOMIAL = torch.multinomial
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,21 @@ class SeededByRow:
         self.first_row, self.plain_rows = first_row, plain_rows
         self.generations, self.draws = generations, 0
 
+    def generators(self, count: int) -> list[torch.Generator]:
+        """Random numbers of this step, for each row."""
+        first = 10_000 * self.generations + 100 * self.draws + self.first_row
+        return [torch.Generator().manual_seed(first + row) for row in range(count)]
+
+    def sample_tokens(self, probs: Tensor, num_samples: int) -> Tensor:
+        """In place of `torch.multinomial`, which draws the probes after the mixtures."""
+        rows = zip(probs, self.generators(len(probs)), strict=True)
+        return torch.stack([MULTINOMIAL(row, num_samples, generator=generator) for row, generator in rows])
+
     def draw(self, logps: Tensor) -> Mixture:
         self.draws += 1
         candidate_ids = logps.topk(2, dim=-1).indices
-        rows = range(self.first_row, self.first_row + len(logps))
-        seeds = [10_000 * self.generations + 100 * self.draws + row for row in rows]
-        shares = torch.stack([torch.rand((), generator=torch.Generator().manual_seed(seed)) for seed in seeds])
-        plain = torch.tensor([row in self.plain_rows for row in rows])
+        shares = torch.stack([torch.rand((), generator=generator) for generator in self.generators(len(logps))])
+        plain = torch.tensor([self.first_row + row in self.plain_rows for row in range(len(logps))])
         shares = torch.where(plain, shares.round(), shares)
         log_weights = torch.stack([shares, 1 - shares], dim=-1).log()
         return Mixture(candidate_ids, log_weights, candidate_ids.gather(-1, log_weights.argmax(-1, True)).squeeze(-1))
@@ -174,8 +184,10 @@ def train(
         peft_config=LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False) if scenario.lora else None,
         strategy=strategy,
     )
-    trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{scenario.resume_from}") if resume else None)
-    metrics = trainer.evaluate() if evaluated else {}
+    checkpoint = str(folder / f"checkpoint-{scenario.resume_from}") if resume else None
+    with patch.object(torch, "multinomial", strategy.sample_tokens):
+        trainer.train(resume_from_checkpoint=checkpoint)
+        metrics = trainer.evaluate() if evaluated else {}
     trainer.save_model()
     logged = [entry for entry in trainer.state.log_history if "loss" in entry]
     return trainer, {"steps": logged, "evaluated": metrics, "dtype": trainer.logps_dtype}

@@ -24,7 +24,7 @@ ALL = "padded, cut, masked, forced tokens"
 CASES: dict[str, dict[str, Any]] = {
     "padded": {**PADDED, **COMPUTED},
     "padded, from the record": PADDED,
-    "padded, forced tokens": {**PADDED, **COMPUTED, "max_mixture_tokens": 5},
+    "padded, forced tokens": {**PADDED, **COMPUTED, "max_mixture_tokens": 4},
     "padded, an adapter": {**PADDED, "peft_config": LoraConfig(target_modules=["q_proj"], init_lora_weights=False)},
     "cut": CUT,
     "cut and masked": {**CUT, "mask_truncated_completions": True},
@@ -32,7 +32,7 @@ CASES: dict[str, dict[str, Any]] = {
         **PADDED,
         **CUT,
         "mask_truncated_completions": True,
-        "max_mixture_tokens": 5,
+        "max_mixture_tokens": 4,
     },
 }
 

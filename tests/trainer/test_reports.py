@@ -68,7 +68,9 @@ def test_a_closing_tag_counts_where_it_is_whole(tmp_path: Path, prompts: Dataset
 
     def closed_ratio(tokens: int, *ends: int) -> float:
         model = model_with_ends(*ends)
-        trainer = make_trainer(tmp_path, prompts, model=model, max_mixture_tokens=tokens, trace_steps=0, **settings)
+        # Every step is cold, so the tag is forced after `tokens` of them; a budget so late would be refused.
+        rule = {"cold_stop_threshold": 100.0, "cold_stop_patience": tokens}
+        trainer = make_trainer(tmp_path, prompts, model=model, trace_steps=0, **rule, **settings)
         return generated(trainer, prompts)[1]["mixture/closed_ratio"]
 
     # The tag has eight tokens: the completion's end, or an end token of TRL's within the tag, cuts it.
