@@ -83,8 +83,10 @@ def canonical(value: Any, *, quoted: bool = False) -> Any:
     match value:
         case bool() | None:
             return ("constant", str(value))
-        case int() | float():
-            return Decimal(str(value))
+        case int():
+            return value
+        case float():
+            return Decimal(str(value))  # equal to an integer of the same value
         case str():
             found = number(value) if quoted else None
             return value if found is None else found
