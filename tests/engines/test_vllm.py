@@ -4,11 +4,13 @@ One engine serves most tests: few places, small chunks, too small a cache, and s
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from conftest import make_model, make_tokenizer
+from most_likely import MostLikely
 from torch import Tensor
 from vllm_engines import (
     PROMPTS,
@@ -44,6 +46,24 @@ def test_replay_equals_generation(strategy: str) -> None:
 
     assert strategy == "one_token" or record.mixture_mask.float().mean() > 0.2
     assert largest_gap(decoder, PROMPTS, ids, record) < 2e-5
+
+
+def test_records_equal_those_of_our_decoder() -> None:
+    llm, decoder = engine_for(strategy="top_k")
+    decoder = replace(decoder, strategy=MostLikely())
+    llm.collective_rpc("use_decoder", args=(decoder,))  # a strategy that no name stands for
+
+    ids, record = generate_with_record(llm, PROMPTS, params(ignore_eos=True))
+
+    model = make_model("llama", head_dim=32)
+    settings = {"do_sample": True, "top_k": 0, "max_new_tokens": 12, "eos_token_id": None, "pad_token_id": 0}
+    for row, prompt in enumerate(PROMPTS):
+        sequence = model.generate(torch.tensor([prompt]), custom_generate=decoder, **settings)
+        assert torch.equal(sequence[0, len(prompt) :], ids[row])
+        mine, ours = record.rows(row, row + 1).tensors(), decoder.rollout.tensors()
+        assert mine["mixture_mask"].all()
+        for name, tensor in ours.items():
+            torch.testing.assert_close(mine[name], tensor, atol=2e-5, rtol=0)
 
 
 # Eight requests in four places, with a cache for about two.

@@ -55,6 +55,16 @@ def test_an_attention_kernel_generates_what_it_replays(attention: str, tmp_path:
     check(launched(tmp_path, "single_gpu", attention, processes=1), tmp_path, processes=1)
 
 
+@pytest.mark.skipif(find_spec("vllm") is None or ON_CPU, reason="needs vLLM, and a GPU for its CUDA graphs")
+def test_vllm_in_the_same_process_generates_what_is_replayed(tmp_path: Path) -> None:
+    seen = launched(tmp_path, "single_gpu", "vllm", processes=1)
+
+    for entry in seen["whole"]:
+        assert entry["mixture/share"] > 0
+        assert abs(entry["mixture/log_prob_gap"]) < LARGEST_GAP
+        assert entry["sampling/importance_sampling_ratio/mean"] > 0
+
+
 @pytest.mark.parametrize("against", ["trl", "vllm"])
 def test_speed_is_printed(against: str) -> None:
     model = os.environ.get("MOT_TRL_GPU_MODEL")

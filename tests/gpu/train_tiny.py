@@ -1,6 +1,6 @@
 """Trains a tiny model on whatever devices it is launched with, resumes it, and leaves what it saw in a file.
 
-accelerate launch --config_file recipes/accelerate/ENGINE.yaml train_tiny.py FOLDER [ATTENTION]
+accelerate launch --config_file recipes/accelerate/ENGINE.yaml train_tiny.py FOLDER [ATTENTION, or vllm]
 """
 
 import json
@@ -26,7 +26,7 @@ def letters(completions: list[list[dict[str, str]]], **_: object) -> list[float]
 
 def train(folder: Path, attention: str, *, resume: str | None = None) -> tuple[MoTGRPOTrainer, list[dict[str, Any]]]:
     """The trainer after `STEPS` steps with a checkpoint in the middle, and what each step logged."""
-    cuda = torch.cuda.is_available()
+    cuda, vllm = torch.cuda.is_available(), attention == "vllm"
     config = MoTGRPOConfig(
         str(folder / "run"),
         strategy="dirichlet",
@@ -45,7 +45,12 @@ def train(folder: Path, attention: str, *, resume: str | None = None) -> tuple[M
         use_cpu=not cuda,
         gradient_checkpointing=False,
         disable_tqdm=True,
-        model_init_kwargs={"attn_implementation": attention, "dtype": "bfloat16" if cuda else "float32"},
+        use_vllm=vllm,
+        vllm_max_model_length=128 if vllm else None,
+        model_init_kwargs={
+            "attn_implementation": "sdpa" if vllm else attention,
+            "dtype": "bfloat16" if cuda else "float32",
+        },
     )
     texts = [f"Count to {number}." for number in range(16 * STEPS)]
     torch.manual_seed(0)
