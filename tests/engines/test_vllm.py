@@ -24,7 +24,8 @@ from vllm_engines import (
 )
 
 from mot_trl import DecoderConfig, Rollout
-from mot_trl.engines.vllm import ask_for_records, generate_with_record, load_engine
+from mot_trl.engines.vllm import ask_for_records, generate_with_record, load_engine, record_shape_of
+from mot_trl.engines.vllm_records import read_records
 from mot_trl.strategies import STRATEGIES
 
 pytestmark = needs_vllm
@@ -61,7 +62,7 @@ def test_records_equal_those_of_our_decoder() -> None:
         sequence = model.generate(torch.tensor([prompt]), custom_generate=decoder, **settings)
         assert torch.equal(sequence[0, len(prompt) :], ids[row])
         mine, ours = record.rows(row, row + 1).tensors(), decoder.rollout.tensors()
-        assert mine["mixture_mask"].all()
+        assert mine["mixture_mask"][:, :-1].all()
         for name, tensor in ours.items():
             torch.testing.assert_close(mine[name], tensor, atol=2e-5, rtol=0)
 
@@ -81,20 +82,30 @@ def run_crowd(llm: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Tensor, Rollou
 
 def test_preempted_requests_blend_again(monkeypatch: pytest.MonkeyPatch) -> None:
     llm, decoder = engine_for(strategy="dirichlet")
-    manager, found = scheduler_of(llm).kv_cache_manager, []
-    own: Callable[..., Any] = manager.get_computed_blocks
 
-    def look_up(request: Any) -> Any:
-        blocks = own(request)
-        found.append(blocks[1] - request.num_prompt_tokens if request.num_preemptions else 0)
-        return blocks
-
-    monkeypatch.setattr(manager, "get_computed_blocks", look_up)
     ids, record = run_crowd(llm, monkeypatch)
 
-    # Some of its blocks a request finds again, mixtures and all; the others it reads again.
-    assert max(found) > 0
     assert largest_gap(decoder, CROWD, ids, record) < 2e-5
+
+
+def test_a_request_that_comes_back_finds_its_own_mixtures_in_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    llm, decoder = engine_for(strategy="dirichlet")
+    engine, scheduler, settings = llm.llm_engine, scheduler_of(llm), params(max_tokens=44, ignore_eos=True)
+    ask_for_records(llm, settings)
+    manager, found = scheduler.kv_cache_manager, []
+    own: Callable[..., Any] = manager.get_computed_blocks
+    monkeypatch.setattr(manager, "get_computed_blocks", lambda request: found.append(own(request)) or found[-1])
+
+    engine.add_request("alone", {"prompt_token_ids": PROMPTS[0]}, settings)
+    outputs = [output for _ in range(36) for output in engine.step()]
+    scheduler._preempt_request(scheduler.running.pop(), 0.0)
+    while engine.has_unfinished_requests():
+        outputs += engine.step()
+
+    assert found[-1][1] == 32  # a block of 5 tokens of the prompt and 27 mixtures
+    completions = outputs[-1].outputs
+    record = read_records(completions, record_shape_of(llm))
+    assert largest_gap(decoder, PROMPTS[:1], torch.tensor([completions[0].token_ids]), record) < 2e-5
 
 
 def test_a_request_that_forgot_its_mixtures_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
