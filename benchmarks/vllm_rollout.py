@@ -2,20 +2,15 @@
 
     python benchmarks/vllm_rollout.py --model PATH --requests 16 64 --prompt_tokens 80 400 --new_tokens 256
 
-Needs `pip install "mot-trl[vllm]"`. The engines are in one process, of the same weights, and take turns. The discrete
-one is asked for what TRL asks for, the log-probability of each token, and the other one for its records. Where there
-is no GPU, put `tests/engines` on the path: Triton's interpreter then runs vLLM's kernels, a cost of all its engines
-that hides part of ours.
+Needs `pip install "mot-trl[vllm]"` and a GPU: Triton's interpreter cannot run the sampler of vLLM's discrete rollouts
+on a CPU. The engines are in one process, of the same weights, and take turns. The discrete one is asked for what TRL
+asks for, the log-probability of each token, and the other one for its records.
 """
 
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
-
-if find_spec("vllm_on_cpu"):
-    import vllm_on_cpu  # noqa: F401  # ty: ignore[import-not-found]
 
 import torch
 from common import alternate, arguments, load, make_prompts, ratio, report
