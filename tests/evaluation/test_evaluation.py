@@ -369,6 +369,7 @@ def test_a_run_killed_in_the_middle_and_one_of_two_processes_end_as_an_uninterru
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_tasks_without_a_data_path_are_loaded_by_split_alone() -> None:
     config = EvaluationConfig(models=["any"], task="nano", split="test", limit=6)
 

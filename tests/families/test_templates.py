@@ -59,6 +59,7 @@ def test_thinking_waits_for_the_opening_tag_where_the_model_writes_it(name: str)
     assert not thought[-1]
 
 
+@pytest.mark.slow
 def test_qwen3_closes_the_thinking_in_the_prompt_when_told_not_to_think() -> None:
     tokenizer = AutoTokenizer.from_pretrained(shared("tokenizers", "qwen3"))
     options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": True}

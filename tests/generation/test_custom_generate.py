@@ -96,6 +96,7 @@ def run_alone(path: str, cwd: Path, mixtures: dict[str, dict | None]) -> dict[st
     return json.loads(run.stdout.partition("RESULT")[2])
 
 
+@pytest.mark.slow
 def test_a_checkpoint_alone_gives_the_same_tokens_as_the_library_for_every_strategy(
     checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -275,7 +275,8 @@ def test_only_plain_models_on_a_cpu_drop_version_counters(kind: str, monkeypatch
 
 
 @pytest.mark.untyped("beartype's own code cannot be compiled")
-@pytest.mark.parametrize("whole", [pytest.param(True, marks=pytest.mark.slow), False], ids=["model", "layers"])
+@pytest.mark.slow
+@pytest.mark.parametrize("whole", [True, False], ids=["model", "layers"])
 def test_compiled_models_decode(whole: bool, rollouts: Rollouts) -> None:
     model = make_model()
     options = {**prompts(), "max_new_tokens": 12, "do_sample": False, "eos_token_id": [], "pad_token_id": 0}

@@ -23,6 +23,7 @@ def completions_of(name: str, skip: float, seed: int = 0) -> tuple[list[str], li
 
 
 @pytest.mark.parametrize("name", TASKS)
+@pytest.mark.slow
 def test_accuracy_falls_with_carelessness(name: str) -> None:
     rights = [sum(correct_answer(*completions_of(name, skip))) / ITEMS for skip in (0.0, 0.5, 1.0)]
 

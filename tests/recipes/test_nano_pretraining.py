@@ -35,6 +35,7 @@ def test_rows_of_a_batch_are_of_a_similar_length() -> None:
     assert sum(count > 0 for count in padded) <= 1
 
 
+@pytest.mark.slow
 def test_the_same_weights_come_out_again(capsys: pytest.CaptureFixture[str]) -> None:
     runs = []
     for _ in range(2):

@@ -102,6 +102,7 @@ def test_a_new_preset_gets_a_matched_control_and_its_other_surrogate(monkeypatch
 @pytest.mark.parametrize(
     "variant", [variant for variant in study_variants() if variant.kind != "score"], ids=lambda variant: variant.name
 )
+@pytest.mark.slow
 def test_a_control_has_the_support_of_its_sampler(variant: Any) -> None:
     torch.manual_seed(0)
     logps = (3 * torch.randn(64, 40)).log_softmax(dim=-1)
@@ -305,6 +306,7 @@ def test_a_page_of_no_runs_says_what_to_run(tmp_path: Path, capsys: pytest.Captu
     assert not (tmp_path / "study.md").exists()
 
 
+@pytest.mark.slow
 def test_one_seed_is_compared_without_an_interval(tmp_path: Path) -> None:
     config = StudyConfig(seeds=1, steps=16, items=12, cross_items=12)
     path = study_results.write(tmp_path / "runs.jsonl", config)
@@ -318,6 +320,7 @@ def test_one_seed_is_compared_without_an_interval(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("gain", [0.3, -0.3])
+@pytest.mark.slow
 def test_the_conclusion_turns_with_the_numbers(gain: float) -> None:
     config = StudyConfig(seeds=3, steps=WINDOW, items=30, samples=4, cross_seeds=0)
     gains = {run.key: gain if run.variant.kind in ("mixture", "pause") else 0.0 for run in runs(config)}

@@ -49,6 +49,7 @@ def test_answers_are_right(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
+@pytest.mark.slow
 def test_no_arrangement_of_a_test_question_is_trained_on(name: str) -> None:
     trained = {tuple(sorted(question.text)) for seed in range(3) for question in rows_of(name, "train", seed)}
     held_out = {tuple(sorted(question.text)) for seed in range(3) for question in rows_of(name, "test", seed)}
@@ -67,6 +68,7 @@ def test_rows_take_turns_and_none_comes_twice() -> None:
     assert len({row["prompt"][0]["content"] for row in rows}) == 90
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_rows_in_every_process() -> None:
     program = "from mot_trl.tasks.nano import load; print(load(size=24, seed=3).to_list())"
 

@@ -50,6 +50,7 @@ def check_golds(tasks, count):
         assert golds == [1.0] * (0 if task in NO_GOLD else count), task
 
 
+@pytest.mark.slow
 def test_junk_earns_nothing_where_scorers_run_answers_or_are_gullible():
     assert len(HOSTILE) >= 30
     check_junk(["countdown", "n_queens", "simple_integration", "string_insertion", *TRAPS])

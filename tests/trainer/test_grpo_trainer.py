@@ -20,6 +20,7 @@ from mot_trl import MoTGRPOConfig, MoTGRPOTrainer, Rollout
 from mot_trl.generation.phases import BudgetRule, ColdStopRule
 from mot_trl.generation.stop_text import TextRule
 from mot_trl.strategies.one_token import OneToken
+from mot_trl.trainer.replay import RolloutScope
 
 
 def letters(completions: list[list[dict[str, str]]], **_: object) -> list[float]:
@@ -434,7 +435,7 @@ def test_one_candidate_is_scored_by_its_strategys_log_prob(tmp_path: Path, promp
         trainer = make_trainer(tmp_path, prompts, own_strategy=own)
         batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
         rollout = Rollout.from_batch(batch)
-        with trainer._scoped(rollout):
+        with trainer._scoped(RolloutScope(rollout)):
             ids, mask = (
                 torch.cat([batch[f"{part}_{name}"] for part in ("prompt", "completion")], 1)
                 for name in ("ids", "mask")
