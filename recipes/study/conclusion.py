@@ -37,10 +37,12 @@ def conclusion(results: Results) -> str:
 def baseline(results: Results) -> str:
     """What plain GRPO reaches."""
     plain, given = results.named(BASELINE), results.settings
+    seeds = [len(results.runs[variant.name]) for variant in results.variants]
     start, end = percent(results.start(plain)), percent(results.end(plain).mean)
     return (
         f"Plain GRPO, which thinks in ordinary tokens, takes the model from {start} to {end} of the held-out puzzles "
-        f"in {given['steps'] * results.rollouts:,} rollouts. Everything is compared with that."
+        f"in {given['steps'] * results.rollouts:,} rollouts. Everything is compared with that, on {min(seeds)} to "
+        f"{max(seeds)} seeds."
     )
 
 
@@ -95,11 +97,13 @@ def on_scores(results: Results) -> Iterator[str]:
     pairs = list(tables.by_score(results).values())
     if not pairs:
         return
+    old = sum(each["visible"].name in results.old for each in pairs)
     found = count(results, [each["visible"] for each in pairs], tables.density_of(results))
     yield (
         f"Scoring the visible token alone {'beats' if found.average > 0 else 'does not beat'} scoring the whole draw: "
         f"of {len(pairs)} samplers trained with both, {found.above} are better with the visible token and "
         f"{found.below} worse; on average they are {points(found.average)}."
+        + (f" {old} of them were last trained with an older score of that token." if old else "")
     )
 
 
@@ -111,7 +115,7 @@ def on_pauses(results: Results) -> Iterator[str]:
     ((difference, adjusted),) = results.against([paused], lambda _: BASELINE).values()
     meaning = "the difference may be chance"
     if adjusted < LEVEL:
-        meaning = "what is thought matters, not how long" if difference.mean < 0 else "the steps alone help"
+        meaning = "the steps alone do not help" if difference.mean < 0 else "the steps alone help"
     start, end = percent(results.start(paused)), percent(results.end(paused).mean)
     yield (
         f"Steps alone: with {PAUSES} fixed tokens fed as the thoughts, as many steps as plain GRPO ends with, and "

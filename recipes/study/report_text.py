@@ -43,7 +43,8 @@ p-value as above: visible minus density."""
 
 CROSS = """\
 Accuracy in percent: trained as the row says, used as the column says. First seeds only, one completion per item, so
-the standard error of a figure is up to five points. A row's own sampler is in bold."""
+the standard error of a figure is up to five points. A row's own sampler is in bold; a variant whose first seed has not
+been run has no row."""
 
 FAMILIES = """\
 Final accuracy under the variant's own sampler, in percent, mean over seeds. `reach` (which goal is reachable in a

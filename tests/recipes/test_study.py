@@ -333,7 +333,7 @@ def test_the_conclusion_turns_with_the_numbers(gain: float) -> None:
     turns = [
         (f"helps here: of {mixtures} mixtures, {mixtures} end above plain GRPO and 0 below", "the steps alone help."),
         (f"does not help here: of {mixtures} mixtures, 0 end above plain GRPO and {mixtures} below",
-         "what is thought matters, not how long."),
+         "the steps alone do not help."),
     ][gain < 0]  # fmt: skip
     assert all(turn in text for turn in turns)
 
