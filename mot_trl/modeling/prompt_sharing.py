@@ -152,7 +152,8 @@ def _can_share(model: Any, length: int) -> bool:
 def _changing_positions(config: Any, length: int) -> str | None:
     """Rotary frequencies that depend on how long the sequence is, so that a prompt alone has others."""
     parameters = getattr(config, "rope_parameters", None) or {}
-    for rope in parameters.values() if "full_attention" in parameters else [parameters]:
+    # Layers without rotary positions have None.
+    for rope in filter(None, parameters.values() if "full_attention" in parameters else [parameters]):
         kind = rope.get("rope_type", "default")
         limit = rope.get("original_max_position_embeddings") or config.max_position_embeddings
         if (kind == "longrope" or "dynamic" in kind) and length > limit:

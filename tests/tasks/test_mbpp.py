@@ -251,17 +251,8 @@ def test_a_wrong_solution_never_passes_for_another_task():
 
 def _code_writing_model(folder: Path) -> None:
     """A tiny random model whose tokens are pieces of programs: by chance, some of what it says compiles."""
-    pieces = [
-        "```python\n",
-        "\n```\n",
-        "def f(x):\n    return x\n",
-        "x = 1\n",
-        "pass\n",
-        "f(",
-        ")\n",
-        "0\n",
-        "raise\n",
-    ]
+    programs = ["def f(x):\n    return x", "x = 1", "pass", "raise"]
+    pieces = [*(f"\n```python\n{program}\n```\n" for program in programs), "```\n", "f("]
     specials = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate([*specials, *letters])}
