@@ -47,7 +47,7 @@ def test_pretraining_nano_is_reproducible(tmp_path: Path) -> None:
     digests = []
     for name in ("first", "second"):
         folder = tmp_path / name
-        settings = f"Path({str(folder)!r}), steps=6, careful_steps=3, batch_size=16, size=60"
+        settings = f"Path({str(folder)!r}), steps=4, careful_steps=2, batch_size=8, size=30"
         program = f"from recipes.nano.pretrain import main, Path; main({settings})"
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True, capture_output=True)

@@ -17,8 +17,8 @@ from mot_trl.trainer.grpo_trainer import MoTGRPOTrainer
 # Imported now, for its seconds would count against the first batch's deadline.
 pytest.importorskip("openai")
 
-STEPS = 10
-BROKEN_STEPS = range(3, 6)
+STEPS = 7
+BROKEN_STEPS = range(3, 5)
 
 
 class Clock(TrainerCallback):

@@ -1,11 +1,13 @@
 """Does training really learn? Forty steps of the embedded model, and the same with the gradient broken."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 
 from mot_trl import MoTGRPOConfig, MoTGRPOTrainer
 from mot_trl.evaluation.quick import evaluate_accuracy
@@ -43,6 +45,12 @@ def drop_the_mixtures(batch: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@cache
+def questions() -> tuple[Dataset, list[dict[str, Any]]]:
+    """Those to learn from, and those held out."""
+    return nano.load(FAMILIES, size=400), list(nano.load(FAMILIES, size=360, split="test"))
+
+
 def gain(folder: Path, planted: Break, *, seed: int = 0) -> float:
     """By how much forty steps raise the accuracy on held-out questions."""
 
@@ -70,7 +78,7 @@ def gain(folder: Path, planted: Break, *, seed: int = 0) -> float:
         disable_tqdm=True,
         seed=seed,
     )
-    rows, held_out = nano.load(FAMILIES, size=400), list(nano.load(FAMILIES, size=360, split="test"))
+    rows, held_out = questions()
     trainer = Trainer(model, nano.correct_answer, config, train_dataset=rows, processing_class=tokenizer)
 
     def accuracy() -> float:
