@@ -110,6 +110,7 @@ def test_a_checkpoint_alone_gives_the_same_tokens_as_the_library_for_every_strat
     assert len({json.dumps(tokens) for tokens in alone.values()}) > 8, "the strategies should differ"
 
 
+@pytest.mark.slow
 def test_a_checkpoint_on_the_hub_gives_the_same_tokens_too(checkpoint: Path, tmp_path: Path) -> None:
     # The hub's cache after a download, which is where transformers looks when it is offline.
     cached = tmp_path / ".cache" / "huggingface" / "hub" / "models--someone--thinks-1.5"

@@ -405,6 +405,7 @@ def test_with_equal_items_the_error_is_that_of_the_seeds(written: Path, seeds: i
     assert half == pytest.approx(student_t.ppf(0.975, dof) * std * (2 / seeds) ** 0.5)
 
 
+@pytest.mark.slow
 def test_equal_variants_differ_significantly_one_time_in_twenty_at_most() -> None:
     config = StudyConfig(seeds=3, steps=WINDOW, items=60, samples=4, cross_seeds=0)
     found = []

@@ -117,6 +117,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.slow
 def test_every_fault_gives_none_in_time_and_is_counted(fault):
     with serving(lambda _request: FAULTS[fault]) as server:
         started = time.monotonic()

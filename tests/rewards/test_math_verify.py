@@ -40,6 +40,7 @@ def test_verdicts_are_right_and_unreadable_golds_are_none():
     assert verify(r"\frac{", "5", timeout=TIMEOUT) is None
 
 
+@pytest.mark.slow
 def test_many_threads_get_their_own_verdicts():
     pairs = [(rf"\log_2 {2**n}", str(n + n % 2)) for n in range(1, 9)] * 3
 
@@ -68,6 +69,7 @@ def test_two_processes_of_one_trainer_judge_for_themselves(method):
     assert judge_both() == [True, False]
 
 
+@pytest.mark.slow
 def test_a_worker_killed_while_it_computes_costs_no_more_than_its_pair():
     verdicts = []
     verify(*RIGHT, timeout=1.0)
@@ -84,6 +86,7 @@ def test_a_worker_killed_while_it_computes_costs_no_more_than_its_pair():
 
 
 @pytest.mark.parametrize("name", ["tower of powers", "factorial of ten million", "sum to a billion"])
+@pytest.mark.slow
 def test_a_late_answer_is_wrong_and_the_next_is_judged(name):
     verify(*RIGHT, timeout=0.5)
     start = time.perf_counter()

@@ -283,6 +283,7 @@ def test_many_threads_may_share_a_runner(runner):
 
 
 @pytest.mark.parametrize("victim", ["supervisor", "zygote", "program"])
+@pytest.mark.slow
 def test_a_killed_process_loses_nothing(victim):
     with ProgramRunner(workers=1, timeout=5.0) as runner:
         assert run_add(runner, ADD).passed

@@ -66,6 +66,7 @@ for task in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_rows_are_the_same_in_every_process():
     # Datasets whose items follow the order of sets of strings.
     tasks = ["isomorphic_strings", "ransom_note", "word_ladder"]
@@ -181,6 +182,7 @@ def test_number_sequence_does_not_square_for_twenty_seconds():
     assert time.monotonic() - start < 15
 
 
+@pytest.mark.slow
 def test_a_generator_that_never_ends_is_stopped_and_the_next_item_comes():
     generator = Generator(timeout=2)
     generator.names()
@@ -199,6 +201,7 @@ def made_and_maker():
 
 
 @pytest.mark.filterwarnings("ignore:This process")
+@pytest.mark.slow
 def test_a_fork_and_the_parent_of_a_killed_process_start_their_own():
     before = made_and_maker()
 
@@ -213,6 +216,7 @@ def test_a_fork_and_the_parent_of_a_killed_process_start_their_own():
     assert len({before[1], forked[1], again[1]}) == 3
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_while_it_makes_an_item_is_told():
     generator = Generator()
     generator.names()

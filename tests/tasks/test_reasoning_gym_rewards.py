@@ -125,6 +125,7 @@ def test_the_settings_of_an_item_reach_its_scorer():
     assert answered([loose], [near]) == [1.0]
 
 
+@pytest.mark.slow
 def test_a_hang_costs_its_neighbors_nothing():
     rows = make_rows("rubiks_cube", 1) + make_rows("countdown", 2)
     hang = "R9000000"  # as many turns of one side
