@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 import torch
 from conftest import make_model
+from embedding import peak_bytes
 from peft import LoraConfig, get_peft_model
-from torch.profiler import ProfilerActivity, profile
 from transformers import PreTrainedModel
 
 from mot_trl.modeling import embedding
@@ -228,17 +228,6 @@ def test_half_precision_tables_are_summed_in_float32(dtype: torch.dtype) -> None
     assert ours is not None
     # Half a unit in the last place; weights in half precision would double the error.
     assert ((ours - exact).abs() <= 0.51 * torch.finfo(dtype).eps * exact.abs() + 1e-4 * torch.finfo(dtype).eps).all()
-
-
-def peak_bytes(call: Callable[[], object]) -> int:
-    """The most memory that PyTorch holds at once, of what it allocates in a call."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        call()
-    now = peak = 0
-    for event in profiled.profiler.kineto_results.events():
-        now += event.nbytes() if event.name() == "[memory]" else 0
-        peak = max(peak, now)
-    return peak
 
 
 def looked_up(table: torch.nn.Embedding, k: int | None, *, gradient: bool) -> Callable[[], object]:
