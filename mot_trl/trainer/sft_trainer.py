@@ -46,11 +46,14 @@ class MoTSFTTrainer(SFTTrainer):
             )
         # TRL prepares its datasets during construction.
         self._thoughts = ThoughtTable()
+        self._vocab_size: int | None = None
         self._strategy = build_strategy(args.decoder.strategy, **args.decoder.strategy_kwargs)
         super().__init__(model, args, *trl_args, **trl_kwargs)
         policy: Any = base_model(self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=True))
+        self._vocab_size = policy.get_input_embeddings().weight.size(0)
+        self._check_vocabulary()
         if len(self._thoughts) or args.exposure:
-            self._check_settings(policy.get_input_embeddings().weight.size(0))
+            self._check_settings()
         add_candidate_head(policy, self._strategy, share_prompts=False)
         self.data_collator = ThoughtCollator(self.data_collator, self._thoughts)
 
@@ -69,6 +72,7 @@ class MoTSFTTrainer(SFTTrainer):
         if has_thoughts:
             insert = partial(insert_thoughts, ends=self._thoughts.add(dataset))
             rows = rows.map(insert, with_indices=True)
+            self._check_vocabulary()
         else:
             phases = args.decoder.build_phases(self._tokenizer)
             rows = rows.map(partial(mark_thinking, phases=phases), batched=True)
@@ -94,9 +98,14 @@ class MoTSFTTrainer(SFTTrainer):
             return super().compute_loss(model, tokens, *args, **kwargs)
         return super().compute_loss(SoftTargetModel(model, rollout), tokens, *args, **kwargs)
 
-    def _check_settings(self, vocab_size: int) -> None:
-        if len(self._thoughts) and (largest := int(self._thoughts.candidate_ids.max())) >= vocab_size:
-            raise ValueError(f"`thought_ids` names token {largest}, and the model has {vocab_size} tokens.")
+    def _check_vocabulary(self) -> None:
+        # TRL prepares the datasets given at construction before the model is known to the trainer.
+        if self._vocab_size is None or not len(self._thoughts):
+            return
+        if (largest := int(self._thoughts.candidate_ids.max())) >= self._vocab_size:
+            raise ValueError(f"`thought_ids` names token {largest}, and the model has {self._vocab_size} tokens.")
+
+    def _check_settings(self) -> None:
         args: Any = self.args
         given = {
             "loss_type": args.loss_type != "nll",

@@ -285,6 +285,13 @@ def test_what_does_not_fit_is_refused(rows: Any, overrides: dict[str, Any], mess
         make_trainer(tmp_path, rows, **overrides)
 
 
+def test_a_dataset_to_evaluate_is_checked_too(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, MIXTURES)
+
+    with pytest.raises(ValueError, match="names token 259"):
+        trainer.evaluate(thoughts(thought_ids=[[[5, 6]], [[259]], []]))
+
+
 def test_trls_own_config_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="MoTSFTConfig"):
         MoTSFTTrainer(make_model(), SFTConfig(**settings(tmp_path)), train_dataset=TOKENS, processing_class=TOKENIZER)
