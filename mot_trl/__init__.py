@@ -118,9 +118,10 @@ class _Moved(MetaPathFinder, InspectLoader):
 
     def get_source(self, fullname: str) -> str:
         """Run the module in its new place, for `python -m` with the old path."""
-        if fullname == f"{__name__}.generate":
-            return f"import sys\nfrom {__name__}.cli import main\nsys.exit(main(['generate', *sys.argv[1:]]))"
-        new = _MOVED[fullname.partition(".")[2]].split()[0]
+        old = fullname.partition(".")[2]
+        if old in ("generate", "plots"):
+            return f"import sys\nfrom {__name__}.cli import main\nsys.exit(main(['{old}', *sys.argv[1:]]))"
+        new = _MOVED[old].split()[0]
         return f"import runpy\nrunpy.run_module('{__name__}.{new}', run_name='__main__')"
 
 

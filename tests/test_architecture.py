@@ -21,8 +21,8 @@ FOLDERS: dict[str, set[str]] = {
     "evaluation": {"tasks", "generation", "modeling", "strategies"},
     "traces": {"generation", "modeling", "strategies"},
     "trainer": {"traces", "engines", "generation", "modeling", "strategies"},
-    "cli.py": {"traces", "generation", "modeling"},
 }
+FOLDERS |= {"commands": set(FOLDERS), "cli.py": {"commands"}}
 MAY_IMPORT_TRL = {"trainer", "modeling/candidate_head.py"}
 
 
@@ -42,7 +42,8 @@ def files(package: Path) -> list[Path]:
 
 
 def folder(path: Path, package: Path) -> str:
-    return path.relative_to(package).parts[0]
+    # A folder's `__main__.py` is nothing to import, but another way to call a command.
+    return "commands" if path.name == "__main__.py" else path.relative_to(package).parts[0]
 
 
 def module_of(name: str, package: Path) -> Path | None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from conftest import make_model, make_tokenizer
@@ -61,7 +62,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"    {name} " in shown for name in ("generate", "traces", "plots"))
 
 
-@pytest.mark.parametrize("name", ["traces", "plots"])
+@pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_parses_its_own_arguments(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         cli.main([name, "--help"])
@@ -76,11 +77,23 @@ def python(*arguments: str) -> str:
     return run.stdout
 
 
-@pytest.mark.parametrize("arguments", ["[]", "['generate', '--help']"])
-def test_help_does_not_wait_for_torch(arguments: str) -> None:
-    run = f"try: cli.main({arguments})\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+SLOW = {"torch", "transformers", "trl", "datasets", "pandas", "matplotlib"}
 
-    assert "usage: mot-trl" in python("-c", f"import sys\nfrom mot_trl import cli\n{run}")
+
+def test_help_and_typos_wait_for_no_slow_import() -> None:
+    lines = [[], ["--help"], ["trian"], *([name, word] for name in cli.COMMANDS for word in ("--help", "--telepathy"))]
+    program = f"""
+        import sys
+        from contextlib import suppress
+        from mot_trl import cli
+        for words in {lines}:
+            with suppress(SystemExit):
+                cli.main(words)
+            assert not {SLOW} & set(sys.modules), words"""
+
+    shown = python("-c", dedent(program))
+
+    assert all(f"usage: mot-trl {name}" in shown for name in cli.COMMANDS)
 
 
 @pytest.mark.parametrize("module", [["mot_trl.cli", "generate"], ["mot_trl.generate"]])

@@ -1,9 +1,7 @@
-"""Learning curves of one or more runs: `mot-trl plots RUN_DIR [RUN_DIR ...]` writes PNG and SVG files."""
+"""Learning curves of one or more runs, as PNG and SVG files: what `mot-trl plots` writes."""
 
-import argparse
 import json
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -193,23 +191,3 @@ def _legend_names(run_dirs: Sequence[Path | str]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     return [str(path) for path in paths]
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Read the command line, plot the runs, and print the files' names."""
-    parser = argparse.ArgumentParser(prog="mot-trl plots", description="Plot the learning curves of runs.")
-    parser.add_argument("run_dirs", type=Path, nargs="+", metavar="RUN_DIR", help="a run's output_dir")
-    parser.add_argument("--output", type=Path, help="folder to write to (default RUN_DIR/plots)")
-    parser.add_argument("--window", type=int, default=10, help="logged steps averaged in train curves (default 10)")
-    options = parser.parse_args(arguments)
-    try:
-        written = plot_runs(options.run_dirs, options.output, window=options.window)
-    except (FileNotFoundError, ImportError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(*written, sep="\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from matplotlib.image import imread
 
-from mot_trl.traces.learning_curves import PANELS, curve, draw, escape_label, main, new_figure, plot_runs, read_log
+from mot_trl.commands.plots import main
+from mot_trl.traces.learning_curves import PANELS, curve, draw, escape_label, new_figure, plot_runs, read_log
 
 
 def write_state(folder: Path, entries: list[dict[str, Any]], *, steps: int = 20) -> None:

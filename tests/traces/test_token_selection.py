@@ -10,10 +10,10 @@ import torch
 from conftest import make_tokenizer
 from traces_rows import make_row
 
+from mot_trl.commands.traces import main
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.strategies.mixture import LOG_ZERO_WEIGHT
 from mot_trl.traces import along_thinking, disagreements, over_training, pairs, positions
-from mot_trl.traces.__main__ import main
 from mot_trl.traces.completion_column import widest_mixtures
 from mot_trl.traces.page import to_payload
 from mot_trl.traces.schema import SCHEMA
