@@ -37,12 +37,12 @@ def conclusion(results: Results) -> str:
 def baseline(results: Results) -> str:
     """What plain GRPO reaches."""
     plain, given = results.named(BASELINE), results.settings
-    seeds = [len(results.runs[variant.name]) for variant in results.variants]
+    counts = [len(results.runs[variant.name]) for variant in results.variants]
+    seeds = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
     start, end = percent(results.start(plain)), percent(results.end(plain).mean)
     return (
         f"Plain GRPO, which thinks in ordinary tokens, takes the model from {start} to {end} of the held-out puzzles "
-        f"in {given['steps'] * results.rollouts:,} rollouts. Everything is compared with that, on {min(seeds)} to "
-        f"{max(seeds)} seeds."
+        f"in {given['steps'] * results.rollouts:,} rollouts. Everything is compared with that, on {seeds} seeds."
     )
 
 
