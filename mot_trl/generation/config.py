@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from mot_trl.generation.decoder import MixtureDecoder
 from mot_trl.generation.phases import BudgetRule, ColdStopRule, Phases, Rule
 from mot_trl.generation.stop_text import text_rule
-from mot_trl.strategies import STRATEGIES, Strategy, build_strategy, current_options
+from mot_trl.strategies import STRATEGIES, build_strategy, merge_options, options_of
 from mot_trl.strategies.presets import PRESETS
 from mot_trl.strategies.surrogate import LogProbType
 
@@ -78,8 +78,7 @@ class DecoderConfig:
         kept = self.to_dict()
         if settings.get("strategy", self.strategy) != self.strategy:
             del kept["strategy_kwargs"], kept["mixture_score"]
-        given = current_options(settings.get("strategy_kwargs") or {})
-        options = current_options(kept.get("strategy_kwargs", {})) | given
+        options = merge_options(kept.get("strategy_kwargs", {}), settings.get("strategy_kwargs") or {})
         return DecoderConfig.from_dict(kept | dict(settings) | {"strategy_kwargs": options})
 
     def switch(self, word: str) -> "DecoderConfig":
@@ -90,7 +89,7 @@ class DecoderConfig:
 
     def complete(self) -> "DecoderConfig":
         """Fill in the strategy's default options, so that equal decoders have equal configs."""
-        return replace(self, strategy_kwargs=name_of(build_strategy(self.strategy, **self.strategy_kwargs))[1])
+        return replace(self, strategy_kwargs=options_of(build_strategy(self.strategy, **self.strategy_kwargs)))
 
     def build_phases(self, tokenizer: PreTrainedTokenizerBase) -> Phases:
         """Make the rules that begin and end the thinking, for a model with this tokenizer.
@@ -163,21 +162,8 @@ def decoder_for(name: str, embedded: Mapping[str, Any] | None, *, path: str) -> 
     return own if name == TRAINED else own.switch(name)
 
 
-def name_of(strategy: Strategy) -> tuple[str, dict[str, Any]]:
-    """Look up the name of a strategy in `STRATEGIES`, and read all its options.
-
-    Raises:
-        ValueError: It is not one of the library's, so no name stands for it.
-    """
-    for name, kind in STRATEGIES.items():
-        # Not `isinstance`: a subclass may draw differently, and its name would build the base class.
-        if type(strategy) is kind:
-            return name, {each.name: getattr(strategy, each.name) for each in fields(strategy)}  # ty: ignore
-    raise ValueError(f"{strategy!r} is none of the library's strategies; choose one of {sorted(STRATEGIES)}.")
-
-
 def parse_settings(text: str) -> dict[str, Any]:
-    """Read one word of a command line: `dirichlet`, `top_k:k=5,min_prob=0.1` or `preset:soft_thinking`.
+    """Read one word of a command line: `top_k:k=5`, `gated:wrapped=dirichlet,k=3,rate=0.2` or `preset:soft_thinking`.
 
     A name is a strategy's or, if none has it or `preset:` precedes it, a preset's. After the colon come options of
     the strategy, each value as JSON or as text. The result holds fields of `DecoderConfig`.
@@ -192,13 +178,28 @@ def parse_settings(text: str) -> dict[str, Any]:
         settings = {"strategy": name, "strategy_kwargs": options}
     elif name in PRESETS:
         settings = PRESETS[name].settings
-        settings["strategy_kwargs"] |= options
+        settings["strategy_kwargs"] = merge_options(settings["strategy_kwargs"], options)
     else:
         raise ValueError(
             f"Unknown strategy {name!r}; choose one of {sorted(STRATEGIES)}, or of the presets {sorted(PRESETS)}."
         )
     DecoderConfig.from_dict(settings)
     return settings
+
+
+def spell_out(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose `strategy` may be a word with options (see `parse_settings`), field by field.
+
+    Raises:
+        ValueError: The word is malformed, or names an option that is among the others with another value.
+    """
+    word = settings.get("strategy")
+    if word is None or ":" not in word:
+        return dict(settings)
+    own, given = parse_settings(word), settings.get("strategy_kwargs") or {}
+    if twice := sorted(name for name in given if own["strategy_kwargs"].get(name, given[name]) != given[name]):
+        raise ValueError(f"`strategy={word!r}` and the options differ in {', '.join(twice)}; leave one of them out.")
+    return own | {**settings, "strategy": own["strategy"], "strategy_kwargs": own["strategy_kwargs"] | given}
 
 
 def _parse_option(option: str, text: str) -> tuple[str, Any]:

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mot_trl.strategies.support import entropy
+
 # The life of a row, as `PhaseState` keeps it:
 #
 #   waiting ──start text seen──► thinking ──a rule fires──► answering ──► finished
@@ -55,9 +57,7 @@ class ColdStopRule:
 
     def update(self, state: Int[Tensor, " N"], visible_ids: Int[Tensor, " N"], logps: Float[Tensor, "N V"]) -> Fired:
         """Count consecutive steps of low entropy."""
-        # A token that a logits processor excluded has log-probability -inf, and 0 * -inf is NaN.
-        entropies = -(logps.exp() * logps.clamp(min=torch.finfo(logps.dtype).min)).sum(dim=-1)
-        cold = torch.where(entropies < self.threshold, state + 1, 0)
+        cold = torch.where(entropy(logps) < self.threshold, state + 1, 0)
         return cold, cold >= self.patience
 
 

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from mot_trl.modeling.patching import Calls, MethodPatch
 from mot_trl.modeling.weighted_lookup import blend_in_blocks, weighted_lookup
 from mot_trl.strategies import BlendingStrategy, Strategy
+from mot_trl.strategies.gated import Gated
 from mot_trl.strategies.mixture import MixtureInputs, blend
 
 Blend = Callable[[Float[Tensor, "N K H"], Float[Tensor, "N K"]], Float[Tensor, "N H"]]
@@ -41,7 +42,8 @@ _OVERRIDES: Calls[EmbeddingOverride] = Calls("embedding overrides")
 
 
 def blend_of(strategy: Strategy) -> Blend:
-    """The strategy's own `blend` if it has one, else the weighted sum."""
+    """The strategy's own `blend` if it has one, else the weighted sum; of a gate, that of the strategy it wraps."""
+    strategy = strategy.wrapped if isinstance(strategy, Gated) else strategy
     return strategy.blend if isinstance(strategy, BlendingStrategy) else blend
 
 

@@ -154,6 +154,15 @@ PRESETS: dict[str, Preset] = {
         source=COT2,
         differs="A Dirichlet on the most likely tokens, where the paper's spans its small vocabulary.",
     ),
+    "n_grpo": Preset(
+        strategy="gated",
+        strategy_kwargs={"wrapped": "top_k", "k": 2, "rate": 0.1},
+        mixture_score="visible",
+        source="N-GRPO: Embedding-Level Neighbor Mixing for Enhanced Policy Optimization (arXiv 2606.10768)",
+        differs="The second candidate is the next most likely token. The paper's is the token whose embedding has the "
+        "largest cosine with the most likely one's, which no log-probability tells. The visible token is drawn from "
+        "the two by weight, and scored so; the authors draw it from p, whatever is fed.",
+    ),
     "dirichlet_exact": Preset(
         strategy="polya_urn",
         strategy_kwargs={"k": 3},

@@ -46,6 +46,11 @@ def top_candidates(logps: Float[Tensor, "N V"], *, k: int, min_prob: float = 0.0
     return Support(candidate_ids, log_q)
 
 
+def entropy(logps: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
+    """Entropy of each row's distribution (nats), float32; tokens of probability 0 add 0."""
+    return torch.special.entr(logps.float().exp()).sum(dim=-1)
+
+
 def in_support(mixture: Mixture) -> Bool[Tensor, "N K"]:
     """Slots in use: whatever the draw could have taken, with weight or without."""
     return mixture.log_weights > -torch.inf

@@ -7,7 +7,7 @@ from typing import Any
 
 from trl import GRPOConfig
 
-from mot_trl.generation.config import DecoderConfig, resolve
+from mot_trl.generation.config import DecoderConfig, resolve, spell_out
 from mot_trl.strategies import STRATEGIES
 from mot_trl.strategies.presets import PRESETS
 from mot_trl.strategies.surrogate import LogProbType
@@ -41,7 +41,8 @@ class MoTGRPOConfig(GRPOConfig):
     # None stands for "not given", so that a preset can be told from an explicit value; `__post_init__` fills it in.
     experiment_name: str | None = flag(f"Preset of the fields below. One of: {', '.join(sorted(PRESETS))}.")
     strategy: str | None = flag(
-        f"How mixtures are drawn (default {DecoderConfig.strategy}). One of: {', '.join(sorted(STRATEGIES))}."
+        f"How mixtures are drawn (default {DecoderConfig.strategy}), with options or without (`top_k:k=5`). One of: "
+        f"{', '.join(sorted(STRATEGIES))}."
     )
     strategy_kwargs: dict | str | None = flag("Options of the strategy; those left out are the preset's or its own.")
     mixture_k: int | None = flag("Candidates in a mixture: the option `k` (default: the strategy's own).")
@@ -115,7 +116,8 @@ def given_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
         TypeError: `strategy_kwargs` is text and no JSON.
     """
     given = {name: flags[name] for name in DECODER_FLAGS if flags.get(name) is not None}
-    options = _read_options(given.get("strategy_kwargs", {}))
+    given = spell_out(given | {"strategy_kwargs": _read_options(given.get("strategy_kwargs", {}))})
+    options = given["strategy_kwargs"]
     size = given.pop("mixture_k", None)
     if size is not None and size < 1:
         raise ValueError(f"`mixture_k={size}` must be at least 1.")

@@ -11,10 +11,11 @@ import torch
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
-from mot_trl.generation.config import DecoderConfig, name_of
+from mot_trl.generation.config import DecoderConfig
 from mot_trl.generation.custom_generate import write_custom_generate
 from mot_trl.generation.decoder import MixtureDecoder
 from mot_trl.modeling.rollout import Rollout
+from mot_trl.strategies import name_of, options_of
 from mot_trl.trainer import model_card
 from mot_trl.trainer.checkpoint_files import (
     check_same_mixtures,
@@ -74,8 +75,8 @@ class ResumableTrainer(Trainer):
         if self.decoder is None:
             raise ValueError("`normal_generation=True` trains without a decoder.")
         args: Any = self.args
-        name, options = name_of(self.decoder.strategy)
-        return replace(args.decoder, strategy=name, strategy_kwargs=options)
+        strategy = self.decoder.strategy
+        return replace(args.decoder, strategy=name_of(strategy), strategy_kwargs=options_of(strategy))
 
     @property
     def _decoder_settings(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from trl import SFTConfig
 
-from mot_trl.generation.config import DecoderConfig
+from mot_trl.generation.config import DecoderConfig, spell_out
 from mot_trl.strategies import STRATEGIES
 from mot_trl.trainer.config import flag
 
@@ -23,7 +23,8 @@ class MoTSFTConfig(SFTConfig):
 
     exposure: float = flag("Share of the thinking tokens that are fed as a blend of the model's own prediction.", 0.0)
     strategy: str = flag(
-        f"How those blends are drawn. One of: {', '.join(sorted(STRATEGIES))}.", DecoderConfig.strategy
+        f"How those blends are drawn, with options or without (`top_k:k=5`). One of: {', '.join(sorted(STRATEGIES))}.",
+        DecoderConfig.strategy,
     )
     strategy_kwargs: dict[str, Any] | str | None = flag("Options of the strategy.")
     stop_text: str = flag("Text that ends the thinking.", DecoderConfig.stop_text)
@@ -44,6 +45,5 @@ class MoTSFTConfig(SFTConfig):
             raise TypeError(
                 f"`strategy_kwargs` must be a dict, or JSON on the command line: {self.strategy_kwargs!r}."
             )
-        return DecoderConfig(
-            self.strategy, self.strategy_kwargs or {}, stop_text=self.stop_text, start_text=self.start_text
-        )
+        drawn = spell_out({"strategy": self.strategy, "strategy_kwargs": self.strategy_kwargs or {}})
+        return DecoderConfig.from_dict({**drawn, "stop_text": self.stop_text, "start_text": self.start_text})

@@ -51,7 +51,7 @@ ORDER = (
 )
 """Most informative first, so that an unfinished study has them; the other presets follow in the order of `PRESETS`."""
 
-FULL_SUPPORT = ("without_replacement", "multiplex", "mixture_of_inputs")
+FULL_SUPPORT = ("without_replacement", "multiplex", "mixture_of_inputs", "gated")
 """Strategies that draw from the whole vocabulary; their matched control is plain GRPO itself."""
 
 LEARNING_RATES = (1e-4, 2e-4, 4e-4, 8e-4)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -101,6 +102,27 @@ def test_a_run_that_lost_samples_and_half_a_line_ends_as_if_it_had_not(base: Pat
     evaluation.run(config(base, tmp_path / "cut"))
 
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_model_trained_in_sparse_mixtures_is_evaluated_under_plain_tokens_by_default(
+    base: Path, tmp_path: Path
+) -> None:
+    trained = tmp_path / base.name
+    shutil.copytree(base, trained)
+    decoder = DecoderConfig("gated", {"wrapped": "dirichlet", "k": 3, "rate": 0.5})
+    write_custom_generate(trained, decoder)
+
+    evaluation.run(config(base, tmp_path / "plain", strategies=EvaluationConfig(models=["any"]).strategies))
+    evaluation.run(config(trained, tmp_path / "trained", strategies=["one_token", "trained"]))
+
+    samples = {
+        f"{folder.name} {arm.name.split('--')[1]}": (arm / "samples.jsonl").read_text()
+        for folder in (tmp_path / "plain", tmp_path / "trained")
+        for arm in folder.glob("*--*")
+    }
+    assert samples["trained one_token"] == samples["plain one_token"]
+    assert samples["trained trained"] != samples["plain one_token"]
 
 
 def test_nothing_is_sampled_twice(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,10 @@ from mot_trl.generation.config import TRAINED, DecoderConfig, decoder_for, parse
     [
         ("top_k", {"strategy": "top_k", "strategy_kwargs": {}}),
         ("top_k:k=5,min_prob=0.1", {"strategy": "top_k", "strategy_kwargs": {"k": 5, "min_prob": 0.1}}),
+        (
+            "gated:wrapped=dirichlet,k=3,rate=0.2",
+            {"strategy": "gated", "strategy_kwargs": {"wrapped": "dirichlet", "k": 3, "rate": 0.2}},
+        ),
         ("multiplex:weights=uniform", {"strategy": "multiplex", "strategy_kwargs": {"weights": "uniform"}}),
         (
             "soft_thinking:k=4",
@@ -41,6 +45,7 @@ def test_a_word_names_a_strategy_with_its_options(word: str, settings: dict) -> 
         ("top_k:5", "name=value"),
         ("top_k:color=5", "no option color"),
         ("top_k:k=0", "at least 1"),
+        ("gated:wrapped=top_k,color=5", "'gated top_k' has no option color"),
     ],
 )
 def test_a_word_that_names_nothing_is_refused(word: str, message: str) -> None:
@@ -67,6 +72,19 @@ def test_an_option_keeps_the_others_and_another_strategy_keeps_neither_options_n
     assert warmer == DecoderConfig("gumbel_softmax", {"k": 4, "temperature": 0.5}, "visible", max_mixture_tokens=9)
     assert same == DecoderConfig("gumbel_softmax", {"k": 2, "temperature": 0.1}, "visible", max_mixture_tokens=9)
     assert other == DecoderConfig("dirichlet", {"k": 2}, "density", max_mixture_tokens=9)
+
+
+def test_another_wrapped_strategy_keeps_the_gates_options_alone() -> None:
+    decoder = DecoderConfig("gated", {"wrapped": "dirichlet", "k": 3, "rate": 0.2, "min_entropy": 1.0})
+
+    other = decoder.override({"strategy_kwargs": {"wrapped": "top_k"}})
+    same = decoder.override({"strategy_kwargs": {"wrapped": "dirichlet", "concentration": 4.0}})
+
+    assert other.strategy_kwargs == {"wrapped": "top_k", "rate": 0.2, "min_entropy": 1.0}
+    assert same.strategy_kwargs == {**decoder.strategy_kwargs, "concentration": 4.0}
+    preset = parse_settings("preset:n_grpo:wrapped=dirichlet")
+    assert preset["strategy_kwargs"] == {"wrapped": "dirichlet", "rate": 0.1}
+    assert other.complete().strategy_kwargs["k"] == 2
 
 
 @pytest.mark.parametrize(("old", "new"), [("min_share", "min_prob"), ("min_prob", "min_share")])

@@ -19,13 +19,18 @@ LOGITS = torch.tensor([0.42, 0.25, 0.17, 0.08, 0.05, 0.03]).log()
 EMBEDDINGS = torch.tensor([[0.9, -0.3], [-0.7, 0.8], [0.2, 1.1], [-1.2, -0.6], [0.5, 0.1], [1.4, -1.0]])
 DRAWS = 100_000
 EVALUATIONS = 100_000
+GATES = [{"wrapped": name, "k": 2, "rate": 0.5} for name in STRATEGIES if name != "gated"]
+GATES += [{"wrapped": name, "k": 2, "min_entropy": 1.0} for name in ("multiplex", "polya_urn")]
 
 
 def variants() -> dict[str, Strategy]:
-    """Every registered strategy with 1, 2 and 3 candidates and each choice of its `Literal` options; every preset."""
+    """Every registered strategy with 1, 2 and 3 candidates and each choice of its `Literal` options; every preset.
+
+    `gated` wraps each of the others with a fair coin, and some with a threshold that `LOGITS` reach.
+    """
     made: dict[Strategy, str] = {}
     for name, strategy_class in STRATEGIES.items():
-        for options in option_choices(strategy_class):
+        for options in GATES if name == "gated" else option_choices(strategy_class):
             made[build_strategy(name, **options)] = f"{name} {list(options.values())}"
     for name, preset in PRESETS.items():
         strategy = build_strategy(preset.strategy, **preset.strategy_kwargs)

@@ -5,6 +5,7 @@ import torch
 from strategy_properties import LOGITS, variants
 
 from mot_trl.strategies import Strategy, build_strategy
+from mot_trl.strategies.gated import Gated
 from mot_trl.strategies.surrogate import LogProbType, surrogate
 
 BEST = 1  # The second most likely token, so that merely sharpening p does not find it.
@@ -32,7 +33,14 @@ def train(
     return logits.detach().softmax(dim=-1)
 
 
-@pytest.mark.parametrize("strategy", EXACT.values(), ids=EXACT.keys())
+@pytest.mark.parametrize(
+    "strategy",
+    # What a gate lets through is learned from as it is alone.
+    [
+        pytest.param(strategy, id=name, marks=[pytest.mark.slow] if isinstance(strategy, Gated) else [])
+        for name, strategy in EXACT.items()
+    ],
+)
 def test_an_exact_density_finds_the_best_token(strategy: Strategy):
     # A support floor ends learning where the others' shares fall below it, and the best token is drawn each time.
     assert train(strategy)[BEST] > 0.75

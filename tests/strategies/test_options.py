@@ -1,10 +1,14 @@
 """Options out of range are refused by name, at once."""
 
+import json
 from typing import Any
 
 import pytest
 
-from mot_trl.strategies import STRATEGIES, BlendingStrategy, build_strategy
+from mot_trl.strategies import STRATEGIES, BlendingStrategy, build_strategy, name_of, options_of
+from mot_trl.strategies.dirichlet import Dirichlet
+from mot_trl.strategies.gated import Gated
+from mot_trl.strategies.multiplex import Multiplex
 
 
 @pytest.mark.parametrize(
@@ -27,6 +31,13 @@ from mot_trl.strategies import STRATEGIES, BlendingStrategy, build_strategy
         ("gumbel_softmax", "min_ratio", 1.0),
         ("gumbel_softmax", "nucleus", float("nan")),
         ("mixture_of_inputs", "beta", -1.0),
+        ("gated", "rate", 1.5),
+        ("gated", "rate", float("nan")),
+        ("gated", "min_entropy", -0.1),
+        ("gated", "min_entropy", float("inf")),
+        ("gated", "wrapped", "gated"),
+        ("gated", "rate", "often"),
+        ("top_k", "k", "many"),
     ],
 )
 def test_an_option_out_of_range_is_refused_by_name(name: str, option: str, value: object):
@@ -65,6 +76,23 @@ def test_an_unknown_option_is_refused_with_those_that_exist():
 )
 def test_options_of_earlier_versions_build_the_same_strategy(name: str, old: dict[str, Any], new: dict[str, Any]):
     assert build_strategy(name, **old) == build_strategy(name, **new) != build_strategy(name)
+
+
+def test_a_gate_takes_the_options_of_what_it_wraps():
+    assert build_strategy("gated", wrapped="dirichlet", k=3, rate=0.2) == Gated(Dirichlet(k=3), rate=0.2)
+    assert build_strategy("gated", k=4) == Gated(Multiplex(k=4))
+    with pytest.raises(ValueError, match=r"'gated top_k' has no option visible; it takes \['wrapped', .*'min_prob'\]"):
+        build_strategy("gated", wrapped="top_k", visible="drawn")
+    with pytest.raises(ValueError, match=r"Unknown strategy 'top-k'"):
+        build_strategy("gated", wrapped="top-k")
+
+
+@pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "gated"])
+def test_a_strategy_is_made_again_from_its_name_and_options(name: str):
+    gate = Gated(build_strategy(name, k=5), rate=0.25, min_entropy=0.5)
+
+    for strategy in (gate, gate.wrapped):
+        assert build_strategy(name_of(strategy), **json.loads(json.dumps(options_of(strategy)))) == strategy
 
 
 def test_an_unknown_strategy_is_refused_with_those_that_exist():

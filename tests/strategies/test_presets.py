@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mot_trl.strategies import STRATEGIES, build_strategy
+from mot_trl.strategies import STRATEGIES, build_strategy, options_of
 from mot_trl.strategies.presets import PRESETS, Preset
 from mot_trl.strategies.surrogate import surrogate
 
@@ -28,7 +28,8 @@ def options_text(options: dict[str, object]) -> str:
 def strategy_table() -> str:
     rows = []
     for name, strategy_class in STRATEGIES.items():
-        defaults = {field.name: field.default for field in dataclasses.fields(strategy_class)}  # ty: ignore
+        own = [field.name for field in dataclasses.fields(strategy_class)]  # ty: ignore[invalid-argument-type]
+        defaults = {name: value for name, value in options_of(build_strategy(name)).items() if name in own}
         summary = " ".join(str(inspect.getdoc(strategy_class)).split("\n\n")[0].split())
         rows.append([f"`{name}`", summary, "yes" if build_strategy(name).exact else "no", options_text(defaults)])
     return table("strategy | what it draws | exact | options, defaults", rows)
@@ -64,7 +65,9 @@ def test_a_preset_builds_a_strategy_that_draws_and_scores(preset: Preset):
     mixture = strategy.draw(logps)
 
     candidate_logps = logps.gather(-1, mixture.candidate_ids)
-    assert mixture.candidate_ids.shape[-1] == (preset.strategy_kwargs["k"] or 1)
+    # A gate keeps a slot for its plain tokens.
+    slots = (preset.strategy_kwargs["k"] or 1) + (preset.strategy == "gated")
+    assert mixture.candidate_ids.shape[-1] == slots
     assert surrogate(strategy, candidate_logps, mixture, log_prob_type=preset.mixture_score).shape == (8,)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mot_trl import PRESETS, MoTGRPOConfig
+from mot_trl import PRESETS, DecoderConfig, MoTGRPOConfig, MoTSFTConfig
 
 
 def make_config(folder: Path, **overrides: Any) -> MoTGRPOConfig:
@@ -68,6 +68,21 @@ def test_a_strategy_has_its_own_number_of_candidates(name: str, k: int | None, t
 def test_vanilla_draws_from_the_whole_vocabulary_unless_told(tmp_path: Path) -> None:
     assert make_config(tmp_path, experiment_name="vanilla").strategy_options == {}
     assert make_config(tmp_path, experiment_name="vanilla", mixture_k=3).strategy_options == {"k": 3}
+
+
+def test_a_strategy_may_come_with_its_options_in_one_word(tmp_path: Path) -> None:
+    gated = {"wrapped": "dirichlet", "rate": 0.2, "k": 3}
+
+    one = make_config(tmp_path, strategy="gated:wrapped=dirichlet,rate=0.2,k=3")
+    apart = make_config(tmp_path, strategy="gated", strategy_kwargs={"wrapped": "dirichlet", "rate": 0.2}, mixture_k=3)
+    sft = MoTSFTConfig(str(tmp_path), use_cpu=True, bf16=False, strategy="gated:wrapped=dirichlet,rate=0.2,k=3")
+
+    assert one.decoder == apart.decoder == DecoderConfig("gated", gated)
+    assert (one.strategy, one.mixture_k) == ("gated", 3)
+    assert sft.decoder == one.decoder
+    assert make_config(tmp_path, strategy="preset:soft_thinking:k=4").cold_stop_threshold == 0.01
+    with pytest.raises(ValueError, match="differ in k"):
+        make_config(tmp_path, strategy="top_k:k=3", strategy_kwargs={"k": 4})
 
 
 def test_loss_on_all_tokens_is_the_expected_score(tmp_path: Path) -> None:
