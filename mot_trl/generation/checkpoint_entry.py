@@ -10,6 +10,7 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTr
 from transformers.generation.streamers import BaseStreamer
 
 from mot_trl.generation.config import DecoderConfig
+from mot_trl.generation.ignored_settings import check_settings
 
 EMBEDDED_CONFIG: dict[str, dict[str, Any]] = {"mixture": {}, "sampling": {}}
 """Decoder and sampling settings of the checkpoint; the exported copy of this file fills them in at its end."""
@@ -34,8 +35,10 @@ def generate(
         generation_config, kwargs: As for transformers' `generate`.
 
     Raises:
-        ValueError: A decoder setting is unknown or out of range, or no tokenizer is saved with the weights.
+        ValueError: A decoder setting is unknown or out of range, a setting of `generate` would be ignored, or no
+            tokenizer is saved with the weights.
     """
+    check_settings(kwargs)
     # `generate` may be given a config made from scratch, which holds no decoder; the model's own then does.
     settings = getattr(generation_config, "mixture", None) or getattr(model.generation_config, "mixture", None)
     if not settings:

@@ -1,5 +1,6 @@
 """The mixture decoder for transformers' `generate`: its sampling loop, with mixtures fed while a row is thinking."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Thread, current_thread
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from mot_trl.generation.decoding_loop import DecodingLoop
 from mot_trl.generation.forward_pass import ForwardPass
+from mot_trl.generation.ignored_settings import check_generation_config
 from mot_trl.generation.logits_processors import temperature_of
 from mot_trl.generation.phases import Phases
 from mot_trl.generation.step import StepRules
@@ -25,6 +27,7 @@ from mot_trl.strategies.surrogate import LogProbType
 
 
 class _Call(NamedTuple):
+    completion_ids: Int[Tensor, "B C"]
     rollout: Rollout
     temperature: float | None
 
@@ -62,6 +65,32 @@ class MixtureDecoder:
         call = self._calls.get(current_thread())
         return None if call is None else call.rollout
 
+    def forget(self) -> None:
+        """Drop the record of this thread's last call."""
+        self._calls.pop(current_thread(), None)
+
+    def rollout_of(self, completion_ids: Sequence[Sequence[int]]) -> Rollout:
+        """The record of this thread's last call, which must have decoded these completions, perhaps to a longer end.
+
+        Raises:
+            RuntimeError: The decoder was not called since `forget`, or decoded others: a model's `generate` that drops
+                `custom_generate`, or changes what it returns, parts completions from their record.
+        """
+        call = self._calls.get(current_thread())
+        if call is None:
+            raise RuntimeError(
+                "The model's `generate` did not use the decoder, so there is no record of its completions; let it "
+                "pass `custom_generate` on to transformers' own."
+            )
+        decoded = call.completion_ids.tolist()
+        starts = [row[: len(ids)] for row, ids in zip(decoded, completion_ids, strict=False)]
+        if len(decoded) != len(completion_ids) or starts != [list(ids) for ids in completion_ids]:
+            raise RuntimeError(
+                "The model's `generate` returned other completions than the decoder gave it, so their record does not "
+                "fit; let it return what transformers' own does."
+            )
+        return call.rollout
+
     @property
     def temperature(self) -> float | None:
         """What this thread's last call divided logits by; None if something else, such as top-p, shaped them too."""
@@ -85,11 +114,10 @@ class MixtureDecoder:
         visible tokens of each step: `generate` does not pass `streamer` on.
 
         Raises:
-            ValueError: Beam search is asked for, a prompt is empty, or nothing bounds the length.
+            ValueError: Another way of decoding is asked for, a prompt is empty, or nothing bounds the length.
             RuntimeError: Something has put the model into training mode meanwhile.
         """
-        if generation_config.num_beams not in (None, 1):
-            raise ValueError("Mixtures are sampled, not searched for, so `num_beams` must be 1.")
+        check_generation_config(generation_config)
         check_prompts(input_ids, model_kwargs.get("attention_mask"))
         if stopping_criteria.max_length is None:
             raise ValueError("Set `max_new_tokens`: a rollout needs a maximum length.")
@@ -112,7 +140,7 @@ class MixtureDecoder:
         if token_streamer is not None:
             token_streamer.end()
         completion_ids, rollout = loop.result()
-        self._calls[current_thread()] = _Call(rollout, temperature_of(logits_processor))
+        self._calls[current_thread()] = _Call(completion_ids, rollout, temperature_of(logits_processor))
         return torch.cat([input_ids, completion_ids], dim=1)
 
 

@@ -16,6 +16,7 @@ from transformers.utils.logging import tqdm
 
 from mot_trl.generation.config import DecoderConfig, build_phases
 from mot_trl.generation.decoder import MixtureDecoder
+from mot_trl.generation.ignored_settings import check_settings
 from mot_trl.generation.phases import Phases
 from mot_trl.modeling.distributed import input_device
 from mot_trl.modeling.rollout import Rollout
@@ -66,13 +67,15 @@ def generate(
             Sampling is on. With `num_return_sequences=n`, completions `i * n` to `i * n + n - 1` are prompt `i`'s.
 
     Raises:
-        ValueError: `prompts` or one of them is empty, `batch_size` is below 1, the strategy is unknown, or the budget
-            for thinking leaves no room for an answer.
+        ValueError: `prompts` or one of them is empty, `batch_size` is below 1, the strategy is unknown, the budget for
+            thinking leaves no room for an answer, or a setting of `generate` would be ignored.
+        RuntimeError: The model's own `generate` did not use the decoder.
     """
     if not prompts:
         raise ValueError("`prompts` is empty; give at least one text or chat.")
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"`batch_size={batch_size}` is a number of prompts, so it must be at least 1.")
+    check_settings(generation_kwargs)
     as_text = partial(tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=True)
     texts = [prompt if isinstance(prompt, str) else str(as_text(prompt)) for prompt in prompts]
     # Padding needs some token; which one does not matter, since the mask hides it and the loop knows where rows end.
@@ -159,10 +162,10 @@ def _decode(
     if stop_strings := options.pop("stop_strings", None):
         criteria = [*options.get("stopping_criteria", ()), StopStringCriteria(tokenizer, stop_strings)]
         options["stopping_criteria"] = StoppingCriteriaList(criteria)
+    decoder.forget()
     sequences = model.generate(**inputs, custom_generate=decoder, **options)  # ty: ignore[not-callable]
-    if decoder.rollout is None:
-        raise RuntimeError("The model's `generate` did not use the decoder.")
-    return sequences[:, inputs["input_ids"].size(1) :], decoder.rollout
+    completion_ids = sequences[:, inputs["input_ids"].size(1) :]
+    return completion_ids, decoder.rollout_of(completion_ids.tolist())
 
 
 class BatchTextStreamer(BaseStreamer):

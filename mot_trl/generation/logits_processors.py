@@ -38,7 +38,8 @@ def are_rowwise(processors: LogitsProcessorList, criteria: StoppingCriteriaList)
 
 def temperature_of(processors: LogitsProcessorList) -> float | None:
     """The temperature that logits are divided by; None if anything else shapes them."""
-    warpers = [each for each in processors if isinstance(each, logits_process.TemperatureLogitsWarper)]
+    # By type: a class derived from it may do more.
+    warpers = [each for each in processors if type(each) is logits_process.TemperatureLogitsWarper]
     return math.prod(each.temperature for each in warpers) if len(warpers) == len(processors) else None
 
 

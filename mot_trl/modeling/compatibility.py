@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from mot_trl.modeling.distributed import input_device
-from mot_trl.modeling.patching import evaluating
+from mot_trl.modeling.patching import evaluating, keeping_weights
 from mot_trl.modeling.rollout import Rollout
 
 # In nats: far above the rounding of bfloat16, far below the error of a wrong head.
@@ -52,8 +52,8 @@ def check_model(model: PreTrainedModel, *, temperature: float, router_loss: bool
         return  # a vision-language model's forward ends in the same fused head as its text model's
     # Spread over the vocabulary, away from the special tokens at its ends.
     ids = torch.arange(1, TOKENS + 1, device=input_device(model)).unsqueeze(0) * (config.vocab_size // (TOKENS + 2))
-    # Evaluation mode turns off dropout and router noise.
-    with evaluating(model):
+    # Evaluation mode turns off dropout and router noise. A model that was just loaded is in it already.
+    with evaluating(model), keeping_weights(model):
         if router_loss:
             try:
                 model(input_ids=ids, labels=ids, fused_lm_head=True, output_router_logits=True)

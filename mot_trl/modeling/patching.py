@@ -111,9 +111,27 @@ def hold(modules: Iterable[nn.Module], name: str, value: Any) -> Generator[None]
 def evaluating(model: nn.Module) -> Any:
     """Evaluation mode: no dropout, and no gradient checkpointing, which would drop the cache.
 
-    Each module returns to its own mode afterwards, unlike with `model.train()`, which sets them all.
+    Each module returns to its own mode afterwards, unlike with `model.train()`, which sets them all. Layers of
+    quantized weights on a CPU keep theirs; see `keeping_weights`.
     """
-    return hold(model.modules(), "training", False)
+    return hold((module for module in model.modules() if not _may_repack(module)), "training", False)
+
+
+def keeping_weights(model: nn.Module) -> Any:
+    """Keep layers of quantized weights on a CPU in training mode, whatever the model's: so they stay as they are.
+
+    bitsandbytes' 4-bit layers compute the same in both modes. But in evaluation mode on a CPU they repack their
+    weights, for good, and no gradient passes them any more.
+    """
+    return hold(filter(_may_repack, model.modules()), "training", True)
+
+
+def _may_repack(module: nn.Module) -> bool:
+    """Whether a layer itself, not one inside of it, holds weights as integers or in 8 bits, on a CPU."""
+    # Other buffers may hold positions or counts.
+    weights = [*module._parameters.values(), *(each for name, each in module._buffers.items() if "weight" in name)]
+    quantized = [w for w in weights if w is not None and (w.element_size() == 1 or not w.is_floating_point())]
+    return any(weight.device.type == "cpu" for weight in quantized)
 
 
 def _restore(module: nn.Module, name: str, before: Any) -> None:

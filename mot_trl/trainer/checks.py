@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from peft.utils import TrainableTokensWrapper
 
 from mot_trl.modeling.distributed import is_offloaded
@@ -36,7 +36,11 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
                 f"`{name}` brings tokens into a completion that no mixture was drawn for; leave it out, or set "
                 "`normal_generation=True` to train without mixtures."
             )
-    _check_prompts(arguments.get("train_dataset"))
+    _check_adapter(arguments.get("peft_config"))
+    for name in ("train_dataset", "eval_dataset"):
+        rows = arguments.get(name)
+        for each in rows.values() if isinstance(rows, Mapping) else [rows]:
+            _check_prompts(each, name)
     if isinstance(arguments.get("model"), torch.nn.Module):
         _check_decoder_only(arguments["model"])
 
@@ -45,10 +49,11 @@ def check_policy(policy: Any, *, mixture_k: int | None) -> None:
     """Check the model, perhaps in PEFT's wrapper, that TRL has set up.
 
     Raises:
-        ValueError: It is an encoder-decoder, its weights are offloaded, its head cannot be read by TRL's loss, or
-            `mixture_k` is too large.
+        ValueError: It is an encoder-decoder, its adapter learns prompts, its weights are offloaded, its head cannot be
+            read by TRL's loss, or `mixture_k` is too large.
     """
     model = base_model(policy)
+    check_adapters(policy)
     # Again, because a model that was given by name is loaded only now.
     _check_decoder_only(model)
     if is_offloaded(model):
@@ -66,21 +71,41 @@ def check_policy(policy: Any, *, mixture_k: int | None) -> None:
         raise ValueError(f"`mixture_k={mixture_k}` is beyond the vocabulary of {vocabulary} tokens.")
 
 
+def check_adapters(policy: Any) -> None:
+    """Check the adapters of a model in PEFT's wrapper.
+
+    Raises:
+        ValueError: One of them learns prompts.
+    """
+    for adapter in getattr(policy, "peft_config", {}).values():
+        _check_adapter(adapter)
+
+
 def base_model(model: Any) -> Any:
     """Unwrap the transformers model inside PEFT's wrapper, if there is one."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _check_prompts(rows: Any) -> None:
-    # A streamed dataset cannot be asked for its length or, before it is read, for its columns.
-    if not isinstance(rows, Dataset):
+def _check_prompts(rows: Any, argument: str) -> None:
+    if not isinstance(rows, Dataset | IterableDataset):
         return
-    if not len(rows):
-        raise ValueError("`train_dataset` has no rows, so there is nothing to learn from; check how it was filtered.")
-    if "prompt" not in rows.column_names:
+    # A streamed dataset does not know how many rows it has, nor always its columns: its first row shows them.
+    columns = rows.column_names or list(next(iter(rows), {}))
+    if (isinstance(rows, Dataset) and not len(rows)) or not columns:
+        raise ValueError(f"`{argument}` has no rows, so there is nothing to learn from; check how it was filtered.")
+    if "prompt" not in columns:
         raise ValueError(
-            f"`train_dataset` needs a column `prompt` (a text, or a list of messages), and has {rows.column_names}; "
-            "use `rename_column`."
+            f"`{argument}` needs a column `prompt` (a text, or a list of messages), and has {columns}; use "
+            "`rename_column`."
+        )
+
+
+def _check_adapter(config: Any) -> None:
+    # Prompt, prefix and p-tuning, and whatever else puts learned inputs before the model's own.
+    if config is not None and config.is_prompt_learning:
+        raise ValueError(
+            f"{type(config).__name__} learns inputs that are embedded outside of the model, where no mixture is "
+            "replayed: use LoRA instead."
         )
 
 

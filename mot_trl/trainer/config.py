@@ -82,11 +82,12 @@ class MoTGRPOConfig(GRPOConfig):
         for name, value in as_flags(resolve(given_settings(vars(self)))).items():
             setattr(self, name, value)
         # A budget as long as the completion would force the tag after the last token: no answer, no reward, ever.
-        longest = self.max_completion_length
+        given: Any = self.generation_kwargs or {}
+        longest = given.get("max_new_tokens", self.max_completion_length)
         if self.max_mixture_tokens is not None and longest is not None and self.max_mixture_tokens >= longest:
             raise ValueError(
-                f"`max_mixture_tokens={self.max_mixture_tokens}` leaves no room for an answer within "
-                f"`max_completion_length={longest}`; lower the one or raise the other."
+                f"`max_mixture_tokens={self.max_mixture_tokens}` leaves no room for an answer within {longest} "
+                "tokens; lower it, or raise `max_completion_length` (or `max_new_tokens` of `generation_kwargs`)."
             )
         if self.trace_steps < 0 or self.trace_samples < 1:
             raise ValueError(

@@ -1,6 +1,12 @@
 """Refuse, when a configuration is made, what the engine that it asks for cannot do with mixtures."""
 
+from collections.abc import Mapping
+from copy import copy
 from typing import Any
+
+from transformers import GenerationConfig
+
+from mot_trl.generation.ignored_settings import IGNORED, check_generation_config, check_settings
 
 # What nobody has tried with vLLM is refused rather than believed.
 TRIED = {
@@ -10,6 +16,14 @@ TRIED = {
     "vllm_structured_outputs_regex": None,
 }
 NOT_HONORED = {"seed", "structured_outputs", "logprobs", "n"}
+
+# What TRL's calls of transformers' `generate` leave without effect, beside what the decoder ignores.
+IGNORED_IN_TRAINING = {
+    **IGNORED,
+    "max_length": "TRL sets `max_new_tokens`, to `max_completion_length`",
+    "num_return_sequences": "TRL repeats each prompt `num_generations` times",
+    "stop_strings": "TRL passes `generate` no tokenizer to look for them with",
+}
 
 
 def check_engine(args: Any) -> None:
@@ -27,6 +41,7 @@ def check_engine(args: Any) -> None:
     if not args.use_vllm:
         if args.vllm_engine_kwargs:
             raise ValueError("`vllm_engine_kwargs` is for vLLM's engine; set `use_vllm=True` too, or leave it out.")
+        _check_generation_kwargs(args)
         return
     for name, value in TRIED.items():
         if getattr(args, name) != value:
@@ -42,3 +57,24 @@ def check_engine(args: Any) -> None:
             f"`generation_kwargs` holds {foreign}, which vLLM does not honor with mixtures; leave it out. The "
             "config's `seed` seeds the engine."
         )
+
+
+def _check_generation_kwargs(args: Any) -> None:
+    given = args.generation_kwargs or {}
+    check_settings({"cache_implementation": args.cache_implementation, **given}, IGNORED_IN_TRAINING)
+    # A `GenerationConfig` keeps a name that it does not know, and nothing reads it.
+    if unknown := sorted(set(given) - set(vars(GenerationConfig()))):
+        raise ValueError(f"`generation_kwargs` holds {unknown}, which transformers' `GenerationConfig` does not know.")
+
+
+def check_own_generation(config: GenerationConfig, generation_kwargs: Mapping[str, Any]) -> None:
+    """Check a model's own generation config, from which `generate` takes what TRL's `generation_kwargs` leave open.
+
+    Raises:
+        ValueError: It asks for what mixtures, or TRL's calls of `generate`, cannot do.
+    """
+    both = copy(config)
+    both.update(**{name: value for name, value in generation_kwargs.items() if value is not None})
+    check_generation_config(both)
+    of_calls = ("num_return_sequences", "stop_strings", "token_healing")
+    check_settings({name: getattr(both, name) for name in of_calls}, IGNORED_IN_TRAINING)

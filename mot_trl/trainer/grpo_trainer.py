@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +19,14 @@ from mot_trl.modeling.compatibility import check_model
 from mot_trl.modeling.cpu_linear import onednn_linears
 from mot_trl.modeling.distributed import input_device
 from mot_trl.modeling.dropout import has_dropout
+from mot_trl.modeling.patching import keeping_weights
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.strategies import Strategy
 from mot_trl.strategies.one_token import OneToken
 from mot_trl.traces.callback import TraceCallback
 from mot_trl.trainer.checks import base_model, check_arguments, check_config, check_policy
 from mot_trl.trainer.config import MoTGRPOConfig
+from mot_trl.trainer.engine_checks import check_own_generation
 from mot_trl.trainer.kl import add_probe_logps, estimate_on_probes
 from mot_trl.trainer.nan_rows import drop_non_finite
 from mot_trl.trainer.replay import ReplayModel, RolloutScope, decoding_with
@@ -76,6 +78,8 @@ class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, VLLMTrainer):
         """Build the decoder, give policy and reference model a candidate head, and check that replay is faithful."""
         policy: Any = self.model
         check_policy(policy, mixture_k=args.mixture_k)
+        if not self.use_vllm:
+            check_own_generation(base_model(policy).generation_config, self.generation_kwargs)
         self.decoder = args.decoder.build(self._tokenizer)
         if args.max_completion_length is not None:
             self.decoder.phases.check_room(args.max_completion_length)
@@ -120,6 +124,11 @@ class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, VLLMTrainer):
         with onednn_linears(*filter(None, models)):
             return super().training_step(model, *args, **kwargs)
 
+    def prediction_step(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate a batch, and leave quantized weights as training needs them."""
+        with nullcontext() if self.decoder is None else keeping_weights(model):
+            return super().prediction_step(model, *args, **kwargs)
+
     @contextmanager
     def _scoped(self, scope: RolloutScope) -> Generator[RolloutScope]:
         """Open a scope for what the overrides share during one call of TRL's."""
@@ -133,10 +142,12 @@ class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, VLLMTrainer):
         """Generate with the decoder as transformers' `custom_generate`, and keep its record."""
         if self.decoder is None:
             return super()._generate_single_turn(*args, **kwargs)
+        # Whatever generates must leave a new record: the last batch's would train on other mixtures.
+        self.decoder.forget()
+        self._engine_record = None
         with decoding_with(base_model(self.accelerator.unwrap_model(self.model)), self.decoder):
             output = super()._generate_single_turn(*args, **kwargs)
-        record: Any = self._engine_record or self.decoder.rollout
-        self._scope.keep(record, output[0])
+        self._scope.keep(self._engine_record or self.decoder.rollout_of(output[0]), output[0])
         return output
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from trl.data_utils import get_dataset_column_names
 from mot_trl.modeling.candidate_head import add_candidate_head
 from mot_trl.modeling.rollout import PREFIX, Rollout, UncastRollout
 from mot_trl.strategies import build_strategy
-from mot_trl.trainer.checks import base_model
+from mot_trl.trainer.checks import base_model, check_adapters
 from mot_trl.trainer.sft_config import MoTSFTConfig
 from mot_trl.trainer.soft_exposure import draw_blends, mark_thinking
 from mot_trl.trainer.thoughts import EXPOSED, THOUGHT_IDS, ThoughtCollator, ThoughtTable, insert_thoughts
@@ -106,6 +106,7 @@ class MoTSFTTrainer(SFTTrainer):
             raise ValueError(f"`thought_ids` names token {largest}, and the model has {self._vocab_size} tokens.")
 
     def _check_settings(self) -> None:
+        check_adapters(self.accelerator.unwrap_model(self.model))
         args: Any = self.args
         given = {
             "loss_type": args.loss_type != "nll",

@@ -103,6 +103,17 @@ def test_loss_on_all_tokens_is_the_expected_score(tmp_path: Path) -> None:
         ({"mixture_score": "nope"}, "Unknown `mixture_score='nope'`; choose one of"),
         ({"max_mixture_tokens": 0}, "`max_mixture_tokens=0` must be at least 1"),
         ({"max_mixture_tokens": 64, "max_completion_length": 64}, "leaves no room for an answer"),
+        (
+            {"max_mixture_tokens": 8, "generation_kwargs": {"max_new_tokens": 8}},
+            "leaves no room for an answer within 8 tokens",
+        ),
+        ({"generation_kwargs": {"num_beams": 2}}, "`num_beams=2` would be ignored: .* so `num_beams` must be 1"),
+        ({"generation_kwargs": {"output_scores": True}}, "`output_scores=True` would be ignored"),
+        ({"generation_kwargs": {"num_return_sequences": 2}}, "TRL repeats each prompt `num_generations` times"),
+        ({"generation_kwargs": {"max_length": 9}}, "TRL sets `max_new_tokens`, to `max_completion_length`"),
+        ({"generation_kwargs": {"stop_strings": ["a"]}}, "TRL passes `generate` no tokenizer"),
+        ({"generation_kwargs": {"tempreature": 1.0}}, r"`generation_kwargs` holds \['tempreature'\]"),
+        ({"cache_implementation": "paged"}, "`cache_implementation='paged'` stands for continuous batching"),
         ({"use_transformers_continuous_batching": True}, "`use_transformers_continuous_batching` must be False"),
         ({"use_vllm": True, "vllm_mode": "server"}, "`vllm_mode='colocate'` alone, not 'server'"),
         ({"use_vllm": True, "vllm_tensor_parallel_size": 2}, "`vllm_tensor_parallel_size=1` alone, not 2"),
@@ -122,6 +133,7 @@ def test_without_mixtures_everything_of_trls_is_allowed(tmp_path: Path) -> None:
     server = {"use_vllm": True, "vllm_mode": "server", "generation_kwargs": {"seed": 1}}
 
     assert make_config(tmp_path, **server, normal_generation=True).use_vllm
+    assert make_config(tmp_path, generation_kwargs={"num_beams": 2}, normal_generation=True).generation_kwargs
 
 
 def test_vllm_in_the_same_process_goes_with_mixtures(tmp_path: Path) -> None:

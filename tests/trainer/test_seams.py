@@ -62,6 +62,7 @@ OVERRIDES = {
             ],
         },
     ),
+    "prediction_step": Override(["model", "inputs", "prediction_loss_only"]),
     "_save_checkpoint": Override(["model", "trial"]),
     "_save": Override(["output_dir"], {"save_model": ["output_dir, ...", "output_dir"]}),
     "_save_rng_state": Override(["output_dir"], {"_save_checkpoint": ["output_dir"]}),
