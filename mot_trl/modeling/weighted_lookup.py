@@ -16,7 +16,7 @@ from mot_trl.strategies.mixture import MixtureInputs
 
 Lookup = Callable[[Int[Tensor, "R C"]], Float[Tensor, "R C H"]]
 
-# Into so many parts the work is cut. What is needed for one part alone is small beside the result.
+# Into so many parts the work is cut, at least. What is needed for one part alone is small beside the result.
 BLOCKS = 8
 
 SIGNATURE = inspect.signature(F.embedding)
@@ -117,7 +117,7 @@ class _WeightedLookup(torch.autograd.Function):
         ctx.table_size, ctx.padding_idx = len(weight), -1 if padding_idx is None else padding_idx % len(weight)
         embeddings = F.embedding(ids, weight)
         last = embeddings[:, ids.size(1) - mixture_mask.size(1) :]
-        for at in _blocks(mixture_mask.size(1)):
+        for at in _blocks(mixture_mask.size(1), _num_blocks(embeddings, candidate_ids)):
             blends = _weighted_sum(weight, candidate_ids[:, at], log_weights[:, at])
             torch.where(mixture_mask[:, at].unsqueeze(-1), blends, last[:, at], out=last[:, at])
         return embeddings
@@ -129,7 +129,8 @@ class _WeightedLookup(torch.autograd.Function):
         ids, *inputs = ctx.saved_tensors
         columns, last = ids.size(1), inputs[0].size(1)
         # A large table is more than all there is beside it, and each part's gradient is as large as the table.
-        parts = min(BLOCKS, max(1, BLOCKS * ids.numel() // ctx.table_size))
+        most = _num_blocks(grads, inputs[0])
+        parts = min(most, max(1, most * ids.numel() // ctx.table_size))
         grad_weight: Tensor | None = None
         for at in _blocks(last, parts):
             # The first part has the columns before the mixtures, too.
@@ -176,6 +177,12 @@ def _weighted_sum(
     return F.embedding_bag(ids, weight, mode="sum", per_sample_weights=rounded).view(*candidate_ids.shape[:2], -1)
 
 
-def _blocks(length: int, count: int = BLOCKS) -> Iterator[slice]:
+def _num_blocks(embeddings: Float[Tensor, "B S H"], candidate_ids: Int[Tensor, "B T K"]) -> int:
+    """More than `BLOCKS` where embeddings are so narrow that candidates' identifiers and weights take more memory."""
+    width = embeddings.size(2) * embeddings.element_size()
+    return BLOCKS * -(-8 * candidate_ids.size(2) // width)
+
+
+def _blocks(length: int, count: int) -> Iterator[slice]:
     size = max(1, -(-length // count))
     return (slice(start, min(start + size, length)) for start in range(0, length, size))
