@@ -1,12 +1,18 @@
 """The command line: `mot-trl COMMAND`, also as `python -m mot_trl.cli COMMAND`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
+from traceback import extract_tb
+
+TRAINING_LOOP = "_inner_training_loop"
+"""The method of transformers' trainer in which training happens."""
 
 # What each command does. Its `main` is in `mot_trl/commands/`, in a file of the same name with underscores.
 COMMANDS = {
+    "train": "train a model on a task",
     "generate": "ask a model a question, and print its thinking with the mixtures",
     "traces": "write an HTML page of what a run's model mixed",
     "plots": "plot the learning curves of one or several runs",
@@ -18,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
         prog="mot-trl",
-        description="Generate with mixtures, and look at training runs.",
-        epilog="`mot-trl COMMAND --help` describes a command.",
+        description="Train and use language models that think in mixtures of tokens.",
+        epilog="`mot-trl COMMAND --help` describes a command. With MOT_TRL_TRACEBACK=1 errors say where they arose.",
     )
     parser.add_argument("--version", action="version", version=metadata.version("mot-trl"))
     commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
@@ -30,7 +36,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command is None:
         parser.print_help()
         return 2
-    return import_module(f"mot_trl.commands.{command.replace('-', '_')}").main(words[1:])
+    try:
+        return import_module(f"mot_trl.commands.{command.replace('-', '_')}").main(words[1:])
+    except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+        # What is checked before the first step explains itself; behind it, only the traceback tells where it was.
+        if "MOT_TRL_TRACEBACK" in os.environ or any(f.name == TRAINING_LOOP for f in extract_tb(error.__traceback__)):
+            raise
+        print(f"mot-trl {command}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

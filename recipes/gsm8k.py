@@ -1,4 +1,4 @@
-"""GRPO with mixtures of tokens on GSM8K.
+"""GRPO with mixtures of tokens on GSM8K: `mot-trl train gsm8k`.
 
     accelerate launch recipes/gsm8k.py
     accelerate launch recipes/gsm8k.py --experiment_name dirichlet --use_peft --lora_target_modules all-linear
@@ -11,34 +11,12 @@ alone (0.25, then 0.5 of them; nothing solved in three steps). With LoRA and `di
 24 and 21 s. Without a budget that model never closes its thinking, earns nothing, and so learns nothing.
 """
 
-from mot_g import MOT_G_DEFAULTS
-from trl import ModelConfig
+import sys
 
-from mot_trl.rewards.judge.reward import judge_or
-from mot_trl.tasks import gsm8k
-from mot_trl.trainer import script_utils
-from mot_trl.trainer.config import MoTGRPOConfig
+from mot_trl.cli import main as mot_trl
+from mot_trl.recipes.gsm8k import DEFAULTS, main
 
-DEFAULTS = {
-    **MOT_G_DEFAULTS,
-    "output_dir": "outputs/gsm8k",
-    "reward_weights": [1.0, 0.2],
-}
-
-
-def main(config: MoTGRPOConfig, model: ModelConfig, data: script_utils.ScriptArguments) -> None:
-    """Train on the train split; `--eval_strategy steps` evaluates on the test split."""
-    script_utils.train(
-        config,
-        model,
-        train_dataset=gsm8k.load("train", data.data_path),
-        eval_dataset=gsm8k.load("test", data.data_path) if config.eval_strategy != "no" else None,
-        reward_funcs=[
-            judge_or(gsm8k.correct_answer, model=data.judge, base_url=data.judge_base_url, question_column="question"),
-            gsm8k.tag_count,
-        ],
-    )
-
+__all__ = ["DEFAULTS", "main"]
 
 if __name__ == "__main__":
-    main(*script_utils.parse(DEFAULTS))
+    sys.exit(mot_trl(["train", "gsm8k", *sys.argv[1:]]))

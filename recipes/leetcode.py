@@ -1,4 +1,4 @@
-"""GRPO with mixtures of tokens on LeetCodeDataset: programs, rewarded by their tests.
+"""GRPO with mixtures of tokens on LeetCodeDataset: programs, rewarded by their tests: `mot-trl train leetcode`.
 
     accelerate launch recipes/leetcode.py
     accelerate launch recipes/leetcode.py --experiment_name dirichlet --use_peft --lora_target_modules all-linear
@@ -7,31 +7,12 @@ The defaults are MoT-G's and want one GPU of 80 GB. The programs run in `mot_trl
 `python -m mot_trl.sandbox --check` says how well it can hold them on your machine.
 """
 
-from mot_g import MOT_G_DEFAULTS
-from trl import ModelConfig
+import sys
 
-from mot_trl.tasks import leetcode
-from mot_trl.trainer import script_utils
-from mot_trl.trainer.config import MoTGRPOConfig
+from mot_trl.cli import main as mot_trl
+from mot_trl.recipes.leetcode import DEFAULTS, main
 
-DEFAULTS = {
-    **MOT_G_DEFAULTS,
-    "output_dir": "outputs/leetcode",
-    "max_completion_length": 2048,
-    "reward_weights": [1.0, 0.2, 0.1, 0.1],
-}
-
-
-def main(config: MoTGRPOConfig, model: ModelConfig, data: script_utils.ScriptArguments) -> None:
-    """Train on the train split; `--eval_strategy steps` evaluates on the test split."""
-    script_utils.train(
-        config,
-        model,
-        train_dataset=leetcode.load("train", data.data_path),
-        eval_dataset=leetcode.load("test", data.data_path) if config.eval_strategy != "no" else None,
-        reward_funcs=[leetcode.tests_pass, leetcode.runs, leetcode.compiles, leetcode.has_code_block],
-    )
-
+__all__ = ["DEFAULTS", "main"]
 
 if __name__ == "__main__":
-    main(*script_utils.parse(DEFAULTS))
+    sys.exit(mot_trl(["train", "leetcode", *sys.argv[1:]]))

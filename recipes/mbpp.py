@@ -1,4 +1,4 @@
-"""GRPO with mixtures of tokens on MBPP: programs, rewarded by their tests.
+"""GRPO with mixtures of tokens on MBPP: programs, rewarded by their tests: `mot-trl train mbpp`.
 
     accelerate launch recipes/mbpp.py
     accelerate launch recipes/mbpp.py --experiment_name dirichlet --use_peft --lora_target_modules all-linear
@@ -7,30 +7,12 @@ The defaults are MoT-G's and want one GPU of 80 GB. The programs run in `mot_trl
 `python -m mot_trl.sandbox --check` says how well it can hold them on your machine.
 """
 
-from mot_g import MOT_G_DEFAULTS
-from trl import ModelConfig
+import sys
 
-from mot_trl.tasks import mbpp
-from mot_trl.trainer import script_utils
-from mot_trl.trainer.config import MoTGRPOConfig
+from mot_trl.cli import main as mot_trl
+from mot_trl.recipes.mbpp import DEFAULTS, main
 
-DEFAULTS = {
-    **MOT_G_DEFAULTS,
-    "output_dir": "outputs/mbpp",
-    "reward_weights": [1.0, 0.2, 0.1, 0.1],
-}
-
-
-def main(config: MoTGRPOConfig, model: ModelConfig, data: script_utils.ScriptArguments) -> None:
-    """Train on the train split; `--eval_strategy steps` evaluates on the test split."""
-    script_utils.train(
-        config,
-        model,
-        train_dataset=mbpp.load("train", data.data_path),
-        eval_dataset=mbpp.load("test", data.data_path) if config.eval_strategy != "no" else None,
-        reward_funcs=[mbpp.tests_pass, mbpp.runs, mbpp.compiles, mbpp.has_code_block],
-    )
-
+__all__ = ["DEFAULTS", "main"]
 
 if __name__ == "__main__":
-    main(*script_utils.parse(DEFAULTS))
+    sys.exit(mot_trl(["train", "mbpp", *sys.argv[1:]]))

@@ -1,4 +1,4 @@
-"""GRPO with mixtures of tokens on Reasoning Gym.
+"""GRPO with mixtures of tokens on Reasoning Gym: `mot-trl train reasoning_gym`.
 
     accelerate launch recipes/reasoning_gym.py --suite ten
     accelerate launch recipes/reasoning_gym.py --task maze --experiment_name dirichlet --use_peft
@@ -6,48 +6,12 @@
 Defaults: MoT-G's (arXiv:2509.21482), for one GPU of 80 GB. Held-out items give `eval_<task>_accuracy` in the log.
 """
 
-from dataclasses import dataclass, field
+import sys
 
-from mot_g import MOT_G_DEFAULTS
-from trl import ModelConfig
+from mot_trl.cli import main as mot_trl
+from mot_trl.recipes.reasoning_gym import DEFAULTS, main
 
-from mot_trl.tasks import reasoning_gym
-from mot_trl.tasks.reasoning_gym.callback import training_data
-from mot_trl.trainer import script_utils
-from mot_trl.trainer.config import MoTGRPOConfig
-
-DEFAULTS = {
-    **MOT_G_DEFAULTS,
-    "output_dir": "outputs/reasoning_gym",
-    "reward_weights": [1.0, *reasoning_gym.SHAPING_WEIGHTS],
-    "eval_strategy": "steps",
-    "log_completions": False,
-}
-
-
-@dataclass
-class TaskConfig:
-    """Which of Reasoning Gym's items."""
-
-    task: list[str] = field(default_factory=list, metadata={"help": "Datasets, in place of a suite's."})
-    suite: str = field(default="ten", metadata={"help": "`ten` (MoT-G's) or `five`."})
-    train_size: int = field(default=10_000, metadata={"help": "Rows to train on; 0: without end."})
-    eval_size: int = field(default=100, metadata={"help": "Held-out rows to evaluate on."})
-    task_seed: int = field(default=42, metadata={"help": "Reasoning Gym's seed."})
-    curriculum: bool = field(default=False, metadata={"help": "Make items harder as they are solved."})
-
-
-def main(config: MoTGRPOConfig, model: ModelConfig, data: TaskConfig) -> None:
-    """Train on a suite or on the named datasets, and evaluate on items of the same that are held out."""
-    mixture = data.task or data.suite
-    script_utils.train(
-        config,
-        model,
-        eval_dataset=reasoning_gym.load(mixture, size=data.eval_size, seed=data.task_seed, split="test"),
-        reward_funcs=[reasoning_gym.score, *reasoning_gym.SHAPING],
-        **training_data(mixture, size=data.train_size, seed=data.task_seed, curriculum=data.curriculum),
-    )
-
+__all__ = ["DEFAULTS", "main"]
 
 if __name__ == "__main__":
-    main(*script_utils.parse(DEFAULTS, TaskConfig))
+    sys.exit(mot_trl(["train", "reasoning_gym", *sys.argv[1:]]))

@@ -1,4 +1,4 @@
-"""GRPO with mixtures of tokens on pictures: count the shapes that are drawn in them.
+"""GRPO with mixtures of tokens on pictures: count the shapes that are drawn in them: `mot-trl train vlm_counting`.
 
     accelerate launch recipes/vlm_counting.py
     accelerate launch recipes/vlm_counting.py --use_peft --lora_target_modules all-linear
@@ -7,39 +7,12 @@ The pictures are made on the fly. The model sees them in the prompt and thinks i
 of docs/models.md will do. Qwen2.5-VL-3B-Instruct wants one GPU of 80 GB.
 """
 
-from trl import ModelConfig
+import sys
 
-from mot_trl.rewards.format import soft_format
-from mot_trl.tasks import shape_counting as counting
-from mot_trl.trainer import script_utils
-from mot_trl.trainer.config import MoTGRPOConfig
+from mot_trl.cli import main as mot_trl
+from mot_trl.recipes.vlm_counting import DEFAULTS, main
 
-DEFAULTS = {
-    "model_name_or_path": "Qwen/Qwen2.5-VL-3B-Instruct",
-    "output_dir": "outputs/vlm_counting",
-    "experiment_name": "top_k",
-    "temperature": 0.9,
-    "num_generations": 8,
-    "per_device_train_batch_size": 8,
-    "gradient_accumulation_steps": 4,
-    "max_completion_length": 256,
-    "learning_rate": 5e-6,
-    "max_steps": 500,
-    "reward_weights": [1.0, 0.5, 0.2],
-    "logging_steps": 1,
-}
-
-
-def main(config: MoTGRPOConfig, model: ModelConfig, data: script_utils.ScriptArguments) -> None:
-    """Train on pictures nobody has seen before; `--eval_strategy steps` evaluates on others."""
-    script_utils.train(
-        config,
-        model,
-        train_dataset=counting.load("train", rows=4096),
-        eval_dataset=counting.load("test", rows=128),
-        reward_funcs=[counting.correct_answer, counting.close_answer, soft_format],
-    )
-
+__all__ = ["DEFAULTS", "main"]
 
 if __name__ == "__main__":
-    main(*script_utils.parse(DEFAULTS))
+    sys.exit(mot_trl(["train", "vlm_counting", *sys.argv[1:]]))

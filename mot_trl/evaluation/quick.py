@@ -1,7 +1,7 @@
 """Accuracy and mean NLL per task, from one completion per row: a quick look during or after training."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -33,17 +33,24 @@ def evaluate_accuracy(
     batch_size: int = 256,
     max_new_tokens: int = 64,
     seed: int = 0,
+    **kwargs: Any,
 ) -> dict[str, Measurement]:
     """Complete every row once; measure each `task` among the rows, and "all" rows together.
 
-    Torch's random state is restored.
+    Torch's random state is restored. `kwargs` are those of `mot_trl.generate`.
     """
     # A training run must go on with the random numbers it would have drawn without this evaluation.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         prompts = [row["prompt"] for row in rows]
         generation = generate(
-            model, tokenizer, prompts, strategy=strategy, batch_size=batch_size, max_new_tokens=max_new_tokens
+            model,
+            tokenizer,
+            prompts,
+            strategy=strategy,
+            batch_size=batch_size,
+            max_new_tokens=max_new_tokens,
+            **kwargs,
         )
     rewards = call_reward(reward, generation.texts, rows, generation.completion_ids.tolist())
     logps, thinking = generation.rollout.logps, generation.rollout.thinking_mask

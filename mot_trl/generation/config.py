@@ -127,6 +127,7 @@ def resolve(*layers: Mapping[str, Any]) -> DecoderConfig:
     Args:
         layers: Fields of `DecoderConfig` that are given explicitly, and perhaps a preset, `experiment_name`. A preset
             replaces strategy, options and score of the layers before it; the other fields of its layer override it.
+            So does a strategy that its layer names without a preset: it starts from its own defaults.
 
     Raises:
         ValueError: As for `DecoderConfig`, or a preset is unknown.
@@ -137,7 +138,8 @@ def resolve(*layers: Mapping[str, Any]) -> DecoderConfig:
         preset = given.pop("experiment_name", None)
         if preset is not None and preset not in PRESETS:
             raise ValueError(f"Unknown `experiment_name={preset!r}`; choose one of {sorted(PRESETS)}.")
-        decoder = (decoder if preset is None else decoder.switch(f"preset:{preset}")).override(given)
+        start = f"preset:{preset}" if preset is not None else given.get("strategy")
+        decoder = (decoder if start is None else decoder.switch(start)).override(given)
     return decoder
 
 

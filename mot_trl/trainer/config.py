@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from transformers.utils import is_torch_bf16_gpu_available
 from trl import GRPOConfig
 
 from mot_trl.generation.config import DecoderConfig, resolve, spell_out
@@ -77,6 +78,10 @@ class MoTGRPOConfig(GRPOConfig):
 
     def __post_init__(self) -> None:
         """Resolve the preset and check everything that needs no model."""
+        self._check_dicts()
+        # TRL's default is bfloat16 on every machine, and transformers refuses it where there is none.
+        if self.bf16 is None and not is_torch_bf16_gpu_available():
+            self.bf16 = False
         super().__post_init__()
         # Resolving refuses a strategy or an option that does not exist, before any model is loaded.
         for name, value in as_flags(resolve(given_settings(vars(self)))).items():
@@ -96,6 +101,14 @@ class MoTGRPOConfig(GRPOConfig):
             )
         if not self.normal_generation:
             check_engine(self)
+
+    def _check_dicts(self) -> None:
+        for name in self._VALID_DICT_FIELDS:
+            if isinstance(text := getattr(self, name), str) and text.lstrip().startswith("{"):
+                try:
+                    json.loads(text)
+                except json.JSONDecodeError as error:
+                    raise ValueError(f"`{name}` is no JSON ({error}): {text!r}; write it as '{{\"k\": 3}}'.") from None
 
     @property
     def decoder(self) -> DecoderConfig:

@@ -66,6 +66,7 @@ class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, VLLMTrainer):
             args = MoTGRPOConfig(f"{name.split('/')[-1]}-GRPO")
         check_config(args)
         self.decoder: MixtureDecoder | None = None
+        self.strategy: Strategy = OneToken()
         self._scope = RolloutScope()
         if not args.normal_generation:
             given = inspect.signature(GRPOTrainer).bind(model, reward_funcs, args, *trl_args, **trl_kwargs)

@@ -162,6 +162,13 @@ class ResumableTrainer(Trainer):
             next(iter(self._sampler))
         return epochs, batches
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Train an epoch, unless the run that is resumed has done all its steps: transformers would take another."""
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **kwargs)
+        else:
+            self.control.should_training_stop = True
+
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
         """Keep the sampler for `_init_training_state`."""
         self._sampler = super()._get_train_sampler(*args, **kwargs)

@@ -1,77 +1,36 @@
-"""Shared parts of the recipes: read the command line, train, save."""
+"""Shared parts of the recipes: train, and save."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset, IterableDataset
+from datasets import Dataset, IterableDataset, disable_progress_bars
 from transformers import AutoConfig, PrinterCallback, ProgressCallback
-from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
+from transformers.utils import logging
+from trl import ModelConfig, get_peft_config, get_quantization_config
 
-from mot_trl.generation.config import resolve
 from mot_trl.modeling.loading import choose_attention
-from mot_trl.strategies.presets import PRESETS
 from mot_trl.trainer.callbacks import ProgressLines, SaveOnInterrupt
-from mot_trl.trainer.config import DECODER_FLAGS, MoTGRPOConfig, as_flags, flag, given_settings
+from mot_trl.trainer.checkpoint_files import newest_complete
+from mot_trl.trainer.config import MoTGRPOConfig
 from mot_trl.trainer.grpo_trainer import MoTGRPOTrainer
+from mot_trl.trainer.recipe_parser import DataArguments, NoArguments, ScriptArguments, parse
 
+__all__ = [
+    "DataArguments",
+    "NoArguments",
+    "ScriptArguments",
+    "check_no_model_flags",
+    "parse",
+    "show_no_bars",
+    "train",
+    "train_resumable",
+]
 
-@dataclass
-class ScriptArguments:
-    """Where a recipe's rows come from, and an optional LLM judge."""
-
-    data_path: str | None = flag("Local file or folder of the dataset; by default it comes from the hub.")
-    judge: str | None = flag("Model that judges the answers which the rules do not know; none by default.")
-    judge_base_url: str | None = flag("Address of an OpenAI-compatible server; by default OpenAI's.")
-
-
-def parse(defaults: Mapping[str, Any], data: type = ScriptArguments) -> tuple[MoTGRPOConfig, ModelConfig, Any]:
-    """Read the command line, and `--config FILE` as TRL does, over a recipe's defaults.
-
-    `--experiment_name`, `--mixture_k`, `--loss_on_all_tokens` and `--normal_generation` work on every recipe, and so
-    do all of TRL's flags. Settings of the decoder override those of the file, and these the recipe's, by the rule of
-    `mot_trl.generation.config.resolve`.
-    """
-    dataclasses: Any = (MoTGRPOConfig, ModelConfig, data)
-    parser: Any = _RecipeParser(dataclasses)
-    if unknown := parser.set_defaults_with_config(**defaults):
-        raise ValueError(f"No setting takes these defaults of the recipe: {' '.join(unknown)}.")
-    return parser.parse_args_and_config()
-
-
-class _RecipeParser(TrlParser):
-    """TRL's parser, which keeps apart what recipe, file and flags say about the decoder.
-
-    TRL's replaces values key by key, so that a strategy on the command line would get the options of another one.
-    """
-
-    def __init__(self, dataclasses: Any) -> None:
-        super().__init__(dataclasses)
-        self._layers: list[dict[str, Any]] = []
-
-    def set_defaults_with_config(self, **settings: Any) -> list[str]:
-        """Keep the decoder's settings for later; TRL calls this with what a file says."""
-        self._layers.append({name: settings.pop(name) for name in DECODER_FLAGS if name in settings})
-        return super().set_defaults_with_config(**settings)
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, and resolve the decoder's settings from all layers."""
-        parsed, remaining = super().parse_known_args(args, namespace)
-        given = [*self._layers, vars(parsed)]
-        layers = [given_settings(layer) for layer in given]
-        decoder = resolve(*layers)
-        presets = [None, *(layer["experiment_name"] for layer in layers if "experiment_name" in layer)]
-        flags = as_flags(decoder) | {"experiment_name": presets[-1]}
-        # Where a later layer has changed the strategy, nothing is left of the preset but a name that misleads.
-        if presets[-1] is not None and PRESETS[presets[-1]].strategy != decoder.strategy:
-            flags["experiment_name"] = None
-        expected = decoder.mixture_score == "expected"
-        flags["loss_on_all_tokens"] = expected and any(layer.get("loss_on_all_tokens") for layer in given)
-        for name, value in flags.items():
-            setattr(parsed, name, value)
-        return parsed, remaining
+# Where a run is written and reported to does not change what it does.
+_NO_SETTINGS = ("output_dir", "logging_dir", "run_name", "report_to", "resume_from_checkpoint", "disable_tqdm")
 
 
 def train(
@@ -111,33 +70,72 @@ def train(
         peft_config=get_peft_config(_with_names(model)),
         **trainer_kwargs,
     )
-    # transformers reads the flag only as an argument of `train`.
-    trainer.train(resume_from_checkpoint=config.resume_from_checkpoint)
-    trainer.save_model(config.output_dir)
-    trainer.save_state()
-    trainer.accelerator.print(f"Saved to {config.output_dir}.")
+    stopped = _run(trainer, config.resume_from_checkpoint)
     trainer.end()
+    if stopped:
+        raise SystemExit(f"{stopped}; resume with `--resume_from_checkpoint latest`.")
     return trainer
 
 
 def train_resumable(trainer: MoTGRPOTrainer) -> Path:
-    """Train, or resume from the run's last checkpoint, with a line of progress at each log; return the model's folder.
+    """Train, or resume from the run's last checkpoint; return the model's folder.
 
     Raises:
+        ValueError: The folder holds a run with other settings.
         SystemExit: After Ctrl-C, with a checkpoint from which the same call resumes.
     """
-    folder = Path(str(trainer.args.output_dir))
+    _check_same_run(trainer.args)
+    if stopped := _run(trainer, "latest"):
+        raise SystemExit(f"{stopped}; run the same command to resume.")
+    return Path(str(trainer.args.output_dir))
+
+
+def _run(trainer: MoTGRPOTrainer, resume_from_checkpoint: str | bool | None) -> str | None:
+    """Train with lines of progress, and save; after Ctrl-C leave the checkpoint, and say where it stopped."""
     # Their bars and dicts would interleave with the lines.
     for other in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(other)
+    interrupt = SaveOnInterrupt()
     trainer.add_callback(ProgressLines())
-    trainer.add_callback(SaveOnInterrupt())
-    trainer.train(resume_from_checkpoint="latest")
-    if trainer.state.global_step < trainer.state.max_steps:
-        raise SystemExit(f"Stopped after step {trainer.state.global_step}; run the same command to resume.")
-    trainer.save_model(str(folder))
+    trainer.add_callback(interrupt)
+    # transformers reads the flag only as an argument of `train`.
+    trainer.train(resume_from_checkpoint=resume_from_checkpoint)
+    if interrupt.interrupted:
+        return f"Stopped after step {trainer.state.global_step}"
+    trainer.save_model(str(trainer.args.output_dir))
     trainer.save_state()
-    return folder
+    trainer.accelerator.print(f"Saved to {trainer.args.output_dir}.")
+    return None
+
+
+def _check_same_run(args: Any) -> None:
+    """Compare the settings with those of the run in `output_dir`, if there is one, and write them down."""
+    file = Path(args.output_dir) / "settings.json"
+    settings = {name: value for name, value in args.to_dict().items() if name not in _NO_SETTINGS}
+    settings = json.loads(json.dumps(settings, default=str))
+    last = newest_complete(args.output_dir)
+    if last is not None and file.is_file() and not args.resume_with_changes:
+        earlier = json.loads(file.read_text("utf-8"))
+        changes = [
+            f"{name} {earlier.get(name)!r} -> {value!r}"
+            for name, value in settings.items()
+            if earlier.get(name) != value
+        ]
+        if changes:
+            raise ValueError(
+                f"{args.output_dir} holds a run with other settings ({'; '.join(changes)}). Choose another "
+                "`--output_dir`, or delete that one."
+            )
+    if last is not None and int(last.name.rpartition("-")[2]) >= args.max_steps > 0:
+        print(f"{args.output_dir} holds this run already, finished: nothing is left to train.")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+
+
+def show_no_bars() -> None:
+    """Turn off the bars of loading and of preparing data, which say nothing that the run's own lines do not."""
+    logging.disable_progress_bar()
+    disable_progress_bars()
 
 
 def check_no_model_flags(model: ModelConfig) -> None:
@@ -152,7 +150,7 @@ def check_no_model_flags(model: ModelConfig) -> None:
     if given:
         raise ValueError(
             f"This recipe trains the model that comes with the package: leave out {', '.join(given)}, or take another "
-            "recipe, such as recipes/gsm8k.py."
+            "task, such as `mot-trl train gsm8k`."
         )
 
 

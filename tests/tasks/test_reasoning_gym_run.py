@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from conftest import make_model, make_tokenizer
 
+from mot_trl.recipes.reasoning_gym import TaskConfig
 from mot_trl.tasks import reasoning_gym
 from mot_trl.tasks.reasoning_gym.curriculum import Curriculum
+from mot_trl.trainer import script_utils
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "reasoning_gym.py"
 TASKS = ["gcd", "chain_sum", "number_sequence"]
@@ -34,7 +36,7 @@ def run_recipe(monkeypatch, model, output, *options, last=4, solved=False):
         --per_device_train_batch_size 4 --gradient_accumulation_steps 1 --per_device_eval_batch_size 6
         --use_cpu --bf16 False --report_to none --logging_steps 1 --mixture_k 2 --disable_tqdm True""".split()
     monkeypatch.setattr(sys, "argv", [str(RECIPE), *arguments, *options])
-    config, model_config, data = recipe["script_utils"].parse(recipe["DEFAULTS"], recipe["TaskConfig"])
+    config, model_config, data = script_utils.parse(recipe["DEFAULTS"], TaskConfig)
     with monkeypatch.context() as patched:
         patched.setattr(reasoning_gym.ReasoningGymReward, "__call__", _recording(questions, solved))
         recipe["main"](config, model_config, data)

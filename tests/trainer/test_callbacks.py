@@ -41,14 +41,16 @@ def vowels(completions: list[list[dict[str, str]]], **_: object) -> list[float]:
     return [float(sum(map(completion[0]["content"].count, "aeiou"))) for completion in completions]
 
 
-def make_trainer(folder: Path, prompts: Dataset, *callbacks: TrainerCallback) -> MoTGRPOTrainer:
+def make_trainer(
+    folder: Path, prompts: Dataset, *callbacks: TrainerCallback, strategy: str = "dirichlet", steps: int = STEPS
+) -> MoTGRPOTrainer:
     config = MoTGRPOConfig(
         output_dir=str(folder),
-        strategy="dirichlet",
+        strategy=strategy,
         per_device_train_batch_size=8,
         num_generations=4,
         max_completion_length=8,
-        max_steps=STEPS,
+        max_steps=steps,
         learning_rate=1e-3,
         logging_steps=1,
         save_steps=100,
@@ -106,15 +108,29 @@ def test_a_background_job_goes_on_ignoring_ctrl_c(tmp_path: Path, prompts: Datas
     assert steps.done == [1, 2, 3, 4]
 
 
-def test_a_run_that_is_over_is_not_trained_again(tmp_path: Path, prompts: Dataset) -> None:
-    train_resumable(make_trainer(tmp_path, prompts))
+def test_a_run_that_is_over_is_not_trained_again(
+    tmp_path: Path, prompts: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = STEPS - 1  # in the midst of an epoch
+    trained = make_trainer(tmp_path, prompts, steps=last)
+    train_resumable(trained)
     steps = Steps()
-    again = make_trainer(tmp_path, prompts, steps)
+    again = make_trainer(tmp_path, prompts, steps, steps=last)
 
     train_resumable(again)
 
     assert steps.done == []
-    assert [entry["step"] for entry in again.state.log_history if "reward" in entry] == [1, 2, 3, 4]
+    assert [entry["step"] for entry in again.state.log_history if "reward" in entry] == list(range(1, last + 1))
+    assert f"{tmp_path} holds this run already, finished" in capsys.readouterr().out
+    for mine, theirs in zip(again.model.parameters(), trained.model.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_another_run_in_the_folder_is_not_taken_for_the_one_asked_for(tmp_path: Path, prompts: Dataset) -> None:
+    train_resumable(make_trainer(tmp_path, prompts, steps=1))
+
+    with pytest.raises(ValueError, match=r"other settings \(strategy 'dirichlet' -> 'multiplex'.*--output_dir"):
+        train_resumable(make_trainer(tmp_path, prompts, steps=1, strategy="multiplex"))
 
 
 def test_each_log_is_a_line(tmp_path: Path, prompts: Dataset, capsys: pytest.CaptureFixture[str]) -> None:

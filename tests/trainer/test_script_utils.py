@@ -68,6 +68,7 @@ def test_options_of_a_strategy_come_as_json(monkeypatch: pytest.MonkeyPatch) -> 
     ("recipe", "flags", "decoder"),
     [
         ("gsm8k", ["--strategy", "multiplex"], DecoderConfig("multiplex", {"k": 3})),
+        ("gsm8k", ["--strategy", "top_k"], DecoderConfig("top_k", {"k": 2})),
         ("gsm8k", ["--mixture_k", "4"], DecoderConfig("top_k", {"k": 4}, "visible")),
         (
             "gsm8k",
@@ -75,6 +76,7 @@ def test_options_of_a_strategy_come_as_json(monkeypatch: pytest.MonkeyPatch) -> 
             DecoderConfig("dirichlet", {"k": 3, "concentration": 1.0, "min_prob": 0.0}, "visible"),
         ),
         ("quickstart", ["--strategy", "multiplex"], DecoderConfig("multiplex", {"k": 3})),
+        ("quickstart", ["--strategy", "dirichlet"], DecoderConfig("dirichlet", {"k": 2})),
         ("quickstart", ["--experiment_name", "dirichlet_exact"], DecoderConfig("polya_urn", {"k": 3})),
         (
             "quickstart",
@@ -87,9 +89,25 @@ def test_options_of_a_strategy_come_as_json(monkeypatch: pytest.MonkeyPatch) -> 
 def test_flags_override_a_recipes_decoder_by_the_rule_of_presets(
     recipe: str, flags: list[str], decoder: DecoderConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, _, _ = parse(recipe, *flags, monkeypatch=monkeypatch)
+    config, _, _ = parse(recipe, *flags, "--max_mixture_tokens", "0", monkeypatch=monkeypatch)
 
-    assert config.decoder == decoder
+    assert config.decoder.complete() == decoder.complete()
+
+
+@pytest.mark.parametrize(
+    ("flags", "budget"),
+    [
+        ([], 768),
+        (["--max_completion_length", "100"], 75),
+        (["--max_completion_length", "20"], None),
+        (["--max_mixture_tokens", "40"], 40),
+        (["--max_mixture_tokens", "0"], None),
+    ],
+)
+def test_recipes_have_a_thinking_budget(flags: list[str], budget: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, _, _ = parse("gsm8k", *flags, monkeypatch=monkeypatch)
+
+    assert config.decoder.max_mixture_tokens == budget
 
 
 @pytest.mark.parametrize(
@@ -122,10 +140,33 @@ def test_flags_override_a_file_and_a_file_the_recipe(
 
 
 def test_a_preset_of_which_nothing_is_left_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    changed, _, _ = parse("gsm8k", "--strategy", "multiplex", monkeypatch=monkeypatch)
+    changed, _, _ = parse("gsm8k", "--strategy", "top_k", monkeypatch=monkeypatch)
     kept, _, _ = parse("gsm8k", "--mixture_k", "3", monkeypatch=monkeypatch)
 
     assert (changed.experiment_name, kept.experiment_name) == (None, "top_k")
+
+
+def test_recipes_evaluate_now_and_then_and_each_question_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("gsm8k", "math500", "mbpp", "leetcode", "reasoning_gym", "vlm_counting", "quickstart"):
+        config, _, _ = parse(name, "--eval_strategy", "steps", monkeypatch=monkeypatch)
+
+        assert config.eval_steps >= 20, name
+        assert config.num_generations_eval == 1, name
+
+
+def test_a_machine_without_bfloat16_trains_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mot_trl.trainer.config.is_torch_bf16_gpu_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gsm8k", "--report_to", "none"])
+
+    config, _, _ = training.parse(load_recipe("gsm8k").DEFAULTS)
+
+    assert not config.bf16
+
+
+@pytest.mark.parametrize("name", ["strategy_kwargs", "model_init_kwargs", "lr_scheduler_kwargs"])
+def test_broken_json_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises((TypeError, ValueError), match=rf"`{name}` .*JSON.*'{{\"k\": 3'"):
+        parse("gsm8k", f"--{name}", '{"k": 3', monkeypatch=monkeypatch)
 
 
 def test_a_default_that_no_setting_takes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,7 @@ OVERRIDES = {
     "_save_rng_state": Override(["output_dir"], {"_save_checkpoint": ["output_dir"]}),
     "_load_rng_state": Override(["checkpoint"]),
     "_init_training_state": Override([]),
+    "_run_epoch": Override([]),
     "_get_train_sampler": Override(["dataset"]),
 }
 

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+PRESET = "top_k"
+"""The preset that recipes train with unless another is asked for."""
+
 # MoT-G's settings for Qwen2.5-1.5B-Instruct (arXiv:2509.21482), which want one GPU of 80 GB; recipes add their own.
 MOT_G_DEFAULTS: dict[str, Any] = {
     "model_name_or_path": "Qwen/Qwen2.5-1.5B-Instruct",
-    "experiment_name": "top_k",
+    "experiment_name": PRESET,
     "temperature": 0.9,
     "num_generations": 10,
     "per_device_train_batch_size": 10,
@@ -14,5 +17,7 @@ MOT_G_DEFAULTS: dict[str, Any] = {
     "max_completion_length": 1024,
     "learning_rate": 5e-6,
     "logging_steps": 1,
-    "log_completions": True,
+    # An evaluation costs what two steps do, rather than hundreds.
+    "eval_steps": 50,
+    "num_generations_eval": 1,
 }

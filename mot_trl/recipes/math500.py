@@ -1,0 +1,34 @@
+"""GRPO with mixtures of tokens on MATH's training problems, evaluated on MATH-500."""
+
+from trl import ModelConfig
+
+from mot_trl.recipes.settings import MOT_G_DEFAULTS
+from mot_trl.rewards.judge.reward import judge_or
+from mot_trl.tasks import math500
+from mot_trl.trainer import script_utils
+from mot_trl.trainer.config import MoTGRPOConfig
+
+DEFAULTS = {
+    **MOT_G_DEFAULTS,
+    "output_dir": "outputs/math500",
+    "max_completion_length": 2048,
+    "reward_weights": [1.0, 0.2],
+}
+
+ARGUMENTS = script_utils.ScriptArguments
+
+
+def main(config: MoTGRPOConfig, model: ModelConfig, data: script_utils.ScriptArguments) -> None:
+    """Train on the train split; `--eval_strategy steps` evaluates on the 500."""
+    script_utils.train(
+        config,
+        model,
+        train_dataset=math500.load("train", data.data_path),
+        eval_dataset=math500.load("test", data.data_path) if config.eval_strategy != "no" else None,
+        reward_funcs=[
+            judge_or(
+                math500.correct_answer, model=data.judge, base_url=data.judge_base_url, question_column="question"
+            ),
+            math500.tag_count,
+        ],
+    )
