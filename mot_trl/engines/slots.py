@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from mot_trl.generation.phases import PhaseState
 from mot_trl.generation.step import Step, StepRules, log_probs, most_likely
 from mot_trl.strategies.base import exponential_like
-from mot_trl.strategies.mixture import Mixture
+from mot_trl.strategies.mixture import Mixture, MixtureInputs
 
 
 class Slots:
@@ -87,6 +87,11 @@ class Slots:
         row = self._row_of.pop(request_id, None)
         if row is not None:
             self._left[request_id] = row
+
+    def inputs(self, rows: Int[Tensor, " T"], positions: Int[Tensor, " T"]) -> MixtureInputs:
+        """What is fed at (row, position), as one row of `T` tokens."""
+        held = (self.candidate_ids, self.log_weights, self.mixture_mask)
+        return MixtureInputs(*(each[rows, positions].unsqueeze(0) for each in held))
 
     def advance(
         self,

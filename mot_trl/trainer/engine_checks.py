@@ -5,7 +5,9 @@ from copy import copy
 from typing import Any
 
 from transformers import GenerationConfig
+from transformers.generation import ContinuousBatchingConfig
 
+from mot_trl.engines.continuous_batching import check_batching
 from mot_trl.generation.ignored_settings import IGNORED, check_generation_config, check_settings
 
 # What nobody has tried with vLLM is refused rather than believed.
@@ -34,10 +36,7 @@ def check_engine(args: Any) -> None:
     """
     without = "set `normal_generation=True` to train without mixtures."
     if args.use_transformers_continuous_batching:
-        raise ValueError(
-            "Mixtures need the model's embeddings at every step, so `use_transformers_continuous_batching` must be "
-            f"False; {without}"
-        )
+        _check_continuous_batching(args)
     if not args.use_vllm:
         if args.vllm_engine_kwargs:
             raise ValueError("`vllm_engine_kwargs` is for vLLM's engine; set `use_vllm=True` too, or leave it out.")
@@ -78,3 +77,15 @@ def check_own_generation(config: GenerationConfig, generation_kwargs: Mapping[st
     check_generation_config(both)
     of_calls = ("num_return_sequences", "stop_strings", "token_healing")
     check_settings({name: getattr(both, name) for name in of_calls}, IGNORED_IN_TRAINING)
+
+
+def _check_continuous_batching(args: Any) -> None:
+    check_batching(ContinuousBatchingConfig(**(args.transformers_continuous_batching_config or {})))
+    if args.use_vllm:
+        raise ValueError(
+            "`use_vllm` and `use_transformers_continuous_batching` are two engines; leave one of them out."
+        )
+    if args.max_completion_length is None:
+        raise ValueError("Continuous batching with mixtures needs a `max_completion_length`.")
+    if args.repetition_penalty != 1.0:
+        raise ValueError("transformers' continuous batching would drop `repetition_penalty`; leave it at 1.")

@@ -26,6 +26,7 @@ from mot_trl.strategies.one_token import OneToken
 from mot_trl.traces.callback import TraceCallback
 from mot_trl.trainer.checks import base_model, check_arguments, check_config, check_policy
 from mot_trl.trainer.config import MoTGRPOConfig
+from mot_trl.trainer.continuous_rollouts import ContinuousTrainer
 from mot_trl.trainer.engine_checks import check_own_generation
 from mot_trl.trainer.kl import add_probe_logps, estimate_on_probes
 from mot_trl.trainer.nan_rows import drop_non_finite
@@ -35,7 +36,7 @@ from mot_trl.trainer.resume import ResumableTrainer
 from mot_trl.trainer.vllm_rollouts import VLLMTrainer
 
 
-class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, VLLMTrainer):
+class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, ContinuousTrainer, VLLMTrainer):
     """TRL's `GRPOTrainer` for a model that thinks in mixtures of tokens (MoT-G, arXiv 2509.21482).
 
     Takes every argument of `GRPOTrainer`, and one more. A `MixtureDecoder` generates, and the loss uses the log-probs

@@ -45,7 +45,7 @@ def test_replay_equals_generation(strategy: str) -> None:
 
     ids, record = generate_with_record(llm, PROMPTS, params())
 
-    assert strategy == "one_token" or record.mixture_mask.float().mean() > 0.2
+    assert strategy == "one_token" or record.mixture_mask.any()
     assert largest_gap(decoder, PROMPTS, ids, record) < 2e-5
 
 

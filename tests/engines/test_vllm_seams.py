@@ -1,13 +1,9 @@
 """What the plug-in relies on in vLLM and TRL is there; a failure names the seam that moved."""
 
-import ast
-import importlib
-import inspect
-import textwrap
-from dataclasses import fields
 from typing import Any
 
 import pytest
+from seams import check_fields, check_parameters, check_source, look_up
 from vllm_engines import needs_vllm
 
 pytestmark = needs_vllm
@@ -95,35 +91,19 @@ SOURCE = {
 }
 
 
-def look_up(name: str) -> Any:
-    module, _, path = name.partition(":")
-    found = importlib.import_module(module)
-    for part in path.split("."):
-        found = getattr(found, part, None)
-        assert found is not None, f"seam moved: {name} is gone"
-    return found
-
-
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_a_method_takes_what_it_did(name: str) -> None:
-    taken = [each for each in inspect.signature(look_up(name)).parameters if each != "self"]
-
-    assert taken[: len(PARAMETERS[name])] == PARAMETERS[name], f"seam moved: {name} now takes {taken}"
+    check_parameters(name, PARAMETERS[name])
 
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_class_has_the_fields_it_had(name: str) -> None:
-    missing = set(FIELDS[name]) - {field.name for field in fields(look_up(name))}
-
-    assert not missing, f"seam moved: {name} has no {missing}"
+    check_fields(name, FIELDS[name])
 
 
 @pytest.mark.parametrize("name", SOURCE)
 def test_a_function_does_what_it_did(name: str) -> None:
-    source = ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(look_up(name))))))
-
-    for each in SOURCE[name]:
-        assert each.replace('"', "'") in source, f"seam moved: {name} has no `{each}`"
+    check_source(name, SOURCE[name])
 
 
 def test_a_seam_that_moved_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

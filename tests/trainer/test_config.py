@@ -7,6 +7,8 @@ import pytest
 
 from mot_trl import PRESETS, DecoderConfig, MoTGRPOConfig, MoTSFTConfig
 
+CONTINUOUS = {"use_transformers_continuous_batching": True}
+
 
 def make_config(folder: Path, **overrides: Any) -> MoTGRPOConfig:
     return MoTGRPOConfig(output_dir=str(folder), use_cpu=True, bf16=False, report_to=[], **overrides)
@@ -114,7 +116,11 @@ def test_loss_on_all_tokens_is_the_expected_score(tmp_path: Path) -> None:
         ({"generation_kwargs": {"stop_strings": ["a"]}}, "TRL passes `generate` no tokenizer"),
         ({"generation_kwargs": {"tempreature": 1.0}}, r"`generation_kwargs` holds \['tempreature'\]"),
         ({"cache_implementation": "paged"}, "`cache_implementation='paged'` stands for continuous batching"),
-        ({"use_transformers_continuous_batching": True}, "`use_transformers_continuous_batching` must be False"),
+        ({**CONTINUOUS, "transformers_continuous_batching_config": {"use_cuda_graph": True}}, "no `use_cuda_graph`"),
+        ({**CONTINUOUS, "transformers_continuous_batching_config": {"seed": 1}}, "takes no `seed`"),
+        ({**CONTINUOUS, "use_vllm": True}, "are two engines; leave one of them out"),
+        ({**CONTINUOUS, "max_completion_length": None}, "needs a `max_completion_length`"),
+        ({**CONTINUOUS, "repetition_penalty": 1.1}, "would drop `repetition_penalty`"),
         ({"use_vllm": True, "vllm_mode": "server"}, "`vllm_mode='colocate'` alone, not 'server'"),
         ({"use_vllm": True, "vllm_tensor_parallel_size": 2}, "`vllm_tensor_parallel_size=1` alone, not 2"),
         ({"use_vllm": True, "vllm_model_impl": "transformers"}, "`vllm_model_impl='vllm'` alone"),
@@ -134,6 +140,14 @@ def test_without_mixtures_everything_of_trls_is_allowed(tmp_path: Path) -> None:
 
     assert make_config(tmp_path, **server, normal_generation=True).use_vllm
     assert make_config(tmp_path, generation_kwargs={"num_beams": 2}, normal_generation=True).generation_kwargs
+
+
+def test_continuous_batching_goes_with_mixtures(tmp_path: Path) -> None:
+    sizes = {"num_blocks": 64, "use_cuda_graph": False}
+
+    config = make_config(tmp_path, **CONTINUOUS, transformers_continuous_batching_config=sizes)
+
+    assert config.transformers_continuous_batching_config == sizes
 
 
 def test_vllm_in_the_same_process_goes_with_mixtures(tmp_path: Path) -> None:
