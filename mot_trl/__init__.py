@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mot_trl.generation import Generation, MixtureDecoder, generate
     from mot_trl.generation.config import DecoderConfig, build_phases
     from mot_trl.generation.phases import Phases
+    from mot_trl.modeling.conversation import Conversations
     from mot_trl.modeling.rollout import Rollout
     from mot_trl.strategies import STRATEGIES, Strategy, build_strategy
     from mot_trl.strategies.mixture import Mixture
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "PRESETS": "strategies.presets",
     "STRATEGIES": "strategies",
+    "Conversations": "modeling.conversation",
     "DecoderConfig": "generation.config",
     "Generation": "generation",
     "Mixture": "strategies.mixture",

@@ -31,7 +31,8 @@ class DecoderConfig:
         mixture_score: Log-probability of a mixture in the loss: `density`, `expected` or `visible`.
         stop_text: Text that ends the thinking.
         start_text: Text after which thinking begins; None to begin at once.
-        max_mixture_tokens: Thinking budget in tokens, after which `stop_text` is forced; None for no budget.
+        max_mixture_tokens: Thinking budget of a turn in tokens, after which `stop_text` is forced; None for no budget.
+        max_total_mixture_tokens: The same for all turns of a conversation together.
         cold_stop_threshold: Entropy in nats below which a thinking step counts as cold; None for no cold stop.
         cold_stop_patience: Cold steps in a row after which `stop_text` is forced.
 
@@ -45,6 +46,7 @@ class DecoderConfig:
     stop_text: str = "</think>"
     start_text: str | None = None
     max_mixture_tokens: int | None = None
+    max_total_mixture_tokens: int | None = None
     cold_stop_threshold: float | None = None
     cold_stop_patience: int = 256
 
@@ -53,8 +55,9 @@ class DecoderConfig:
         build_strategy(self.strategy, **self.strategy_kwargs)
         if self.mixture_score not in (scores := get_args(LogProbType)):
             raise ValueError(f"Unknown `mixture_score={self.mixture_score!r}`; choose one of {list(scores)}.")
-        if self.max_mixture_tokens is not None and self.max_mixture_tokens < 1:
-            raise ValueError(f"`max_mixture_tokens={self.max_mixture_tokens}` must be at least 1.")
+        for name in ("max_mixture_tokens", "max_total_mixture_tokens"):
+            if (tokens := getattr(self, name)) is not None and tokens < 1:
+                raise ValueError(f"`{name}={tokens}` must be at least 1.")
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "DecoderConfig":
@@ -104,6 +107,8 @@ class DecoderConfig:
             rules.append(BudgetRule(self.max_mixture_tokens))
         if self.cold_stop_threshold is not None:
             rules.append(ColdStopRule(self.cold_stop_threshold, self.cold_stop_patience))
+        if self.max_total_mixture_tokens is not None:
+            rules.append(BudgetRule(self.max_total_mixture_tokens, in_all=True))
         return Phases(
             rules=tuple(rules),
             closing_ids=tuple(tokenizer.encode(self.stop_text, add_special_tokens=False)),

@@ -106,21 +106,26 @@ class MixtureDecoder:
         stopping_criteria: StoppingCriteriaList,
         generation_config: GenerationConfig,
         token_streamer: BaseStreamer | None = None,
+        history: Rollout | None = None,
         **model_kwargs: Any,
     ) -> Int[Tensor, "B S"]:
         """Decode left-padded prompts, return them with their completions padded on the right, and keep the rollout.
 
-        The arguments are those that `generate` passes to a decoding loop, and `token_streamer`, which receives the
-        visible tokens of each step: `generate` does not pass `streamer` on.
+        The arguments are those that `generate` passes to a decoding loop, and two more. `token_streamer` receives the
+        visible tokens of each step: `generate` does not pass `streamer` on. `history` is the record of the prompts'
+        last columns, in which earlier turns of a conversation are read again as they were drawn.
 
         Raises:
-            ValueError: Another way of decoding is asked for, a prompt is empty, or nothing bounds the length.
-            RuntimeError: Something has put the model into training mode meanwhile.
+            ValueError: Another way of decoding is asked for, a prompt is empty, nothing bounds the length, or
+                `history` comes with a cache or with chunks, or has not the prompts' rows.
+            RuntimeError: Something has put the model into training mode meanwhile, or it embeds tokens elsewhere.
         """
         check_generation_config(generation_config)
         check_prompts(input_ids, model_kwargs.get("attention_mask"))
         if stopping_criteria.max_length is None:
             raise ValueError("Set `max_new_tokens`: a rollout needs a maximum length.")
+        if history is not None:
+            _check_history(history, input_ids, generation_config, model_kwargs.get("past_key_values"))
         loop = DecodingLoop(
             StepRules(self.strategy, self.phases, self.mixture_score, self.draws_probes),
             forward_pass=ForwardPass(model, model_kwargs, generation_config),
@@ -128,6 +133,7 @@ class MixtureDecoder:
             max_new_tokens=stopping_criteria.max_length - input_ids.size(1),
             logits_processor=logits_processor,
             stopping_criteria=stopping_criteria,
+            history=history,
         )
         # Packing the weights takes time, which a single row or a short completion does not repay.
         packed = onednn_linears(model, packed=len(input_ids) > 1 and loop.max_new_tokens >= 64)
@@ -142,6 +148,20 @@ class MixtureDecoder:
         completion_ids, rollout = loop.result()
         self._calls[current_thread()] = _Call(completion_ids, rollout, temperature_of(logits_processor))
         return torch.cat([input_ids, completion_ids], dim=1)
+
+
+def _check_history(history: Rollout, input_ids: Int[Tensor, "B P"], config: GenerationConfig, cache: Any) -> None:
+    """Raise a ValueError where the record of earlier turns could not be read as it was drawn."""
+    rows, columns = history.mixture_mask.shape
+    if rows != len(input_ids) or columns > input_ids.size(1):
+        raise ValueError(
+            f"`history` records {rows} rows of {columns} tokens, the prompts are {len(input_ids)} of at most "
+            f"{input_ids.size(1)}; give a row a prompt, right-aligned with it, and `num_return_sequences=1`."
+        )
+    if config.prefill_chunk_size is not None or getattr(cache, "_is_user_defined", False):
+        raise ValueError(
+            "`history` is read again with the whole prompt: leave out `prefill_chunk_size` and `past_key_values`."
+        )
 
 
 def check_prompts(input_ids: Int[Tensor, "B P"], attention_mask: Tensor | None) -> None:

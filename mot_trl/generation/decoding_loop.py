@@ -87,6 +87,8 @@ class DecodingLoop:
     max_new_tokens: int
     logits_processor: LogitsProcessorList
     stopping_criteria: StoppingCriteriaList
+    history: Rollout | None = None
+    """What was drawn in the last columns of `input_ids`, in earlier turns of a conversation."""
 
     length: int = 0
     rollout: Rollout | None = None
@@ -107,7 +109,9 @@ class DecodingLoop:
         self.completion_ids = self.input_ids.new_full((rows, self.max_new_tokens), self.pad_token_id)
         self.completion_lengths = torch.zeros(rows, dtype=torch.long, device=device)
         finished = torch.zeros(rows, dtype=torch.bool, device=device)
-        self.active = ActiveRows(slice(None), self.input_ids, finished, self.rules.phases.begin(rows, device))
+        spent = None if self.history is None else self.history.thinking_mask.sum(dim=1)
+        phase = self.rules.phases.begin(rows, device, spent=spent)
+        self.active = ActiveRows(slice(None), self.input_ids, finished, phase)
         self.counts = RowCounts(running=rows, thinking=0 if self.rules.phases.start else rows, undecided=rows)
 
     def is_running(self) -> bool:
@@ -124,16 +128,40 @@ class DecodingLoop:
 
     def forward(self, override: EmbeddingOverride) -> Float[Tensor, "N V"]:
         """Logits of the next token, the model fed the last step's mixtures through `override`."""
-        if self.rollout is None:
-            return self.forward_pass.prefill(self.active.input_ids)
-        # Without a cache the model reads the whole completion again, and all its mixtures with it.
-        cached = self.forward_pass.use_cache
         # For this call alone: logits processors and streamers may call the model, too.
-        override.inputs = self.active.fed if cached else self.rollout.resize(self.length).inputs
+        override.inputs = self._inputs()
         try:
+            if self.rollout is None:
+                return self._prefill(override)
             return self.forward_pass.step(self.active.input_ids)
         finally:
             override.inputs = None
+
+    def _prefill(self, override: EmbeddingOverride) -> Float[Tensor, "N V"]:
+        lookups, has_mixtures = override.calls, override.inputs is not None
+        logits = self.forward_pass.prefill(self.active.input_ids, share_prompts=not has_mixtures)
+        if has_mixtures and override.calls == lookups:
+            raise RuntimeError(
+                f"{type(self.forward_pass.model).__name__} does not look prompts up in its embedding module, so it "
+                "cannot read the thoughts of earlier turns; let each completion be a single turn."
+            )
+        return logits
+
+    def _inputs(self) -> MixtureInputs | None:
+        """The mixtures among the columns that the model reads next."""
+        # A conversation without a single mixture is read like any other prompt.
+        history = None if self.history is None or not self.history.mixture_mask.any() else self.history
+        if self.rollout is None:
+            return None if history is None else history.inputs
+        if self.forward_pass.use_cache:
+            return self.active.fed
+        # Without a cache the model reads the whole completion again, and all its mixtures with it.
+        drawn = self.rollout.resize(self.length)
+        if history is None:
+            return drawn.inputs
+        width = max(history.num_candidates, drawn.num_candidates)
+        both = history.widen(width).inputs, drawn.widen(width).inputs
+        return MixtureInputs(*(torch.cat(pair, dim=1) for pair in zip(*both, strict=True)))
 
     def advance(self, logits: Float[Tensor, "N V"]) -> None:
         """Draw a token or a mixture in each row, update the row's state, and record the step."""

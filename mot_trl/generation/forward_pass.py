@@ -37,10 +37,13 @@ class ForwardPass:
         self.use_cache = bool(model_kwargs.get("use_cache", True))
         self.can_select_rows = self._prepare_cache()
 
-    def prefill(self, input_ids: Int[Tensor, "N P"]) -> Float[Tensor, "N V"]:
-        """Logits after the prompts; of neighbors with equal prompts, the model reads one."""
+    def prefill(self, input_ids: Int[Tensor, "N P"], *, share_prompts: bool = True) -> Float[Tensor, "N V"]:
+        """Logits after the prompts; of neighbors with equal prompts, the model reads one.
+
+        Not so without `share_prompts`: prompts with the same tokens may hold other mixtures.
+        """
         with self.without_version_counters():
-            distinct = self._distinct_prompts(input_ids) if self.can_select_rows else None
+            distinct = self._distinct_prompts(input_ids) if self.can_select_rows and share_prompts else None
             if distinct is None:
                 return self._prefill(input_ids)
             first_row, prompt_of_row = distinct

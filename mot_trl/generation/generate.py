@@ -1,8 +1,6 @@
 """Complete texts and chats with mixtures, in batches of prompts of similar length, and stream their text."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +20,9 @@ from mot_trl.modeling.distributed import input_device
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.rewards.answer import THINK_OPEN, final_answer
 from mot_trl.strategies import Strategy, build_strategy
+
+# Enough to hold `<think>` and the white space behind it, whatever the tokenizer.
+OPENING_TOKENS = 32
 
 
 class Generation(NamedTuple):
@@ -43,10 +44,12 @@ class Generation(NamedTuple):
 def generate(
     model: PreTrainedModel | PeftModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str] | Sequence[list[dict[str, str]]],
+    prompts: Sequence[str] | Sequence[list[dict[str, str]]] | Sequence[list[int]],
     *,
     strategy: Strategy | str = DecoderConfig.strategy,
     phases: Phases | None = None,
+    decoder: MixtureDecoder | None = None,
+    history: Rollout | None = None,
     batch_size: int | None = None,
     progress: bool = False,
     on_text: Callable[[int, str], None] | None = None,
@@ -56,10 +59,13 @@ def generate(
 
     Args:
         tokenizer: The model's. Its padding token is set to the end-of-sequence token if it has none.
-        prompts: Texts, or chats, formatted with the tokenizer's chat template. As in training, a text gets the special
-            tokens that its tokenizer adds, such as one at the beginning.
+        prompts: Texts, or chats, formatted with the tokenizer's chat template, or token ids. As in training, a text
+            gets the special tokens that its tokenizer adds, such as one at the beginning.
         strategy: A strategy, or the name of one with default options.
         phases: When thinking begins and ends; by default from the first token to `</think>`.
+        decoder: Decodes instead of one made of `strategy` and `phases`; a trainer's, say.
+        history: What was drawn in the last tokens of prompts given as ids, a row a prompt: the earlier turns of
+            conversations, as `Conversations.history` gives them, which the model reads again as they were.
         batch_size: Prompts decoded together; by default all. Prompts of similar length share a batch, and the longest
             come first.
         on_text: Called with a completion's index and its new text, as text arrives.
@@ -68,7 +74,8 @@ def generate(
 
     Raises:
         ValueError: `prompts` or one of them is empty, `batch_size` is below 1, the strategy is unknown, the budget for
-            thinking leaves no room for an answer, or a setting of `generate` would be ignored.
+            thinking leaves no room for an answer, a setting of `generate` would be ignored, or `history` has not the
+            prompts' rows.
         RuntimeError: The model's own `generate` did not use the decoder.
     """
     if not prompts:
@@ -76,22 +83,18 @@ def generate(
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"`batch_size={batch_size}` is a number of prompts, so it must be at least 1.")
     check_settings(generation_kwargs)
-    as_text = partial(tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=True)
-    texts = [prompt if isinstance(prompt, str) else str(as_text(prompt)) for prompt in prompts]
+    if history is not None and len(history.lengths) != len(prompts):
+        raise ValueError(f"`history` has {len(history.lengths)} rows for {len(prompts)} prompts; give a row a prompt.")
     # Padding needs some token; which one does not matter, since the mask hides it and the loop knows where rows end.
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if isinstance(strategy, str):
         strategy = build_strategy(strategy)
-    decoder = MixtureDecoder(strategy, phases or build_phases(tokenizer))
+    decoder = decoder or MixtureDecoder(strategy, phases or build_phases(tokenizer))
     if (longest := generation_kwargs.get("max_new_tokens")) is not None:
         decoder.phases.check_room(longest)
     samples = generation_kwargs.get("num_return_sequences") or 1
-    # As TRL does: a text gets the special tokens of its tokenizer, where a chat's template has them already.
-    prompt_ids = [
-        tokenizer(text, add_special_tokens=isinstance(prompt, str))["input_ids"]
-        for text, prompt in zip(texts, prompts, strict=True)
-    ]
+    prompt_ids = [_encode(tokenizer, prompt) for prompt in prompts]
     if empty := [index for index, ids in enumerate(prompt_ids) if not ids]:
         raise ValueError(f"Prompt {empty[0]} is empty; leave it out, or give it some text.")
     decoded = []
@@ -102,14 +105,35 @@ def generate(
             if on_text is not None:
                 options["token_streamer"] = BatchTextStreamer(tokenizer, rows, on_text)
             batch_ids = [prompt_ids[index] for index in batch]
+            if history is not None:
+                width = max(map(len, batch_ids))
+                options["history"] = _select(history, rows=[row // samples for row in rows], width=width)
             decoded.append((rows, *_decode(model, tokenizer, batch_ids, decoder, **options)))
             bar.update(len(batch))
     completion_ids, rollout = gather_rows(decoded, pad_token_id=tokenizer.pad_token_id or 0)
     completions = tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
     # A chat template may open the thinking in the prompt; such a completion has no answer until it closes it.
+    texts = tokenizer.batch_decode([ids[-OPENING_TOKENS:] for ids in prompt_ids])
     opened = [texts[row // samples].rstrip().endswith(THINK_OPEN) for row in range(len(completions))]
     answers = [final_answer(text, opened=flag) for text, flag in zip(completions, opened, strict=True)]
     return Generation(completions, answers, completion_ids, rollout)
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, prompt: Any) -> list[int]:
+    if isinstance(prompt, str):
+        return tokenizer(prompt)["input_ids"]
+    if not prompt or isinstance(prompt[0], int):
+        return list(prompt)
+    # As TRL does: a text gets the special tokens of its tokenizer, where a chat's template has them already.
+    text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def _select(history: Rollout, *, rows: list[int], width: int) -> Rollout:
+    """Some rows of a record that is aligned on the right, without the columns that none of them has."""
+    selected = {name: tensor[rows] for name, tensor in history.tensors().items()}
+    kept = {name: selected[name][:, -width:] for name in history.columns()}
+    return Rollout(**{**selected, **kept})
 
 
 def by_length(lengths: Sequence[int], batch_size: int | None) -> list[list[int]]:
@@ -133,11 +157,7 @@ def gather_rows(
     for _, completion_ids, rollout in batches:
         completions.append(F.pad(completion_ids, (0, length - completion_ids.size(1)), value=pad_token_id))
         # A strategy of the caller's own may draw another number of candidates in each batch.
-        spare = (0, num_candidates - rollout.num_candidates)
-        candidate_ids = F.pad(rollout.candidate_ids, spare)
-        log_weights = F.pad(rollout.log_weights, spare, value=-torch.inf)
-        padded = replace(rollout, candidate_ids=candidate_ids, log_weights=log_weights)
-        records.append(padded.resize(length).to_batch())
+        records.append(rollout.widen(num_candidates).resize(length).to_batch())
     order = torch.tensor([row for rows, _, _ in batches for row in rows], device=completions[0].device).argsort()
     joined = {name: torch.cat([record[name] for record in records])[order] for name in records[0]}
     return torch.cat(completions)[order], Rollout.from_batch(joined)

@@ -16,7 +16,8 @@ from mot_trl.strategies.support import entropy
 #   (only with a `start` rule)       │                          ▲
 #                                    └─ a rule that `forces` ─► closing: the tag's tokens are forced, one a step
 #
-# Thinking does not resume. A row that ends (end of sequence, length) leaves any phase at once.
+# Thinking does not resume, but in a conversation's next turn. A row that ends (end of sequence, length) leaves any
+# phase at once.
 
 
 Fired = tuple[Int[Tensor, " N"], Bool[Tensor, " N"]]
@@ -37,9 +38,10 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class BudgetRule:
-    """Fires after `tokens` tokens of thinking."""
+    """Fires after `tokens` tokens of thinking, in one turn or in all turns of the conversation together."""
 
     tokens: int
+    in_all: bool = False
     forces: ClassVar[bool] = True
 
     def update(self, state: Int[Tensor, " N"], visible_ids: Int[Tensor, " N"], logps: Float[Tensor, "N V"]) -> Fired:
@@ -116,11 +118,23 @@ class Phases:
                     f"in {max_new_tokens}: allow {rule.tokens + tag + 1} tokens or more, or lower the budget."
                 )
 
-    def begin(self, rows: int, device: torch.device) -> PhaseState:
-        """The state before the first token."""
+    def begin(self, rows: int, device: torch.device, *, spent: Int[Tensor, " N"] | None = None) -> PhaseState:
+        """The state before the first token of a turn, after earlier turns whose thoughts `spent` so many tokens."""
         zeros = torch.zeros(rows, dtype=torch.long, device=device)
         waiting = torch.full((rows,), self.start is not None, device=device)
-        return PhaseState(~waiting, waiting, zeros - 1, zeros - 1, zeros, tuple(zeros for _ in self.rules))
+        state = PhaseState(~waiting, waiting, zeros - 1, zeros - 1, zeros, tuple(zeros for _ in self.rules))
+        return state if spent is None else self._resume_budgets(state, spent)
+
+    def _resume_budgets(self, state: PhaseState, spent: Int[Tensor, " N"]) -> PhaseState:
+        """Go on counting in the budgets for all turns; where one is used up, the closing tag comes at once."""
+        thinking, _, forced, closed_by, _, rule_states = state
+        for index, rule in enumerate(self.rules):
+            if isinstance(rule, BudgetRule) and rule.in_all:
+                rule_states = (*rule_states[:index], spent, *rule_states[index + 1 :])
+                ends = thinking & (spent >= rule.tokens)
+                thinking, forced = thinking & ~ends, torch.where(ends, 0, forced)
+                closed_by = torch.where(ends, index, closed_by)
+        return state._replace(thinking=thinking, forced=forced, closed_by=closed_by, rule_states=rule_states)
 
     def force(
         self, state: PhaseState, visible_ids: Int[Tensor, " N"]

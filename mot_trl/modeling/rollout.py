@@ -6,6 +6,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from mot_trl.strategies.mixture import Mixture, MixtureInputs
 
@@ -36,6 +37,9 @@ class Rollout:
         probe_ids: One more token per thought, drawn from the model's distribution p itself whatever the strategy drew:
             the KL term is estimated on it. None where nothing needs it.
         probe_logps: Log-probability of each probe (nats) at generation time, 0 where there is none.
+        turns: Turn of the conversation in which the model wrote each token, from 0; -1 where it did not, as in the
+            results of tools and in padding. None for completions of a single turn. Where there are several,
+            `closed_by` is that of the last.
     """
 
     candidate_ids: Int[Tensor, "B C K"]
@@ -49,10 +53,18 @@ class Rollout:
     non_finite: Bool[Tensor, " B"]
     probe_ids: Int[Tensor, "B C"] | None = None
     probe_logps: Float[Tensor, "B C"] | None = None
+    turns: Int[Tensor, "B C"] | None = None
 
     @classmethod
     def empty(
-        cls, rows: int, length: int, *, num_candidates: int, device: torch.device | str, probes: bool = False
+        cls,
+        rows: int,
+        length: int,
+        *,
+        num_candidates: int,
+        device: torch.device | str,
+        probes: bool = False,
+        turns: bool = False,
     ) -> "Rollout":
         """A record of `rows` x `length` positions in which nothing was drawn."""
         log_weights = torch.full((rows, length, num_candidates), -torch.inf, device=device)
@@ -71,18 +83,20 @@ class Rollout:
             non_finite=torch.zeros(rows, dtype=torch.bool, device=device),
             probe_ids=torch.zeros(rows, length, dtype=torch.int32, device=device) if probes else None,
             probe_logps=torch.zeros(rows, length, device=device) if probes else None,
+            turns=torch.full((rows, length), -1, dtype=torch.int16, device=device) if turns else None,
         )
 
     @classmethod
-    def empty_like(cls, other: "Rollout", length: int | None = None) -> "Rollout":
-        """A record like another one, of `length` positions (by default as many), in which nothing was drawn."""
-        rows, columns, num_candidates = other.candidate_ids.shape
+    def empty_like(cls, other: "Rollout", length: int | None = None, *, rows: int | None = None) -> "Rollout":
+        """A record like another one, of `rows` x `length` positions (by default as many), with nothing drawn."""
+        own_rows, columns, num_candidates = other.candidate_ids.shape
         return cls.empty(
-            rows,
+            own_rows if rows is None else rows,
             columns if length is None else length,
             num_candidates=num_candidates,
             device=other.logps.device,
             probes=other.probe_ids is not None,
+            turns=other.turns is not None,
         )
 
     @property
@@ -90,9 +104,21 @@ class Rollout:
         """Candidates of each draw, `K`."""
         return self.candidate_ids.size(-1)
 
+    @property
+    def turn_numbers(self) -> Int[Tensor, "B C"]:
+        """Turn of each token, also where the record knows of one alone; -1 where the model wrote none."""
+        if self.turns is not None:
+            return self.turns
+        beyond = torch.arange(self.logps.size(1), device=self.lengths.device) >= self.lengths.unsqueeze(1)
+        return -beyond.to(torch.int16)
+
     def tensors(self) -> dict[str, Tensor]:
         """The fields that the record has, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
+
+    def columns(self) -> dict[str, Tensor]:
+        """Those with a column for each token."""
+        return {name: value for name, value in self.tensors().items() if name not in PER_ROW}
 
     def to_batch(self) -> dict[str, Tensor]:
         """Flat tensors, rows first, for the batch that TRL shuffles and splits."""
@@ -119,7 +145,8 @@ class Rollout:
         # A thought, or a part of the closing tag, lies beyond: within the row, nothing ended the thinking.
         is_open = ((self.thinking_mask | self.forced_mask) & beyond).any(dim=1)
         closed_by, logps = self.closed_by.masked_fill(is_open, -1), self.logps.masked_fill(beyond, 0.0)
-        return replace(self, **masks, logps=logps, lengths=lengths, closed_by=closed_by)
+        turns = None if self.turns is None else self.turns.masked_fill(beyond, -1)
+        return replace(self, **masks, logps=logps, lengths=lengths, closed_by=closed_by, turns=turns)
 
     def to(self, device: torch.device) -> "Rollout":
         """The record on a device."""
@@ -127,14 +154,33 @@ class Rollout:
 
     def resize(self, length: int) -> "Rollout":
         """Cut or pad the record to `length` columns; nothing is drawn in those added."""
-        columns = {name: tensor for name, tensor in self.tensors().items() if name not in PER_ROW}
-        kept = {name: tensor[:, :length] for name, tensor in columns.items()}
+        kept = {name: tensor[:, :length] for name, tensor in self.columns().items()}
         missing = length - self.logps.size(1)
         # Views, no copies: decoding without a key-value cache resizes the record at every step.
         if missing <= 0:
             return replace(self, **kept)
         spare = Rollout.empty_like(self, missing)
         return replace(self, **{name: torch.cat([kept[name], getattr(spare, name)], dim=1) for name in kept})
+
+    def widen(self, num_candidates: int) -> "Rollout":
+        """Pad the record to `num_candidates`, the new ones unused."""
+        spare = (0, num_candidates - self.num_candidates)
+        candidate_ids = F.pad(self.candidate_ids, spare)
+        return replace(self, candidate_ids=candidate_ids, log_weights=F.pad(self.log_weights, spare, value=-torch.inf))
+
+    def place(self, other: "Rollout", rows: Int[Tensor, " M"], starts: Int[Tensor, " M"]) -> "Rollout":
+        """Put what the `M` rows of another record drew into `rows` of this one, from the columns `starts` on.
+
+        Nothing but those columns changes: `lengths`, `closed_by` and `non_finite` stay.
+        """
+        width = max(self.num_candidates, other.num_candidates)
+        placed, other = self.widen(width), other.widen(width)
+        columns = torch.arange(other.logps.size(1), device=other.logps.device)
+        row, column = (columns < other.lengths.unsqueeze(1)).nonzero(as_tuple=True)
+        changed = {name: tensor.clone() for name, tensor in placed.columns().items() if name in other.columns()}
+        for name, tensor in changed.items():
+            tensor[rows[row], starts[row] + column] = getattr(other, name)[row, column]
+        return replace(placed, **changed)
 
     @property
     def inputs(self) -> MixtureInputs:

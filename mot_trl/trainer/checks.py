@@ -10,9 +10,6 @@ from peft.utils import TrainableTokensWrapper
 from mot_trl.modeling.distributed import is_offloaded
 from mot_trl.trainer.config import MoTGRPOConfig
 
-# Arguments of TRL's trainer that put tokens into a completion which no strategy drew.
-FOREIGN_TOKENS = ("tools", "environment_factory", "rollout_func")
-
 
 def check_config(args: Any) -> None:
     """Check that a config has the fields of this library.
@@ -28,19 +25,16 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     """Check the arguments of `GRPOTrainer`, by name, before any model is loaded.
 
     Raises:
-        ValueError: One of them cannot go with mixtures, or there is nothing to train on.
+        ValueError: The model cannot think in mixtures, or there is nothing to train on.
     """
-    for name in FOREIGN_TOKENS:
-        if arguments.get(name):
-            raise ValueError(
-                f"`{name}` brings tokens into a completion that no mixture was drawn for; leave it out, or set "
-                "`normal_generation=True` to train without mixtures."
-            )
+    _check_tools(arguments)
     _check_adapter(arguments.get("peft_config"))
+    # An environment may bring the prompts itself.
+    optional = bool(arguments.get("environment_factory"))
     for name in ("train_dataset", "eval_dataset"):
         rows = arguments.get(name)
         for each in rows.values() if isinstance(rows, Mapping) else [rows]:
-            _check_prompts(each, name)
+            _check_prompts(each, name, optional=optional)
     if isinstance(arguments.get("model"), torch.nn.Module):
         _check_decoder_only(arguments["model"])
 
@@ -86,17 +80,29 @@ def base_model(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _check_prompts(rows: Any, argument: str) -> None:
+def _check_prompts(rows: Any, argument: str, *, optional: bool) -> None:
     if not isinstance(rows, Dataset | IterableDataset):
         return
     # A streamed dataset does not know how many rows it has, nor always its columns: its first row shows them.
     columns = rows.column_names or list(next(iter(rows), {}))
     if (isinstance(rows, Dataset) and not len(rows)) or not columns:
         raise ValueError(f"`{argument}` has no rows, so there is nothing to learn from; check how it was filtered.")
-    if "prompt" not in columns:
+    if "prompt" not in columns and not optional:
         raise ValueError(
             f"`{argument}` needs a column `prompt` (a text, or a list of messages), and has {columns}; use "
             "`rename_column`."
+        )
+
+
+def _check_tools(arguments: Mapping[str, Any]) -> None:
+    called = [name for name in ("tools", "environment_factory") if arguments.get(name)]
+    engines = [
+        name for name in ("use_vllm", "use_transformers_continuous_batching") if getattr(arguments["args"], name)
+    ]
+    if called and engines:
+        raise ValueError(
+            f"With `{called[0]}`, a later turn reads earlier thoughts again, which a request to an engine cannot say: "
+            f"leave out `{engines[0]}`, or set `normal_generation=True` to train without mixtures."
         )
 
 

@@ -33,10 +33,12 @@ from mot_trl.trainer.nan_rows import drop_non_finite
 from mot_trl.trainer.replay import ReplayModel, RolloutScope, decoding_with
 from mot_trl.trainer.reports import GENERATED_AT, ReportingTrainer
 from mot_trl.trainer.resume import ResumableTrainer
+from mot_trl.trainer.rollout_func import recording
+from mot_trl.trainer.tool_turns import ToolTurnsTrainer
 from mot_trl.trainer.vllm_rollouts import VLLMTrainer
 
 
-class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, ContinuousTrainer, VLLMTrainer):
+class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, ToolTurnsTrainer, ContinuousTrainer, VLLMTrainer):
     """TRL's `GRPOTrainer` for a model that thinks in mixtures of tokens (MoT-G, arXiv 2509.21482).
 
     Takes every argument of `GRPOTrainer`, and one more. A `MixtureDecoder` generates, and the loss uses the log-probs
@@ -90,6 +92,9 @@ class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, ContinuousTrainer, VLLM
         self.strategy = self.decoder.strategy
         # An ordinary token is itself a draw from p.
         self.decoder.draws_probes = self.beta != 0.0 and self.strategy != OneToken()
+        if self.rollout_func is not None:
+            keep = lambda record, ids: self._scope.keep(record.to(self.accelerator.device), ids)  # noqa: E731
+            self.rollout_func = recording(self.rollout_func, keep, probes=self.decoder.draws_probes)
         for model in filter(None, (policy, self.ref_model)):
             add_candidate_head(
                 base_model(self.accelerator.unwrap_model(model, keep_fp32_wrapper=True)),
@@ -140,16 +145,17 @@ class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, ContinuousTrainer, VLLM
         finally:
             self._scope = RolloutScope()
 
-    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+    def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
         """Generate with the decoder as transformers' `custom_generate`, and keep its record."""
         if self.decoder is None:
-            return super()._generate_single_turn(*args, **kwargs)
+            return super()._generate_single_turn(prompt_ids, *args, **kwargs)
+        rows, history = self._continued(prompt_ids)
         # Whatever generates must leave a new record: the last batch's would train on other mixtures.
         self.decoder.forget()
         self._engine_record = None
-        with decoding_with(base_model(self.accelerator.unwrap_model(self.model)), self.decoder):
-            output = super()._generate_single_turn(*args, **kwargs)
-        self._scope.keep(self._engine_record or self.decoder.rollout_of(output[0]), output[0])
+        with decoding_with(base_model(self.accelerator.unwrap_model(self.model)), self.decoder, history):
+            output = super()._generate_single_turn(prompt_ids, *args, **kwargs)
+        self._scope.keep(self._engine_record or self.decoder.rollout_of(output[0]), output[0], rows)
         return output
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -165,7 +171,7 @@ class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, ContinuousTrainer, VLLM
         metrics = self._log_rollout(batch, rollout)
         if self.decoder.phases.can_force:
             # TRL's mask for tokens that are not the model's own: a forced closing tag was not drawn.
-            batch["tool_mask"] = (~rollout.forced_mask).to(batch["completion_mask"].dtype)
+            batch["tool_mask"] = batch.get("tool_mask", 1) * (~rollout.forced_mask).to(batch["completion_mask"].dtype)
         if self.decoder.phases.can_force or metrics["mixture/broken_rows"]:
             # TRL counted the tokens of the loss before these were taken out of it.
             tokens = (batch["completion_mask"] * batch.get("tool_mask", 1)).sum()
@@ -236,7 +242,9 @@ class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, ContinuousTrainer, VLLM
         policy: Any = self.model
         in_float32 = policy.dtype == torch.float32 and self.accelerator.mixed_precision == "no"
         is_reference_too = self.beta != 0.0 and self.ref_model is None
-        plain = self.decoder is not None and self.decoder.temperature == self.temperature
+        # A function of the user's own may shape logits in its own way.
+        ours = self.decoder is not None and self.rollout_func is None
+        plain = ours and self.decoder.temperature == self.temperature
         return plain and in_float32 and not is_reference_too and not has_dropout(policy)
 
     def end(self) -> None:

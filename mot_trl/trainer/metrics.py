@@ -3,10 +3,13 @@
 from collections.abc import Callable, Mapping
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mot_trl.modeling.rollout import Rollout
+
+COUNTED_TURNS = 8
+"""Turns of a conversation that have a metric of their own; those after them are counted with the last."""
 
 
 def rollout_totals(rollout: Rollout, completion_ids: Int[Tensor, "B C"]) -> dict[str, Tensor]:
@@ -19,7 +22,7 @@ def rollout_totals(rollout: Rollout, completion_ids: Int[Tensor, "B C"]) -> dict
     entropies = -(weights * log_weights.masked_fill(weights == 0, 0.0)).sum(dim=-1)
     return {
         "completions": (~rollout.non_finite).sum(),
-        "tokens": rollout.lengths.sum(),
+        "tokens": (rollout.lengths if rollout.turns is None else (rollout.turns >= 0).sum(dim=1)).sum(),
         "mixtures": rollout.mixture_mask.sum(),
         "draws": rollout.thinking_mask.sum(),
         "closed": (rollout.closed_by >= 0).sum(),
@@ -34,6 +37,7 @@ def summarize(totals: Mapping[str, Tensor], *, reduce: Callable[[Tensor], Tensor
     """Compute the metrics of TRL's log; `reduce` adds a tensor up over processes.
 
     They describe what was generated, completions included that TRL leaves out of the loss because they were cut short.
+    A completion with tools is all of its turns: its thinking is theirs together, and closed if that of its last is.
     `mixture/share` is a share of completion tokens, `mixture/closed_ratio` of completions. Lengths are in tokens,
     entropies (of the weights) in nats. `mixture/effective_candidates` is the mean of 1 / sum w^2.
     `mixture/broken_rows` counts completions with NaN or infinite logits; no other metric includes them.
@@ -53,10 +57,34 @@ def summarize(totals: Mapping[str, Tensor], *, reduce: Callable[[Tensor], Tensor
     }
 
 
+def summarize_turns(rollout: Rollout, *, reduce: Callable[[Tensor], Tensor]) -> dict[str, float]:
+    """Compute the metrics of conversations; none for completions of a single turn.
+
+    `mixture/turns` is the mean number of turns, `mixture/thinking_length/turn_1` that of thoughts (tokens) in first
+    turns, and so on for each of `COUNTED_TURNS`.
+    """
+    if rollout.turns is None:
+        return {}
+    turns, last = rollout.turns.clamp(max=COUNTED_TURNS - 1), rollout.turns.amax(dim=1)
+    places = range(COUNTED_TURNS)
+    draws = [(rollout.thinking_mask & (turns == place)).sum() for place in places]
+    counts = [(last >= place).sum() for place in places]
+    # The place that stands for all later turns holds several of one conversation.
+    counts[-1] = counts[-1] + (last - places[-1]).clamp(min=0).sum()
+    sums = reduce(torch.stack([*draws, *counts]).float()).view(2, -1).tolist()
+    lengths = {
+        f"mixture/thinking_length/turn_{turn}": drawn / count
+        for turn, (drawn, count) in enumerate(zip(*sums, strict=True), start=1)
+        if count
+    }
+    return {"mixture/turns": sum(sums[1]) / max(sums[1][0], 1.0), **lengths}
+
+
 def log_prob_gap(
-    rollout: Rollout, replayed_logps: Float[Tensor, "B C"], completion_mask: Int[Tensor, "B C"]
+    rollout: Rollout, replayed_logps: Float[Tensor, "B C"], drawn: Bool[Tensor, "B C"]
 ) -> Float[Tensor, " 2"]:
     """Sum |log-prob at replay - log-prob at generation| (nats) over the drawn tokens; the sum and the token count."""
-    mask = completion_mask.bool() & ~rollout.forced_mask
+    # A `rollout_func` need not know log-probs at generation.
+    mask = drawn & rollout.logps.isfinite()
     gaps = (replayed_logps - rollout.logps).abs()[mask]
     return torch.stack([gaps.sum(), mask.sum().to(gaps)])

@@ -1,14 +1,16 @@
 """Replay the recorded mixtures of a batch inside TRL's log-probability function."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mot_trl.generation.decoder import MixtureDecoder, check_prompts
+from mot_trl.modeling.conversation import Conversations
 from mot_trl.modeling.patching import Calls, MethodPatch
 from mot_trl.modeling.rollout import Rollout, UncastRollout
 from mot_trl.strategies import Strategy
@@ -29,6 +31,7 @@ class RolloutScope:
         probe_logps: Those of the probes of each replay so far, the last with its gradient; none without probes.
         entropies: Entropies (nats) of the last replay, `(B, C)`.
         rewards: Rewards of all processes' completions, one column per function, NaN where one is not judged.
+        conversations: Completions so far, while tools are called between their turns; else None.
     """
 
     rollout: Rollout | None = None
@@ -37,9 +40,16 @@ class RolloutScope:
     probe_logps: list[Tensor] = field(default_factory=list)
     entropies: Tensor | None = None
     rewards: Tensor | None = None
+    conversations: Conversations | None = None
 
-    def keep(self, rollout: Rollout, completion_ids: list[list[int]]) -> None:
-        """Keep the record of what TRL keeps of the completions, which it cuts at its own list of end tokens."""
+    def keep(self, rollout: Rollout, completion_ids: list[list[int]], rows: Sequence[int] | None = None) -> None:
+        """Keep the record of what TRL keeps of the completions, which it cuts at its own list of end tokens.
+
+        In a loop of tool calls, `rows` are those that take a turn.
+        """
+        if self.conversations is not None:
+            self.conversations.add_turn(completion_ids, rollout, rows)
+            return
         lengths = torch.tensor([len(ids) for ids in completion_ids], device=rollout.logps.device)
         self.rollout = rollout.end_rows(lengths)
 
@@ -82,13 +92,16 @@ class ReplayModel:
         return outputs
 
 
-_DECODERS: Calls[tuple[Any, MixtureDecoder]] = Calls("models and their decoders")
+_DECODERS: Calls[tuple[Any, MixtureDecoder, Rollout | None]] = Calls("models and their decoders")
 
 
 @contextmanager
-def decoding_with(model: Any, decoder: MixtureDecoder) -> Generator[None]:
-    """Let this thread's calls of the model's `generate` use the decoder, where they do not name another."""
-    with _Generate.on(model), _DECODERS.enter((model, decoder)):
+def decoding_with(model: Any, decoder: MixtureDecoder, history: Rollout | None = None) -> Generator[None]:
+    """Let this thread's calls of the model's `generate` use the decoder, where they do not name another.
+
+    `history` records what was drawn in the last columns of their prompts.
+    """
+    with _Generate.on(model), _DECODERS.enter((model, decoder, history)):
         yield
 
 
@@ -98,11 +111,12 @@ class _Generate(MethodPatch):
     name = "generate"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        decoder = next((decoder for model, decoder in _DECODERS.innermost() if model is self.module), None)
-        if decoder is None or "custom_generate" in kwargs:
+        named = next((entry for entry in _DECODERS.innermost() if entry[0] is self.module), None)
+        if named is None or "custom_generate" in kwargs:
             return self.own(*args, **kwargs)
+        _, decoder, history = named
         # transformers fails on prompts of no length before it calls the decoder.
         check_prompts(kwargs["input_ids"], kwargs.get("attention_mask"))
         # A bound method, not the decoder: FSDP's mixed precision copies dataclasses that it finds among the arguments,
-        # and the record would end up in the copy.
-        return self.own(*args, custom_generate=decoder.__call__, **kwargs)
+        # and the record would end up in the copy. For the same reason the history comes with it.
+        return self.own(*args, custom_generate=partial(decoder.__call__, history=history), **kwargs)

@@ -11,7 +11,7 @@ from mot_trl.strategies import Strategy
 from mot_trl.strategies.one_token import OneToken
 from mot_trl.traces.callback import TraceCallback
 from mot_trl.traces.completion_column import COLUMN, widest_mixtures
-from mot_trl.trainer.metrics import log_prob_gap, rollout_totals, summarize
+from mot_trl.trainer.metrics import log_prob_gap, rollout_totals, summarize, summarize_turns
 from mot_trl.trainer.ratios import CLIPPED_LOSSES, RatioWatch
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class ReportingTrainer(Trainer):
     def _log_rollout(self, batch: dict[str, Any], rollout: Rollout) -> dict[str, float]:
         """Log the metrics of a batch of rollouts over all processes, and the mixtures of its completions."""
         totals = rollout_totals(rollout, batch["completion_ids"])
-        metrics = summarize(totals, reduce=partial(self.accelerator.reduce, reduction="sum"))
+        reduce = partial(self.accelerator.reduce, reduction="sum")
+        metrics = summarize(totals, reduce=reduce) | summarize_turns(rollout, reduce=reduce)
         for name, value in metrics.items():
             self._metrics[self._mode][name].append(value)
         if self.log_completions:
@@ -58,14 +59,15 @@ class ReportingTrainer(Trainer):
         if replayed_logps is None:
             return
         rollout = Rollout.from_batch(inputs)
+        # What the model drew itself: no padding, forced tags or results of tools.
+        drawn = (inputs["completion_mask"] * inputs.get("tool_mask", 1)).bool() & ~rollout.forced_mask
         if inputs.get(GENERATED_AT) == self.state.global_step:
-            gap = log_prob_gap(rollout, replayed_logps, inputs["completion_mask"])
+            gap = log_prob_gap(rollout, replayed_logps, drawn)
             total, count = self.accelerator.reduce(gap, reduction="sum").tolist()
             self._metrics[self._mode]["mixture/log_prob_gap"].append(total / max(count, 1.0))
         elif self._ratios is not None and "old_per_token_logps" in inputs:
             log_ratios = replayed_logps - inputs["old_per_token_logps"]
-            scored = inputs["completion_mask"].bool() & ~rollout.forced_mask
-            self._ratios.add(log_ratios, scored & rollout.thinking_mask, scored & ~rollout.thinking_mask)
+            self._ratios.add(log_ratios, drawn & rollout.thinking_mask, drawn & ~rollout.thinking_mask)
 
     def _watch_ratios(self, strategy: Strategy) -> None:
         """Begin to watch the ratios, if TRL's loss leaves them unbounded and they are of more than one token."""

@@ -470,14 +470,6 @@ def test_model_name_and_configuration_can_be_left_to_the_trainer(
 
 
 def test_what_cannot_go_with_mixtures_is_refused(tmp_path: Path, prompts: Dataset) -> None:
-    def tool(number: int) -> int:
-        """Double.
-
-        Args:
-            number: A number.
-        """
-        return 2 * number
-
     seq2seq = AutoModelForSeq2SeqLM.from_config(
         AutoConfig.for_model("t5", d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2, vocab_size=259)
     )
@@ -491,17 +483,7 @@ def test_what_cannot_go_with_mixtures_is_refused(tmp_path: Path, prompts: Datase
         make_trainer(tmp_path, prompts, stop_text="")
     with pytest.raises(TypeError, match=r"must be a `mot_trl\.MoTGRPOConfig`"):
         MoTGRPOTrainer(make_model(), letters, plain, train_dataset=prompts)
-    config = MoTGRPOConfig(**settings(tmp_path))
     with pytest.raises(ValueError, match="`train_dataset` has no rows"):
         make_trainer(tmp_path, prompts.select([]))
     with pytest.raises(ValueError, match=r"needs a column `prompt` .* and has \['text'\]"):
         make_trainer(tmp_path, prompts.rename_column("prompt", "text"))
-    with pytest.raises(ValueError, match="`tools` brings tokens"):
-        MoTGRPOTrainer(make_model(), letters, config, train_dataset=prompts, tools=[tool])
-    by_position = (prompts, None, make_tokenizer(), None, None, (None, None), None, None, [tool])
-    with pytest.raises(ValueError, match="`tools` brings tokens"):
-        MoTGRPOTrainer(make_model(), letters, config, *by_position)
-    with pytest.raises(ValueError, match="`rollout_func` brings tokens"):
-        MoTGRPOTrainer(make_model(), letters, config, train_dataset=prompts, rollout_func=lambda *_: {})
-    with pytest.raises(ValueError, match="`environment_factory` brings tokens"):
-        MoTGRPOTrainer(make_model(), letters, config, train_dataset=prompts, environment_factory=dict)

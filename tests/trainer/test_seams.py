@@ -42,7 +42,14 @@ OVERRIDES = {
     "create_model_card": Override(["model_name"], {"_save_checkpoint": ["model_name=model_name"]}),
     "_generate_single_turn": Override(
         ["prompt_ids", "images", "multimodal_fields", "num_generations"],
-        {"_generate": ["prompt_ids, images, multimodal_fields, num_generations"]},
+        {
+            "_generate": ["prompt_ids, images, multimodal_fields, num_generations"],
+            "_tool_call_loop": ["prompt_completion_tool_ids, loop_images, loop_multimodal_fields, ..."],
+        },
+    ),
+    "_tool_call_loop": Override(
+        ["prompts", "prompt_ids", "completion_ids"],
+        {"_generate": ["prompts, prompt_ids, completion_ids, completions, ..."]},
     ),
     "_generate_and_score_completions": Override(["inputs"], {"_prepare_inputs": ["generation_batch"]}),
     "_calculate_rewards": Override(
@@ -163,6 +170,24 @@ def test_fine_tunings_overrides_are_called_as_they_were(name: str) -> None:
     assert own - {"__init__"} == set(SFT_OVERRIDES)
     assert taken == parameters, f"seam moved: {name} now takes {taken}"
     assert call in passed, f"seam moved: {caller} calls {name} with {passed}"
+
+
+def test_the_loop_of_tool_calls_continues_conversations_by_adding_tokens() -> None:
+    loop = ast.unparse(source_tree(GRPOTrainer._tool_call_loop))
+
+    # The tokens of a prompt carry the number of their row through these sums.
+    added = "prompt_ids[idx_with_tool] + completion_ids[idx_with_tool] + suffix_ids"
+    assert added in loop, "seam moved: prompts of later turns are made otherwise"
+    returned = "return (tool_mask, completions, completion_ids, "
+    assert returned in loop, "seam moved: the loop returns something else"
+
+
+def test_a_function_for_rollouts_is_asked_as_it_was() -> None:
+    source = ast.unparse(source_tree(GRPOTrainer._generate))
+
+    parts = ["self.rollout_func(prompts, self)", "{'prompt_ids', 'completion_ids', 'logprobs'}", "'env_mask'"]
+    missing = [part for part in parts if part not in source]
+    assert not missing, f"seam moved: _generate has no {missing}"
 
 
 def test_fine_tuning_reads_what_its_loss_relies_on() -> None:
