@@ -72,6 +72,7 @@ _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": (lambda t: 0 < t < math.inf, "must be a number above 0 (published: 0.1, 0.5)"),
     # From 1e-30 on, log-weights stay above -70 - log k, far from those that mark censored slots.
     "min_ratio": (lambda r: r == 0 or 1e-30 <= r < 1, "is a share of the largest weight: 0 (off), or 1e-30 to 1"),
+    "adaptive": (lambda flag: isinstance(flag, bool), "chooses `k` by entropy: give true or false"),
     "rate": (lambda r: r is None or 0 <= r <= 1, "is the probability of mixing at a step: give 0 to 1"),
     "min_entropy": (lambda h: h is None or 0 <= h < math.inf, "is an entropy in nats: give 0 or more"),
     "beta": (lambda b: 0 <= b < math.inf, "is a weight of the token drawn: give 0 or more (published: 1)"),
@@ -93,7 +94,7 @@ class CheckedOptions:
             valid, meaning = _RANGES.get(name, (lambda _: True, ""))
             # A command line gives text where it cannot read a number, and text compares with none.
             if (isinstance(value, str) and name in _RANGES) or not valid(value):
-                raise ValueError(f"`{name}` {meaning}, not {value}.")
+                raise ValueError(f"`{name}` {meaning}, not {value!r}.")
 
 
 def exponential_like(values: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:

@@ -27,19 +27,21 @@ class Dirichlet(CheckedOptions):
     Attributes:
         concentration: Sum of the concentrations; the smaller, the closer to one token.
         visible: `drawn` with the probability of its weight, or the `heaviest`.
+        adaptive: Whether candidates beyond the number of tokens that p has in effect are left out.
     """
 
     k: int = 2
     concentration: float = 1.0
     min_prob: float = 0.15
     visible: Literal["drawn", "heaviest"] = "drawn"
+    adaptive: bool = False
 
     # Sampling the visible token adds a factor w_i, which does not depend on the model: its score is 0.
     exact: ClassVar[bool] = True
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Draw weights for the most likely tokens."""
-        candidate_ids, log_q = top_candidates(logps, k=self.k, min_prob=self.min_prob)
+        candidate_ids, log_q = top_candidates(logps, k=self.k, min_prob=self.min_prob, adaptive=self.adaptive)
         log_weights = draw_log_weights(self._concentrations(log_q), log_q > -torch.inf)
         pick = sample_visible if self.visible == "drawn" else argmax_weight
         return Mixture(candidate_ids, log_weights, pick(candidate_ids, log_weights))

@@ -29,12 +29,14 @@ class DirichletMultinomial(CheckedOptions):
         concentration: What the urn holds at first; the smaller, the closer to one token.
         resolution: How many times a token is drawn; weights are multiples of its inverse.
         min_prob: Share of the candidates' mass below which a candidate is left out.
+        adaptive: Whether candidates beyond the number of tokens that p has in effect are left out.
     """
 
     k: int = 3
     concentration: float = 1.0
     resolution: int = 8
     min_prob: float = 0.0
+    adaptive: bool = False
 
     # The counts determine the weights and are scored in full; the visible token is sampled from the weights alone.
     exact: ClassVar[bool] = True
@@ -43,7 +45,7 @@ class DirichletMultinomial(CheckedOptions):
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Draw Dirichlet weights for the most likely tokens, then counts from the weights."""
-        candidate_ids, log_q = top_candidates(logps, k=self.k, min_prob=self.min_prob)
+        candidate_ids, log_q = top_candidates(logps, k=self.k, min_prob=self.min_prob, adaptive=self.adaptive)
         used = log_q > -torch.inf
         # Two stages rather than an urn: no loop over the draws. Inverting the cumulative weights instead of
         # `torch.multinomial` keeps the host from reading anything back.

@@ -30,6 +30,7 @@ class GumbelSoftmax(CheckedOptions):
         min_ratio: Censors weights below this share of the heaviest; 0 is the published scheme.
         min_prob: Share of the candidates' mass below which a candidate is left out of the draw.
         nucleus: Mass of p that suffices; candidates beyond it are left out of the draw.
+        adaptive: Whether candidates beyond the number of tokens that p has in effect are left out.
     """
 
     k: int = 5
@@ -37,6 +38,7 @@ class GumbelSoftmax(CheckedOptions):
     min_ratio: float = 0.1
     min_prob: float = 0.0
     nucleus: float = 1.0
+    adaptive: bool = False
 
     # The visible token is a function of the weights (the heaviest), so their density covers everything random.
     exact: ClassVar[bool] = True
@@ -45,7 +47,9 @@ class GumbelSoftmax(CheckedOptions):
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
         """Draw weights for the most likely tokens."""
-        candidate_ids, log_q = top_candidates(logps, k=self.k, min_prob=self.min_prob, nucleus=self.nucleus)
+        candidate_ids, log_q = top_candidates(
+            logps, k=self.k, min_prob=self.min_prob, nucleus=self.nucleus, adaptive=self.adaptive
+        )
         # The logarithm of an exponential variate is minus a Gumbel one.
         scores = (log_q - exponential_like(log_q).log()) / self.temperature
         censored = scores < scores.amax(dim=-1, keepdim=True) + self._log_min_ratio

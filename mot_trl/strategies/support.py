@@ -21,7 +21,9 @@ class Support(NamedTuple):
     log_q: Float[Tensor, "N K"]
 
 
-def top_candidates(logps: Float[Tensor, "N V"], *, k: int, min_prob: float = 0.0, nucleus: float = 1.0) -> Support:
+def top_candidates(
+    logps: Float[Tensor, "N V"], *, k: int, min_prob: float = 0.0, nucleus: float = 1.0, adaptive: bool = False
+) -> Support:
     """Take the `k` most likely tokens of each row (all, if there are fewer), less those that a floor leaves out.
 
     Args:
@@ -29,10 +31,13 @@ def top_candidates(logps: Float[Tensor, "N V"], *, k: int, min_prob: float = 0.0
         k: Most candidates per row.
         min_prob: Leaves out candidates whose share of the candidates' mass is smaller. The most likely always stays.
         nucleus: Leaves out candidates that are not needed to reach this mass of the whole distribution.
+        adaptive: Leaves out those beyond the number of tokens that the distribution has in effect.
     """
     candidate_logps, candidate_ids = logps.topk(min(k, logps.shape[-1]), dim=-1)
     # Renormalizing in bfloat16 would round the weights to two or three digits, and the density of the draw with them.
     candidate_logps = candidate_logps.float()
+    if adaptive:
+        candidate_logps = candidate_logps.masked_fill(~in_effect(logps, candidate_ids.shape[-1]), -torch.inf)
     if nucleus < 1:
         probs = candidate_logps.exp()
         # A token belongs to the nucleus if the tokens before it do not reach the mass yet; so the first always does.
@@ -49,6 +54,15 @@ def top_candidates(logps: Float[Tensor, "N V"], *, k: int, min_prob: float = 0.0
 def entropy(logps: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
     """Entropy of each row's distribution (nats), float32; tokens of probability 0 add 0."""
     return torch.special.entr(logps.float().exp()).sum(dim=-1)
+
+
+def in_effect(logps: Float[Tensor, "N V"], slots: int) -> Bool[Tensor, "N K"]:
+    """Which of `slots` an adaptive draw may use: as many as the distribution has tokens in effect, and one at least.
+
+    The exponential of the entropy, rounded: n for a uniform distribution over n tokens. It is constant almost
+    everywhere, as the set of the most likely tokens is; so a draw that is scored given its slots is scored exactly.
+    """
+    return torch.arange(slots, device=logps.device) < entropy(logps).exp().round().clamp_min(1).unsqueeze(-1)
 
 
 def in_support(mixture: Mixture) -> Bool[Tensor, "N K"]:

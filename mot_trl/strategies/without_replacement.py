@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from mot_trl.strategies.base import CheckedOptions, exponential_like, visible_logp
 from mot_trl.strategies.mixture import Mixture
-from mot_trl.strategies.support import in_support
+from mot_trl.strategies.support import in_effect, in_support
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,13 @@ class WithoutReplacement(CheckedOptions):
         weights: `uniform`, or p `renormalized` on the tokens drawn.
         min_rest: Drawing ends when the tokens left have less probability than this. The next draw's probability is a
             ratio to it, and 1 - p has no digits left in float32 much below 1e-5.
+        adaptive: Whether no more are drawn than p has tokens in effect.
     """
 
     k: int = 2
     weights: Literal["renormalized", "uniform"] = "uniform"
     min_rest: float = 1e-4
+    adaptive: bool = False
 
     # The first draw is from all of p.
     visible_log_prob = staticmethod(visible_logp)
@@ -46,6 +48,8 @@ class WithoutReplacement(CheckedOptions):
         candidate_probs = probs.gather(-1, candidate_ids)
         # A rate of 0 is a token without probability. Past `min_rest` a token may well win, and could not be scored.
         unused = (rates == 0) | (1 - sum_before(candidate_probs) < self.min_rest)
+        if self.adaptive:
+            unused |= ~in_effect(logps, unused.shape[-1])
         # The first draw needs no rest; and every row must have a candidate.
         unused[..., 0] = False
         log_weights = torch.zeros_like(rates) if self.weights == "uniform" else candidate_probs.log()

@@ -144,7 +144,7 @@ def support(settings: DecoderConfig) -> dict[str, Any]:
     if settings.strategy in FULL_SUPPORT:
         return {}
     # Their `k` counts draws in the strategies above, and truncates in the others.
-    no_limit = {"k": None, "min_prob": 0.0, "nucleus": 1.0}
+    no_limit = {"k": None, "min_prob": 0.0, "nucleus": 1.0, "adaptive": False}
     options = asdict(build_strategy(settings.strategy, **settings.strategy_kwargs))  # ty: ignore[invalid-argument-type]
     return {name: options[name] for name, none in no_limit.items() if options.get(name, none) != none}
 

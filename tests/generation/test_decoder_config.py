@@ -91,7 +91,7 @@ def test_another_wrapped_strategy_keeps_the_gates_options_alone() -> None:
 def test_an_option_overrides_itself_under_its_old_spelling(old: str, new: str) -> None:
     config = DecoderConfig("top_k", {old: 0.1, "k": 3}).override({"strategy_kwargs": {new: 0.2}})
 
-    assert config.complete().strategy_kwargs == {"k": 3, "min_prob": 0.2}
+    assert config.complete().strategy_kwargs == {"k": 3, "min_prob": 0.2, "adaptive": False}
 
 
 def test_a_named_strategy_takes_the_phases_alone_from_a_checkpoint() -> None:
@@ -131,7 +131,7 @@ def test_checkpoints_of_the_previous_version_keep_their_options() -> None:
 
     config = decoder_for(TRAINED, stored, path="old")
 
-    assert config.complete().strategy_kwargs == {"k": 4, "min_prob": 0.1}
+    assert config.complete().strategy_kwargs == {"k": 4, "min_prob": 0.1, "adaptive": False}
 
 
 @pytest.mark.untyped("a type of score that does not exist")

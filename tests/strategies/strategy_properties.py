@@ -26,12 +26,15 @@ GATES += [{"wrapped": name, "k": 2, "min_entropy": 1.0} for name in ("multiplex"
 def variants() -> dict[str, Strategy]:
     """Every registered strategy with 1, 2 and 3 candidates and each choice of its `Literal` options; every preset.
 
+    Some are `adaptive` with 6 candidates, of which `LOGITS` use 4; `test_adaptive.py` has the others.
     `gated` wraps each of the others with a fair coin, and some with a threshold that `LOGITS` reach.
     """
     made: dict[Strategy, str] = {}
     for name, strategy_class in STRATEGIES.items():
         for options in GATES if name == "gated" else option_choices(strategy_class):
             made[build_strategy(name, **options)] = f"{name} {list(options.values())}"
+    for name in ("multiplex", "gumbel_softmax"):
+        made[build_strategy(name, k=6, adaptive=True)] = f"{name} adaptive"
     for name, preset in PRESETS.items():
         strategy = build_strategy(preset.strategy, **preset.strategy_kwargs)
         made.setdefault(strategy, f"preset {name}")
@@ -129,7 +132,9 @@ def atom_frequencies(strategy: Strategy) -> float:
     torch.manual_seed(0)
     logps = LOGITS.log_softmax(dim=-1)
     mixture = strategy.draw(logps.expand(DRAWS, -1))
-    keys = torch.cat([mixture.candidate_ids.float(), mixture.log_weights], dim=-1)
+    # Slots that are not in use hold any token.
+    ids = mixture.candidate_ids.masked_fill(~in_support(mixture), -1)
+    keys = torch.cat([ids.float(), mixture.log_weights], dim=-1)
     _, inverse, counts = keys.unique(dim=0, return_inverse=True, return_counts=True)
     often = (counts > 500).nonzero().squeeze(-1).tolist()
     if not often:

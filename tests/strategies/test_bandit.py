@@ -37,7 +37,11 @@ def train(
     "strategy",
     # What a gate lets through is learned from as it is alone.
     [
-        pytest.param(strategy, id=name, marks=[pytest.mark.slow] if isinstance(strategy, Gated) else [])
+        pytest.param(
+            strategy,
+            id=name,
+            marks=[pytest.mark.slow] if isinstance(strategy, Gated) or getattr(strategy, "adaptive", False) else [],
+        )
         for name, strategy in EXACT.items()
     ],
 )

@@ -40,6 +40,7 @@ QUICK_GATES = {"gated ['multiplex', 2, 0.5]", "gated ['dirichlet', 2, 0.5]"}
 
 def each_of(strategies: dict[str, Strategy]) -> pytest.MarkDecorator:
     slow = {name for name in strategies if name.startswith("gated") and name not in QUICK_GATES}
+    slow |= {name for name in strategies if name.endswith("adaptive")}
     cases = [
         pytest.param(strategy, id=name, marks=[pytest.mark.slow] if name in slow else [])
         for name, strategy in strategies.items()

@@ -38,6 +38,9 @@ from mot_trl.strategies.multiplex import Multiplex
         ("gated", "wrapped", "gated"),
         ("gated", "rate", "often"),
         ("top_k", "k", "many"),
+        ("top_k", "adaptive", "yes"),
+        ("multiplex", "adaptive", 1),
+        ("one_token", "adaptive", True),
     ],
 )
 def test_an_option_out_of_range_is_refused_by_name(name: str, option: str, value: object):
@@ -61,7 +64,7 @@ def test_a_value_that_is_no_choice_is_refused_by_name(name: str, option: str, va
 
 
 def test_an_unknown_option_is_refused_with_those_that_exist():
-    with pytest.raises(ValueError, match=r"'top_k' has no option tau; it takes \['k', 'min_prob'\]"):
+    with pytest.raises(ValueError, match=r"'top_k' has no option tau; it takes \['k', 'min_prob', 'adaptive'\]"):
         build_strategy("top_k", tau=1.0)
 
 
@@ -81,7 +84,7 @@ def test_options_of_earlier_versions_build_the_same_strategy(name: str, old: dic
 def test_a_gate_takes_the_options_of_what_it_wraps():
     assert build_strategy("gated", wrapped="dirichlet", k=3, rate=0.2) == Gated(Dirichlet(k=3), rate=0.2)
     assert build_strategy("gated", k=4) == Gated(Multiplex(k=4))
-    with pytest.raises(ValueError, match=r"'gated top_k' has no option visible; it takes \['wrapped', .*'min_prob'\]"):
+    with pytest.raises(ValueError, match=r"'gated top_k' has no option visible; it takes \['wrapped', .*'adaptive'\]"):
         build_strategy("gated", wrapped="top_k", visible="drawn")
     with pytest.raises(ValueError, match=r"Unknown strategy 'top-k'"):
         build_strategy("gated", wrapped="top-k")
