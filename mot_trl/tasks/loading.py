@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 _SUFFIXES = (".jsonl", ".json", ".parquet")
 
 
-def question_features() -> Features:
-    """The columns of a dataset of questions, in order: `prompt`, `question` and `answer`, all text."""
+def question_features(*, tolerance: bool = False) -> Features:
+    """The columns of a dataset of questions: `prompt`, `question` and `answer`, all text, and perhaps `tolerance`."""
     # Takes seconds to import, as below.
     import datasets
 
     text = datasets.Value("string")
-    return datasets.Features({"prompt": [{"role": text, "content": text}], "question": text, "answer": text})
+    extra = {"tolerance": datasets.Value("float64")} if tolerance else {}
+    return datasets.Features({"prompt": [{"role": text, "content": text}], "question": text, "answer": text} | extra)
 
 
 def question_row(question: str, answer: Any, instruction: str) -> dict[str, Any]:

@@ -35,6 +35,10 @@ def key_that_must_not_leak(monkeypatch, caplog, capfd):
     assert KEY not in "".join(capfd.readouterr())
 
 
+# Right, but not as the rules read numbers.
+NUMBERS = [f"just {word}" for word in ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")]
+
+
 def judge(url: str, **settings) -> JudgeReward:
     settings = {"limits": QUICK, "canary_every": None} | settings
     return JudgeReward("mock", base_url=url, **settings)
@@ -122,7 +126,7 @@ def test_every_fault_gives_none_in_time_and_is_counted(fault):
     with serving(lambda _request: FAULTS[fault]) as server:
         started = time.monotonic()
 
-        rewards, metrics = asked(judge(server.url), ["eighteen", "nineteen"], ["18", "19"])
+        rewards, metrics = asked(judge(server.url), ["just eighteen", "just nineteen"], ["18", "19"])
 
         assert time.monotonic() - started < QUICK.deadline + 3
     assert rewards == [None, None]
@@ -136,7 +140,7 @@ def test_connection_refused_gives_none():
         taken.bind(("127.0.0.1", 0))  # bound and not listening: the port refuses
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
 
-        rewards, metrics = asked(judge(url), ["eighteen"], ["18"])
+        rewards, metrics = asked(judge(url), ["just eighteen"], ["18"])
 
     assert rewards == [None]
     assert metrics["failures"] == 1
@@ -178,7 +182,7 @@ def test_a_try_ends_at_its_own_limit_long_before_the_deadline(fault):
         limits = Limits(deadline=20, try_seconds=0.4, retries=1)
         started = time.monotonic()
 
-        _, metrics = asked(judge(server.url, limits=limits), ["eighteen"], ["18"])
+        _, metrics = asked(judge(server.url, limits=limits), ["just eighteen"], ["18"])
 
         assert time.monotonic() - started < 8
     assert (metrics["calls"], metrics["failures"], metrics["late"]) == (2, 1, 0)
@@ -192,7 +196,7 @@ def test_what_no_retry_can_mend_is_not_retried(fault):
     with serving(lambda _request: FAULTS[fault]) as server:
         started = time.monotonic()
 
-        _, metrics = asked(judge(server.url), ["eighteen"], ["18"])
+        _, metrics = asked(judge(server.url), ["just eighteen"], ["18"])
 
         assert time.monotonic() - started < 2.5
     assert (metrics["calls"], metrics["retries"], metrics["failures"]) == (1, 0, 1)
@@ -203,7 +207,7 @@ def test_a_named_pause_is_kept():
     with serving(lambda _request: next(replies)) as server:
         started = time.monotonic()
 
-        rewards, _ = asked(judge(server.url), ["eighteen"], ["18"])
+        rewards, _ = asked(judge(server.url), ["just eighteen"], ["18"])
 
         assert time.monotonic() - started >= 1
     assert rewards == [1.0]
@@ -212,7 +216,7 @@ def test_a_named_pause_is_kept():
 def test_a_transient_error_is_retried():
     replies = iter([error(503), verdict("correct")])
     with serving(lambda _request: next(replies)) as server:
-        rewards, metrics = asked(judge(server.url), ["eighteen"], ["18"])
+        rewards, metrics = asked(judge(server.url), ["just eighteen"], ["18"])
 
     assert rewards == [1.0]
     assert (metrics["calls"], metrics["retries"], metrics["failures"]) == (2, 1, 0)
@@ -221,7 +225,7 @@ def test_a_transient_error_is_retried():
 def test_an_unreadable_verdict_is_asked_for_once_more_in_a_simpler_form():
     replies = iter([says("Certainly! The answer is correct."), says("correct")])
     with serving(lambda _request: next(replies)) as server:
-        rewards, metrics = asked(judge(server.url), ["eighteen"], ["18"])
+        rewards, metrics = asked(judge(server.url), ["just eighteen"], ["18"])
 
     assert rewards == [1.0]
     assert (metrics["calls"], metrics["unreadable"]) == (2, 1)
@@ -237,8 +241,8 @@ def test_what_a_server_refuses_is_left_out_and_remembered():
 
     with serving(behave) as server:
         reward = judge(server.url)
-        first, metrics = asked(reward, ["eighteen"], ["18"])
-        second, metrics_after = asked(reward, ["nineteen"], ["19"])
+        first, metrics = asked(reward, ["just eighteen"], ["18"])
+        second, metrics_after = asked(reward, ["just nineteen"], ["19"])
 
     assert first == second == [0.0]
     assert (metrics["calls"], metrics_after["calls"]) == (2, 1)
@@ -253,7 +257,7 @@ def test_a_question_that_is_refused_in_every_form_changes_no_other():
     with serving(behave) as server:
         reward = judge(server.url)
         refused, metrics = asked(reward, ["something else"], ["a long gold"])
-        asked(reward, ["eighteen"], ["18"])
+        asked(reward, ["just eighteen"], ["18"])
 
     assert refused == [None]
     assert (metrics["calls"], metrics["failures"]) == (2, 1)
@@ -264,7 +268,7 @@ def test_request_options_override_and_remove_fields_in_every_form():
     options = {"temperature": None, "max_completion_tokens": None, "max_tokens": 9, "top_k": 1}
     replies = iter([says("prose"), says("correct")])
     with serving(lambda _request: next(replies)) as server:
-        asked(judge(server.url, request_options=options), ["eighteen"], ["18"])
+        asked(judge(server.url, request_options=options), ["just eighteen"], ["18"])
 
     assert len(server.requests) == 2
     for request in server.requests:
@@ -274,7 +278,7 @@ def test_request_options_override_and_remove_fields_in_every_form():
 
 def test_a_server_that_takes_everything_is_asked_at_temperature_zero():
     with serving(honest) as server:
-        asked(judge(server.url), ["eighteen"], ["18"])
+        asked(judge(server.url), ["just eighteen"], ["18"])
 
     assert server.requests[0]["temperature"] == 0
     assert server.requests[0]["response_format"]["json_schema"]["strict"] is True
@@ -284,7 +288,7 @@ def test_a_server_that_takes_everything_is_asked_at_temperature_zero():
 def test_a_server_without_keys_gets_a_dummy(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     with serving(honest) as server:
-        rewards, _ = asked(judge(server.url), ["eighteen"], ["18"])
+        rewards, _ = asked(judge(server.url), ["just eighteen"], ["18"])
 
     assert rewards == [0.0]
     assert server.headers[0]["authorization"] == "Bearer none"
@@ -294,7 +298,7 @@ def test_a_server_without_keys_gets_a_dummy(monkeypatch):
 def test_a_spoiled_key_leaks_nowhere(monkeypatch, spoiled):
     monkeypatch.setenv("OPENAI_API_KEY", spoiled.format(KEY))
     with serving(honest) as server:
-        rewards, metrics = asked(judge(server.url), ["eighteen"], ["eighteen, or eighteen"])
+        rewards, metrics = asked(judge(server.url), ["just eighteen"], ["eighteen, or eighteen"])
 
     # A line break at the end is taken off; no other spoiled key can be sent.
     assert rewards == ([0.0] if spoiled == "{}\n" else [None])
@@ -307,7 +311,7 @@ def test_failures_in_a_row_end_the_batch_and_the_next_one_starts_afresh():
     def behave(request):
         return honest(request) if healthy else error(401)
 
-    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    words = [*NUMBERS]
     golds = [str(number) for number in range(1, 11)]
     with serving(behave) as server:
         reward = judge(server.url, limits=Limits(deadline=3, concurrency=1))
@@ -328,7 +332,7 @@ def test_a_success_between_failures_keeps_the_batch_going():
         code = next(codes)
         return honest(request) if code == 200 else error(code)
 
-    words, golds = ["one", "two", "three", "four", "five", "six", "seven", "eight"], list("12345678")
+    words, golds = NUMBERS[:8], list("12345678")
     with serving(behave) as server:
         _, metrics = asked(judge(server.url, limits=Limits(deadline=3, concurrency=1, failures=3)), words, golds)
 
@@ -336,7 +340,7 @@ def test_a_success_between_failures_keeps_the_batch_going():
 
 
 def test_a_page_that_is_no_completion_counts_as_a_failure_and_a_refusal_does_not():
-    words, golds = ["one", "two", "three", "four", "five", "six"], list("123456")
+    words, golds = NUMBERS[:6], list("123456")
     limits = Limits(deadline=3, concurrency=1, failures=4)
     with serving(lambda _request: FAULTS["HTML with status 200"]) as server:
         _, metrics_page = asked(judge(server.url, limits=limits), words, golds)
@@ -349,7 +353,7 @@ def test_a_page_that_is_no_completion_counts_as_a_failure_and_a_refusal_does_not
 
 def test_caps_on_calls_and_tokens_hold():
     golds = list("12345678")
-    words = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+    words = NUMBERS[:8]
     with serving(honest) as server:
         few_calls = judge(server.url, limits=Limits(deadline=3, max_calls=3))
         few_tokens = judge(server.url, limits=Limits(deadline=3, max_tokens=250, concurrency=1))
@@ -366,14 +370,14 @@ def test_caps_on_calls_and_tokens_hold():
 def test_tokens_that_a_server_does_not_count_are_guessed():
     body = b'{"choices": [{"message": {"content": "incorrect"}}]}'
     with serving(lambda _request: Reply(body=body)) as server:
-        _, metrics = asked(judge(server.url), ["eighteen"], ["18"])
+        _, metrics = asked(judge(server.url), ["just eighteen"], ["18"])
 
     assert metrics["prompt_tokens"] > 100
 
 
 def test_costs_follow_the_prices():
     with serving(honest) as server:
-        _, metrics = asked(judge(server.url, prices=(2.0, 10.0)), ["eighteen"], ["18"])
+        _, metrics = asked(judge(server.url, prices=(2.0, 10.0)), ["just eighteen"], ["18"])
 
     assert metrics["cost"] == pytest.approx((100 * 2.0 + 10 * 10.0) / 1e6)
 
@@ -381,8 +385,8 @@ def test_costs_follow_the_prices():
 def test_one_question_asked_many_times_costs_one_call():
     with serving(lambda _request: Reply(body=verdict("correct").body, delay=0.1)) as server:
         reward = judge(server.url)
-        rewards, metrics = asked(reward, ["eighteen"] * 12, ["18"] * 12)
-        again, metrics_again = asked(reward, ["eighteen"] * 12, ["18"] * 12)
+        rewards, metrics = asked(reward, ["just eighteen"] * 12, ["18"] * 12)
+        again, metrics_again = asked(reward, ["just eighteen"] * 12, ["18"] * 12)
 
     assert rewards == again == [1.0] * 12
     assert metrics["calls"] == 1
@@ -394,12 +398,12 @@ def test_no_verdict_is_ever_cached_that_was_not_given(tmp_path):
     with serving(lambda _request: next(replies)) as server:
         reward = judge(server.url, cache_path=tmp_path / "verdicts.sqlite")
 
-        assert asked(reward, ["eighteen"], ["18"])[0] == [None]
-        assert asked(reward, ["eighteen"], ["18"])[0] == [1.0]
+        assert asked(reward, ["just eighteen"], ["18"])[0] == [None]
+        assert asked(reward, ["just eighteen"], ["18"])[0] == [1.0]
 
 
 def test_rules_spare_the_judge_what_they_can_decide():
-    answers = ["18", "19", "17 or 18", "apples", "18 dollars", "eighteen"]
+    answers = ["18", "19", "17 or 18", "apples", "18 dollars", "just eighteen"]
     with serving(honest) as server:
         rewards, metrics = asked(judge(server.url), answers, ["18"] * 6)
 
@@ -409,7 +413,7 @@ def test_rules_spare_the_judge_what_they_can_decide():
 
 
 def test_the_math_grader_has_the_first_word(monkeypatch):
-    monkeypatch.setattr("mot_trl.rewards.judge.reward.is_equivalent", lambda gold, answer, timeout: answer == "36/2")
+    monkeypatch.setattr("mot_trl.rewards.judge.reward.is_equivalent", lambda gold, answer, **_: answer == "36/2")
     with serving(honest) as server:
         rewards, _ = asked(judge(server.url), ["36/2", "38/2"], ["18", "18"])
 
@@ -480,7 +484,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("rubric", [None, "Is it good?"])
 def test_a_hostile_completion_costs_no_other_row_its_reward(rubric):
-    good = "<answer>eighteen</answer>"
+    good = "<answer>just eighteen</answer>"
     with serving(lambda _request: verdict("10" if rubric else "correct")) as server:
         reward = judge(server.url, rubric=rubric)
         started = time.monotonic()

@@ -18,7 +18,7 @@ from mock_judge_server import Reply, gullible, honest, serving, verdict
 from mot_trl.rewards.judge import JudgeReward, Limits
 from mot_trl.rewards.judge.cache import VerdictCache
 
-WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+WORDS = [f"just {word}" for word in ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")]
 
 
 def judge(url: str, **settings) -> JudgeReward:

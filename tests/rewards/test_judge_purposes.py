@@ -8,6 +8,7 @@ import pytest
 from mock_judge_server import gullible, honest, serving, told, verdict
 
 from mot_trl.rewards.judge import JudgeReward, Limits, judge_or
+from mot_trl.rewards.math import MathReward
 
 RUBRIC = "Longer is better."
 LIMITS = Limits(deadline=10)
@@ -162,17 +163,32 @@ def test_another_rubric_is_another_question():
 def test_the_problem_is_sent_where_a_column_is_named():
     with serving(honest) as server:
         reward = JudgeReward("mock", base_url=server.url, question_column="question")
-        asked(reward, ["<answer>eighteen</answer>"], answer=["18"], question=['What "is" it?'])
+        asked(reward, ["<answer>just eighteen</answer>"], answer=["18"], question=['What "is" it?'])
 
-    assert told(server.requests[0]) == {"problem": 'What "is" it?', "reference": "18", "answer": "eighteen"}
+    assert told(server.requests[0]) == {"problem": 'What "is" it?', "reference": "18", "answer": "just eighteen"}
     assert json.dumps(server.requests[0]).isascii()
+
+
+@pytest.mark.parametrize("source", ["question", "prompts"])
+def test_the_rules_see_the_question_as_the_math_reward_does(source):
+    asked_for = "What is the percent increase?"
+    given = "What is 20 percent of 90?"
+    columns = {source: [asked_for, given, given, given]}
+    answers = [r"\boxed{18\%}", r"\boxed{18\%}", r"\boxed{18 cm}", r"\boxed{18}"]
+    with serving(lambda _request: verdict("incorrect")) as server:
+        settings = {"question_column": "question"} if source == "question" else {}
+        reward = JudgeReward("mock", base_url=server.url, canary_every=None, **settings)
+        rewards, _ = asked(reward, answers, answer=["18"] * 4, **columns)
+
+    assert rewards == [1.0, 0.0, 0.0, 1.0]
+    assert rewards == MathReward(symbolic=False)(answers, answer=["18"] * 4, **columns)
 
 
 def test_the_prompt_itself_can_be_the_problem():
     chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "6 times 3?"}]
     with serving(honest) as server:
         reward = JudgeReward("mock", base_url=server.url, question_column="prompt", canary_every=None)
-        asked(reward, ["<answer>eighteen</answer>"] * 2, prompts=[chat, "9 + 9?"], answer=["18", "18"])
+        asked(reward, ["<answer>just eighteen</answer>"] * 2, prompts=[chat, "9 + 9?"], answer=["18", "18"])
 
     assert sorted(told(request)["problem"] for request in server.requests) == ["6 times 3?", "9 + 9?"]
 

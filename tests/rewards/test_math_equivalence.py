@@ -29,11 +29,9 @@ def test_tricky_completions_are_judged_as_a_teacher_would(pair):
     assert MathReward()(completions=[pair.answer], answer=[pair.gold]) == [float(pair.same)], pair.why
 
 
-def test_pairs_held_out_are_mostly_right_and_never_paid_wrongly():
-    verdicts = [(pair, bool(is_equivalent(pair.gold, pair.answer))) for pair in HELD_OUT]
-
-    assert [pair for pair, verdict in verdicts if verdict and not pair.same] == []
-    assert sum(verdict == pair.same for pair, verdict in verdicts) >= 77  # of 81
+@pytest.mark.parametrize("pair", HELD_OUT, ids=lambda pair: f"{pair.gold} | {pair.answer}")
+def test_pairs_once_held_out_are_judged_rightly(pair):
+    assert bool(is_equivalent(pair.gold, pair.answer)) == pair.same
 
 
 def test_the_list_is_long_and_both_verdicts_are_common():

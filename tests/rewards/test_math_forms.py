@@ -1,10 +1,11 @@
 import pytest
 from real_forms import KINDS, Form
+from written_forms import WRITTEN
 
 from mot_trl.rewards.math import MathReward
 
 pytest.importorskip("math_verify")
-CASES = [pytest.param(form, id=f"{kind}: {form.gold}") for kind, forms in KINDS.items() for form in forms]
+CASES = [pytest.param(form, id=f"{kind}: {form.gold}") for kind, forms in (KINDS | WRITTEN).items() for form in forms]
 
 
 def rewards(gold: str, answers: tuple[str, ...]) -> dict[str, float | None]:

@@ -130,6 +130,53 @@ def test_a_row_without_a_problem_is_refused_by_number(first, second, tmp_path) -
         maths.load(path=file)
 
 
+OLYMPIAD = [
+    {"question": "a?", "final_answer": ["12.5"], "unit": "cm", "error": "1e-1"},
+    {"question": "b?", "final_answer": ["$2 \\sqrt{3}$"], "unit": None, "error": None},
+    {"question": "c?", "final_answer": ["$0.52,0.76$"], "unit": "$\\mathrm{m/s}$", "error": "1e-2,1e-1"},
+    {"question": "d?", "final_answer": ["$\\frac{1}{3}$"], "unit": "%", "error": ""},
+    {"question": "e?", "final_answer": ["$(1.5, 2.5)$"], "unit": None, "error": 0.1},
+]
+
+
+def olympiad(tmp_path, rows):
+    columns = {"answer_column": "final_answer", "unit_column": "unit", "tolerance_column": "error"}
+    return maths.load(path=write(tmp_path / "test.jsonl", rows), **columns)
+
+
+@pytest.mark.parametrize(
+    ("row", "right", "wrong"),
+    [
+        (
+            0,
+            ("12.5", "12.5 cm", "12.45", "12.6 cm", r"\frac{25}{2}", r"\frac{25}{2} \text{ cm}", r"\sqrt{156}"),
+            ("12.61", "12.5 m", "12.39", "125", "12.6 m", "nan", "12.5x", ""),
+        ),
+        (1, (r"2\sqrt{3}", r"\sqrt{12}"), ("3.464", "3.46410161514")),
+        (2, ("0.52, 0.76", "0.525,0.755", "0.76, 0.52", "0.52 m/s, 0.76 m/s"), ("0.52, 0.78", "0.52", "0.54, 0.76")),
+        (3, (r"\frac{1}{3}\%", r"\frac13"), (r"\frac{1}{3} \text{ cm}", "0.33")),
+        (4, ("(1.5,2.5)", "(1.41, 2.6)", r"(\frac32, \frac52)"), ("(2.5, 1.5)", "(1.5, 2.7)", "1.5, 2.5")),
+    ],
+)
+def test_tolerances_and_units_of_olympiad_bench_count(row, right, wrong, tmp_path) -> None:
+    rows = olympiad(tmp_path, OLYMPIAD)
+    answers = [*right, *wrong]
+
+    columns = {name: [rows[row][name]] * len(answers) for name in ("answer", "question", "tolerance")}
+    rewards = maths.correct_answer([rf"<answer>{answer}</answer>" for answer in answers], **columns)
+
+    assert dict(zip(answers, rewards, strict=True)) == dict.fromkeys(right, 1.0) | dict.fromkeys(wrong, 0.0)
+    assert rows["tolerance"] == [0.1, None, 0.01, None, 0.1]
+
+
+@pytest.mark.parametrize("error", ["about", "-1", "inf", "nan", []])
+def test_a_tolerance_that_is_no_distance_is_refused_by_row(error, tmp_path) -> None:
+    rows = [OLYMPIAD[0], OLYMPIAD[0] | {"error": error}]
+
+    with pytest.raises(ValueError, match=r"Row 1: `error` holds"):
+        olympiad(tmp_path, rows)
+
+
 def test_rows_left_out_are_named(tmp_path, caplog) -> None:
     rows = [{"question": "a?", "answer": "5"}, {"question": "b?", "answer": "notfound"}]
 

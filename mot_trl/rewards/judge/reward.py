@@ -16,6 +16,7 @@ from mot_trl.rewards.judge.client import Batch, Judge
 from mot_trl.rewards.judge.guards import instructs, is_offense, rules_out, tidy
 from mot_trl.rewards.judge.prompt import JudgeRequest
 from mot_trl.rewards.math.equivalence import is_equivalent
+from mot_trl.rewards.math.question import question_text
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +120,11 @@ def _decide(batch: Batch, golds: Sequence[str], requests: dict[int, JudgeRequest
     # Hostile expressions keep the math grader busy for seconds: it runs in a thread and leaves half the time.
     kept, rules_first = batch.seconds_left / 2, batch.judge.rules_first
     rewards: list[float | None] = [None] * len(batch.completions)
-    for row, (completion, gold, problem) in enumerate(zip(batch.completions, golds, batch.problems, strict=True)):
+    # The rules read the prompt where no column has the question; a judge is never shown it.
+    prompts = [question_text(prompt) for prompt in batch.columns["prompt"]] or [""] * len(golds)
+    rows = zip(batch.completions, golds, batch.problems, prompts, strict=True)
+    for row, (completion, gold, problem, prompt) in enumerate(rows):
+        question = problem.get("problem", prompt)
         try:
             answer = final_answer(completion_text(completion), opened=batch.judge.opened)
             if answer is None or not gold:
@@ -129,7 +134,9 @@ def _decide(batch: Batch, golds: Sequence[str], requests: dict[int, JudgeRequest
             # Cut before the work, too, as an answer may be a megabyte of spaces.
             sent = tidy(answer[: 4 * limit])[:limit]
             seconds = min(2.0, batch.seconds_left - kept)
-            is_equal = rules_first and seconds > 0 and bool(is_equivalent(gold, answer, timeout=seconds))
+            is_equal = (
+                rules_first and seconds > 0 and bool(is_equivalent(gold, answer, question=question, timeout=seconds))
+            )
             # Only now does another number exclude it, as 36/2 names no 18 and is 18.
             if is_equal or (rules_first and rules_out(gold, sent)):
                 rewards[row] = float(is_equal)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 # A letter that stands for a choice is marked as one, unless it is the whole answer.
 _CHOICE = re.compile(
-    r"(?:\\text\s*\{\s*)?(?:(?:option|choice)\s*)?"
+    r"(?:\\text\s*\{\s*)?(?:(?:option|choice|answer)\s*)?"
     r"(?:\(\s*(?P<round>[A-J])\s*\)|\[\s*(?P<square>[A-J])\s*\]|(?P<bare>[A-J])(?=\s*[).:]|\s*\}?\s*$))"
     r"\s*[).:]*\s*(?P<close>\}?)\s*[).:]*\s*(?P<value>.*)",
     re.DOTALL | re.I,

@@ -3,7 +3,7 @@ r"""Answers made of parts (points, intervals, sets, lists, unions, matrices), co
 import re
 from collections.abc import Callable
 
-from mot_trl.rewards.math.intervals import builder_condition, read_interval
+from mot_trl.rewards.math.intervals import builder_condition, read_interval, upright
 from mot_trl.rewards.math.matrix import read_matrix
 from mot_trl.rewards.math.parts import OPENINGS, Compound, scan, split
 
@@ -18,7 +18,11 @@ _NAME = (
 _ASSIGNED = re.compile(rf"({_NAME})\s*=\s*(?![=\s])([^=]*)", re.DOTALL)
 _TUPLE = re.compile(rf"\(({_NAME}(?:\s*[,;]\s*{_NAME})+)\)\s*=\s*(?![=\s])([^=]*)", re.DOTALL)
 _POINT = re.compile(r"([A-Z])\s*(\([^()]+,[^()]+\))")
-_CASES = re.compile(r"(?:\\\{)?\s*\\begin\{(cases|array|aligned)\}(?:\{[lcr ]+\})?([^&]*)\\end\{\1\}", re.DOTALL)
+_CASES = re.compile(r"(?:\\\{)?\s*\\begin\{(cases|array)\}(?:\{[lcr ]+\})?(.*)\\end\{\1\}", re.DOTALL)
+# `x=2 \quad y=5`
+_NEXT = re.compile(rf"(?<=[0-9a-zA-Z)}}\]])\s+(?={_NAME}\s*=(?!=))")
+# `x_1=2, x_2=3`: the values of one variable, in any order.
+_NUMBERED = re.compile(r"([a-z])_[0-9],(?:\1_[0-9],?)+")
 # `x \in (1,2)`: the set alone is the answer.
 _MEMBER = re.compile(rf"(?:{_NAME}|\({_NAME}(?:\s*,\s*{_NAME})*\))\s*\\in(?![a-zA-Z])\s*")
 # Unordered parts are paired by trying all, so their number bounds the time.
@@ -30,7 +34,7 @@ Same = Callable[[str, str], bool | None]
 def read_compound(text: str) -> "str | Compound":
     """The parts of a normalized `text`, or the text itself where it is one expression."""
     member = _MEMBER.match(text)
-    text = text[member.end() :] if member else text
+    text = upright(text[member.end() :] if member else text)
     readings = (read(text) for read in (read_matrix, _union, _builder, read_interval, _assigned, _list, _bracketed))
     return next((parts for parts in readings if parts is not None), text)
 
@@ -46,7 +50,7 @@ def same_compound(gold: "str | Compound", answer: "str | Compound", same: Same) 
         return len(names) == 1 and same_compound(*values, same)
     if isinstance(gold, str) or isinstance(answer, str) or not _comparable(gold, answer):
         return False
-    if gold.kind == answer.kind == "unordered":
+    if gold.kind == answer.kind == "unordered" or (gold.style == "set" and _NUMBERED.fullmatch(answer.style)):
         return _same_unordered(gold.items, answer.items, same)
     verdicts = set()
     for pair in zip(gold.items, answer.items, strict=True):
@@ -63,6 +67,8 @@ def _comparable(gold: Compound, answer: Compound) -> bool:
     if gold.kind == answer.kind:
         return gold.style == answer.style or gold.kind == "unordered"
     # `x = 3, y = -1` is the point `(3, -1)`, and a list of values in the order of the variables.
+    if gold.style == "set" and _NUMBERED.fullmatch(answer.style):
+        return True
     values = {(side.kind, side.style) for side in (gold, answer) if side.kind != "assigned"}
     return len(values) == 1 and values <= {("ordered", "()"), ("unordered", "list")}
 
@@ -95,13 +101,13 @@ def _assigned(text: str) -> Compound | None:
     if "=" not in text:
         return None
     if match := _CASES.fullmatch(text):
-        text = ",".join(row for row in split(match[2], "\\\\") if row)
+        text = ",".join(row.replace("&", "").strip(" ,;.") for row in split(match[2], "\\\\") if row)
     if match := _TUPLE.fullmatch(text):
         value = read_compound(match[2])
         names = [name.strip() for name in re.split("[,;]", match[1])]
         is_point = isinstance(value, Compound) and value.kind == "ordered" and len(value.items) == len(names)
         return _by_name(names, list(value.items)) if is_point and isinstance(value, Compound) else None
-    pieces = [_ASSIGNED.fullmatch(piece) for piece in split(_AND.sub(" , ", text), ",", ";")]
+    pieces = [_ASSIGNED.fullmatch(piece) for piece in split(_NEXT.sub(" , ", _AND.sub(" , ", text)), ",", ";", "\\\\")]
     if len(pieces) > 1 and all(pieces):
         return _by_name(
             [match[1] for match in pieces if match], [read_compound(match[2]) for match in pieces if match]

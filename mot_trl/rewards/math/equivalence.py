@@ -16,36 +16,41 @@ from mot_trl.rewards.math.choice import Choice, read_choice, read_gold_choice
 from mot_trl.rewards.math.compound import read_compound, same_compound
 from mot_trl.rewards.math.gold import read_golds
 from mot_trl.rewards.math.intervals import builder_condition
-from mot_trl.rewards.math.limits import MAX_LENGTH, is_balanced, is_computable, is_readable
-from mot_trl.rewards.math.math_verify import require_math_verify, verify
-from mot_trl.rewards.math.normalize import key, normalize
-from mot_trl.rewards.math.numeric import same_equation, same_expression
-from mot_trl.rewards.math.quantity import read_quantity, read_unit, same_quantity, same_unit
+from mot_trl.rewards.math.leaf import expression_and_unit, near_leaf, same_at_sight, same_leaf
+from mot_trl.rewards.math.limits import MAX_LENGTH, is_balanced, is_readable
+from mot_trl.rewards.math.math_verify import require_math_verify
+from mot_trl.rewards.math.normalize import normalize
+from mot_trl.rewards.math.quantity import read_quantity
 from mot_trl.rewards.math.question import asks_for_percent, may_have_unit, question_text, without_asked_unit
-from mot_trl.rewards.math.words import has_words, same_words, split_unit
 
 __all__ = ["MathReward", "asks_for_percent", "is_equivalent"]
 
 _logger = logging.getLogger(__name__)
 
-_ASSIGNED = re.compile(
-    r"((?:[a-zA-Z]|\\[a-zA-Z]+)(?:_\{?[0-9a-zA-Z]+\}?)?(?:\([a-z]\)|\^\{-1\}\([a-z]\))?)\s*=\s*(?!=)"
-)
 _VARIABLE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])")
 _ORDER = re.compile(r"[<>]|\\(?:[lgn]e)(?![a-zA-Z])")
-_SYMBOL = re.compile(r"\\(?:infty|emptyset)(?![a-zA-Z])")
-_MONEY = re.compile(r"^(?:\$|\\dollar|\\pounds|€)\s*")
 # Of so many unreadable golds, the rest need no report.
 _MAX_REPORTS = 1000
 
 
-def is_equivalent(gold: str, answer: str, *, timeout: float = 2.0, symbolic: bool = True) -> bool | None:
+def is_equivalent(
+    gold: str,
+    answer: str,
+    *,
+    question: str = "",
+    tolerance: float = 0.0,
+    timeout: float = 2.0,
+    symbolic: bool = True,
+) -> bool | None:
     """Whether `answer` is mathematically the same as `gold`; None where the gold cannot be read.
 
     Answers that are too long, too deeply nested, or that would make a computer algebra system diverge are wrong. Works
     in any thread; verdicts are cached.
 
     Args:
+        question: Decides which units an answer may add to a gold that has none (see `MathReward`); "" allows all but
+            the percent sign.
+        tolerance: By how much a number, or each number of an answer of several parts, may differ from the gold's.
         timeout: Seconds for computer algebra where the cheaper rules do not decide, after which the answer is wrong.
         symbolic: Whether to use computer algebra at all; if not, an answer that the cheaper rules leave open is wrong.
 
@@ -57,7 +62,11 @@ def is_equivalent(gold: str, answer: str, *, timeout: float = 2.0, symbolic: boo
     # Before `strip` and the cache, which would keep a megabyte for every junk answer.
     if len(answer) > MAX_LENGTH + len(gold):
         return False
-    return _is_equivalent(gold.strip(), answer.strip(), timeout if symbolic else None)
+    gold, answer = without_asked_unit(gold.strip(), answer.strip(), question)
+    verdict = _is_equivalent(gold, answer, timeout if symbolic else None, tolerance)
+    if not verdict or not question or not (unit := _unit(answer)):
+        return verdict
+    return bool(_unit(gold)) or may_have_unit(unit, question)
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,8 @@ class MathReward:
         question_column: The column with the questions; without it, the prompts are read. They decide which units an
             answer may add to a gold that has none: `60%` is right for `60` only where a percentage is asked for, and
             `5 cm` is wrong for `5` where meters are. Without either, `60%` is wrong, and other units are right.
+        tolerance_column: The column, which need not be there, with how far the numbers of a right answer may be from
+            the gold's: a number, or None where they may not.
         opened: Whether the chat template opens the thinking in the prompt (see `rewards.answer.answer_part`).
         timeout: Seconds for each pair that needs computer algebra, after which the answer is wrong.
         symbolic: Whether to use computer algebra, that is math-verify; plain numbers do not need it.
@@ -84,6 +95,7 @@ class MathReward:
 
     gold_column: str = "answer"
     question_column: str = "question"
+    tolerance_column: str = "tolerance"
     opened: bool = False
     timeout: float = 2.0
     symbolic: bool = True
@@ -108,29 +120,29 @@ class MathReward:
             require_math_verify()
         golds = columns[self.gold_column]
         prompts = columns.get(self.question_column) or columns.get("prompts") or [""] * len(golds)
+        tolerances = columns.get(self.tolerance_column) or [None] * len(golds)
         rewards: list[float | None] = []
-        for row, (completion, gold, prompt) in enumerate(zip(completions, golds, prompts, strict=True)):
+        rows = zip(completions, golds, prompts, tolerances, strict=True)
+        for row, (completion, gold, prompt, tolerance) in enumerate(rows):
             question = question_text(prompt)
-            rewards.append(self._score(completion, read_golds(gold), question))
+            rewards.append(self._score(completion, read_golds(gold), question, tolerance or 0.0))
             if rewards[-1] is None:
                 self._report(gold, row, question)
         if log_metric is not None and rewards:
             log_metric(f"{self.__name__}/unreadable_golds", rewards.count(None) / len(rewards))
         return rewards
 
-    def _score(self, completion: str | list[Mapping[str, Any]], golds: list[str], question: str) -> float | None:
+    def _score(
+        self, completion: str | list[Mapping[str, Any]], golds: list[str], question: str, tolerance: float
+    ) -> float | None:
         answer = final_answer(completion_text(completion), opened=self.opened) or ""
-        verdicts = [self._is_right(gold, answer, question) for gold in golds]
+        same = partial(
+            is_equivalent, question=question, tolerance=tolerance, timeout=self.timeout, symbolic=self.symbolic
+        )
+        verdicts = [same(gold, answer) for gold in golds]
         if True in verdicts:
             return 1.0
         return 0.0 if False in verdicts else None
-
-    def _is_right(self, gold: str, answer: str, question: str) -> bool | None:
-        gold, answer = without_asked_unit(gold, answer, question)
-        verdict = is_equivalent(gold, answer, timeout=self.timeout, symbolic=self.symbolic)
-        if not verdict or not question or not (unit := _unit(answer)):
-            return verdict
-        return bool(_unit(gold)) or may_have_unit(unit, question)
 
     def _report(self, gold: Any, row: int, question: str) -> None:
         text = f"{gold!r:.80}"
@@ -140,7 +152,7 @@ class MathReward:
 
 
 @lru_cache(maxsize=65536)
-def _is_equivalent(gold: str, answer: str, timeout: float | None) -> bool | None:
+def _is_equivalent(gold: str, answer: str, timeout: float | None, tolerance: float = 0.0) -> bool | None:
     if gold == answer:
         return True
     if not is_readable(gold) or not is_balanced(gold) or not (normal := normalize(gold)):
@@ -148,7 +160,8 @@ def _is_equivalent(gold: str, answer: str, timeout: float | None) -> bool | None
     if not answer or not is_readable(answer):
         return False
     gold, answer = normal, normalize(answer)
-    if (verdict := _same_at_sight(gold, answer)) is not None:
+    verdict = same_at_sight(gold, answer)
+    if verdict or (verdict is False and not tolerance):
         return verdict
     if choice := read_gold_choice(gold):
         return _same_choice(choice, answer, timeout)
@@ -157,7 +170,8 @@ def _is_equivalent(gold: str, answer: str, timeout: float | None) -> bool | None
     if bound and also_bound and not bound & also_bound:
         return False
     gold, answer = _without_separators(gold), _without_separators(answer)
-    return same_compound(read_compound(gold), read_compound(answer), partial(_same_leaf, timeout=timeout))
+    same = partial(near_leaf, tolerance=tolerance) if tolerance else same_leaf
+    return same_compound(read_compound(gold), read_compound(answer), partial(same, timeout=timeout))
 
 
 def _bound(text: str) -> set[str]:
@@ -178,45 +192,10 @@ def _same_choice(gold: Choice, answer: str, timeout: float | None) -> bool | Non
     return bool(gold.value) and _is_equivalent(gold.value, value, timeout)
 
 
-def _same_at_sight(gold: str, answer: str) -> bool | None:
-    """The verdict on two numbers, or on two texts of one spelling; None on anything else."""
-    first, second = read_quantity(gold), read_quantity(answer)
-    if first and second:
-        return same_quantity(first, second)
-    return True if key(gold) == key(answer) else None
-
-
 def _without_separators(text: str) -> str:
     """An integer as its digits, so that `1,000,000` is neither a list nor beyond the expressions' grammar."""
     quantity = read_quantity(text)
     return text if quantity is None or quantity.unit or quantity.value.denominator != 1 else str(quantity.value)
-
-
-def _same_leaf(gold: str, answer: str, timeout: float | None) -> bool | None:
-    gold, answer = gold.strip().removeprefix("+"), answer.strip().removeprefix("+")
-    if (verdict := _same_at_sight(gold, answer)) is not None:
-        return verdict
-    # A number in another base is a number; what is not one of the same base is not the same.
-    if any(quantity and quantity.unit.startswith("base ") for quantity in map(read_quantity, (gold, answer))):
-        return False
-    (number, unit), (also_number, also_unit) = (_split_unit(_MONEY.sub("", text)) for text in (gold, answer))
-    # The unit stays on: `5 apples` against `five apples` is compared as words on the whole.
-    if has_words(number) or has_words(also_number):
-        return same_words(gold, answer)
-    # A percentage of an expression is its hundredth; only the gold's own sign may be left out.
-    if also_unit == "percent" != unit:
-        return False
-    if not same_unit(unit, also_unit):
-        return False
-    if "=" in number or "=" in also_number:
-        return _same_relation(number, also_number, timeout)
-    # These are symbols, equal to their own spelling alone, and that has been compared.
-    if _SYMBOL.search(number + also_number):
-        return False
-    verdict = same_expression(number, also_number)
-    if verdict is not None or timeout is None:
-        return bool(verdict)
-    return is_computable(number) and is_computable(also_number) and verify(number, also_number, timeout=timeout)
 
 
 @lru_cache(maxsize=4096)
@@ -226,25 +205,4 @@ def _unit(text: str) -> str:
         return ""
     text = normalize(text)
     quantity = read_quantity(text)
-    return quantity.unit if quantity else _split_unit(_MONEY.sub("", text))[1]
-
-
-def _split_unit(text: str) -> tuple[str, str]:
-    """An expression and its unit, as `read_unit` spells it; words that are no unit stay with the expression."""
-    expression, words = split_unit(text)
-    unit = read_unit(words)
-    return (text, "") if unit is None else (expression, unit)
-
-
-def _same_relation(gold: str, answer: str, timeout: float | None) -> bool | None:
-    """Equations; a variable's assignment on one side alone counts as its value, as in `x = 5` against `5`."""
-    assigned, also_assigned = _ASSIGNED.match(gold), _ASSIGNED.match(answer)
-    value = answer[also_assigned.end() :] if also_assigned else answer
-    if assigned and also_assigned and key(assigned.group(1)) == key(also_assigned.group(1)):
-        return _same_leaf(gold[assigned.end() :], value, timeout)
-    if assigned and "=" not in answer:
-        return _same_leaf(gold[assigned.end() :], answer, timeout)
-    if "=" not in gold:
-        # `x = 2 + 3 = 5`: every link must hold, or `7 = 5` would be paid for 5.
-        return all(_same_leaf(gold, link, timeout) for link in value.split("="))
-    return bool(same_equation(gold, answer))
+    return quantity.unit if quantity else expression_and_unit(text)[1]

@@ -4,19 +4,25 @@ import re
 from itertools import pairwise
 
 from mot_trl.rewards.math.parts import Compound, split
-from mot_trl.rewards.math.quantity import read_quantity
+from mot_trl.rewards.math.quantity import Quantity, read_quantity
 
 _ORDER = re.compile(r"(<=|>=|<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z]))")
 _GREATER = (">", ">=", r"\ge")
 _NAME = r"(?:[a-zA-Z]|\\theta|\\alpha|\\lambda)"
 _VARIABLE = re.compile(_NAME)
-_UNEQUAL = re.compile(rf"({_NAME})\s*\\ne(?![a-zA-Z])(.+)")
+_UNEQUAL = re.compile(rf"({_NAME})\s*\\(?:ne(?![a-zA-Z])(.+)|notin\s*\\\{{(.+)\\\}})")
 _DISTANCE = re.compile(rf"\|\s*{_NAME}\s*([+-][^|]+)?\|\s*(<=|>=|<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z]))\s*([^|<>]+)")
 _REAL_NUMBERS = r"\\mathbb\s*\{?\s*R\s*\}?"
-_REALS = re.compile(rf"{_REAL_NUMBERS}(?:\s*(?:\\setminus|\\backslash|-)\s*\\\{{(?P<holes>[^{{}}]*)\\\}})?")
+_HOLES = r"\s*(?:\\setminus|\\backslash|-)\s*\\\{(?P<holes>.*)\\\}"
+_REALS = re.compile(rf"{_REAL_NUMBERS}(?:{_HOLES})?")
+_PUNCTURED = re.compile(rf"(?P<interval>[(\[].*[)\]]){_HOLES}")
+_INTERVAL = re.compile(r"([(\[])([^,;]+)[,;]([^,;]+)([)\]])")
+# Elsewhere than in English, an open end is a bracket that is turned around: `]0,1]`.
+_TURNED = re.compile(r"([\[\]])([^\[\](),;]+[,;][^\[\](),;]+)([\[\]])")
 _BUILDER = re.compile(
     rf"\\\{{\s*({_NAME})\s*(?:\\in\s*(?:{_REAL_NUMBERS}|R)\s*)?[|:](?P<condition>.*)\\\}}", re.DOTALL
 )
+_ALL = Compound("ordered", "()", (r"-\infty", r"\infty"))
 _BOTH = re.compile(r"\s*,?\s*(?:\\text\s*\{\s*and\s*\}|(?<![A-Za-z\\])and(?![A-Za-z]))\s*")
 
 
@@ -26,20 +32,46 @@ def builder_condition(text: str) -> str | None:
     return match["condition"].strip() if match else None
 
 
+def upright(text: str) -> str:
+    """`text` with parentheses for the open ends of intervals such as `]0,1]`."""
+    if "]" not in text and "[" not in text:
+        return text
+    return _TURNED.sub(lambda match: match[1].replace("]", "(") + match[2] + match[3].replace("[", ")"), text)
+
+
 def read_interval(text: str) -> Compound | None:
     """The interval or union that a condition on one variable describes; None where `text` is no such condition."""
     if reals := _REALS.fullmatch(text):
-        return _without(split(reals["holes"], ",", ";") if reals["holes"] else [])
-    pieces = _BOTH.split(text)
-    unequal = [_UNEQUAL.fullmatch(piece) for whole in pieces for piece in split(whole, ",")]
-    if all(unequal) and len({match[1] for match in unequal if match}) == 1:
-        return _without([match[2].strip() for match in unequal if match])
+        return _without(_ALL, split(reals["holes"], ",", ";") if reals["holes"] else [])
+    if text.endswith(r"\}") and (punctured := _PUNCTURED.fullmatch(text)):
+        match = _INTERVAL.fullmatch(punctured["interval"])
+        base = match and Compound("ordered", match[1] + match[4], (match[2].strip(), match[3].strip()))
+        return _without(base, split(punctured["holes"], ",", ";")) if base else None
     if distance := _DISTANCE.fullmatch(text):
         return _around(*distance.groups())
-    chains = [chain for piece in pieces if (chain := _chain(piece))]
-    if len(chains) < len(pieces) or len(chains) > 2:
+    return _condition([split(piece, ",") for piece in _BOTH.split(text)])
+
+
+def _condition(pieces: list[list[str]]) -> Compound | None:
+    r"""What is left of the real line by bounds and by `x \ne 2`, which hold together."""
+    names, holes, chains = set(), [], []
+    for piece in (part for parts in pieces for part in parts):
+        if unequal := _UNEQUAL.fullmatch(piece):
+            names.add(unequal[1])
+            holes += split(unequal[2] or unequal[3], ",", ";")
+        elif holes and read_quantity(piece):
+            # `x \ne 0, 1`
+            holes.append(piece)
+        elif chain := _chain(piece):
+            names.add(chain[0])
+            chains.append(chain)
+        else:
+            return None
+    # Without holes, bounds between commas are a list of solutions.
+    if len(names) != 1 or len(chains) > 2 or not (holes or all(len(parts) == 1 for parts in pieces)):
         return None
-    return chains[0][1] if len(chains) == 1 else _intersection(*chains)
+    base = _ALL if not chains else chains[0][1] if len(chains) == 1 else _intersection(*chains)
+    return _without(base, holes) if base else None
 
 
 def _around(middle: str | None, sign: str, radius: str) -> Compound:
@@ -82,13 +114,21 @@ def _intersection(first: tuple[str, Compound], second: tuple[str, Compound]) -> 
     return Compound("ordered", lower.style[0] + upper.style[1], (lower.items[0], upper.items[1]))
 
 
-def _without(holes: list[str]) -> Compound | None:
-    """The real line without some points, of which several must be numbers, so that they can be sorted."""
-    if len(holes) > 1:
-        values = [read_quantity(hole) for hole in holes]
-        if None in values:
-            return None
-        holes = [hole for _, hole in sorted(zip(values, holes, strict=True))]
-    ends = [r"-\infty", *holes, r"\infty"]
-    pieces = tuple(Compound("ordered", "()", pair) for pair in pairwise(ends))
+def _without(base: Compound, holes: list[str]) -> Compound | None:
+    """An interval without some points; those that must be put in order must be numbers."""
+    values = [read_quantity(hole) for hole in holes]
+    low, high = (read_quantity(end) for end in base.items if isinstance(end, str))
+    bounded = [end for end in base.items if str(end).lstrip("+") not in (r"-\infty", r"\infty")]
+    if (None in values and (len(holes) > 1 or bounded)) or len(bounded) > sum(end is not None for end in (low, high)):
+        return None
+    inside = [hole for value, hole in sorted(zip(values, holes, strict=True)) if _is_inside(value, low, high)]
+    opening = "(" if low in values else base.style[0]
+    closing = ")" if high in values else base.style[1]
+    ends = [*pairwise([base.items[0], *inside, base.items[1]])]
+    styles = [f"{opening if at == 0 else '('}{closing if at == len(inside) else ')'}" for at in range(len(ends))]
+    pieces = tuple(Compound("ordered", style, pair) for style, pair in zip(styles, ends, strict=True))
     return pieces[0] if len(pieces) == 1 else Compound("unordered", "set", pieces)
+
+
+def _is_inside(value: Quantity | None, low: Quantity | None, high: Quantity | None) -> bool:
+    return value is None or ((low is None or low.value < value.value) and (high is None or value.value < high.value))

@@ -1,24 +1,33 @@
-r"""Read matrices: in any environment, in any brackets around an `array`, and with a scalar in front."""
+r"""Read matrices: in any environment, in any brackets around an `array`, transposed, and with a scalar in front."""
 
 import re
 
 from mot_trl.rewards.math.parts import Compound, split
 
+_TRANSPOSED = r"\s*\^\s*\{?\s*(?:T|\\(?:top|intercal|mathsf\s*\{?\s*T\s*\}?))\s*\}?"
+# `(1, 2, 3)^T` is a column.
+_COLUMN = re.compile(rf"[(\[](?P<items>[^()\[\]]*,[^()\[\]]*)[)\]]{_TRANSPOSED}")
 _MATRIX = re.compile(
     r"(?P<scalar>.*?)(?P<opening>[(\[|]?)\s*(?:(?<!\\)\{)?\s*"
-    r"\\begin\s*\{(?P<name>[pbBvV]?(?:small)?matrix|array)\}\s*(?:\{(?:[lcr|\s]|@\{[^{}]*\})+\})?(?P<body>.*)\\end\s*\{(?P=name)\}"
-    r"\s*\}?\s*(?P<closing>[)\]|]?)",
+    r"\\begin\s*\{(?P<name>[pbBvV]?(?:small)?matrix|array)(?P<star>\*?)\}\s*(?:\{(?:[lcr|\s]|@\{[^{}]*\})+\}|\[[lcr]\])?"
+    r"(?P<body>.*)\\end\s*\{(?P=name)(?P=star)\}\s*\}?\s*(?P<closing>[)\]|]?)(?P<transposed>" + _TRANSPOSED + ")?",
     re.DOTALL,
 )
 _CLOSINGS = {"(": ")", "[": "]", "|": "|", "": ""}
-# A row may end in a distance to the next one: `\\[2pt]`.
-_ROW_END = re.compile(r"\\\\\s*\[\s*-?[0-9.]+\s*[a-z]{2}\s*\]")
+# A row may end in a distance to the next one, `\\[2pt]`, or in a star.
+_ROW_END = re.compile(r"\\\\(?:\s*\*|\s*\[\s*-?[0-9.]+\s*[a-z]{2}\s*\])")
 
 
 def read_matrix(text: str) -> Compound | None:
     """The entries of a matrix, row by row, a scalar in front multiplied in; None where `text` is no matrix."""
+    if "^" in text and (column := _COLUMN.fullmatch(text.strip())):
+        cells = tuple(split(column["items"], ","))
+        return Compound("matrix", "x".join("1" * len(cells)), cells)
     match = _MATRIX.fullmatch(text.strip()) if r"\begin" in text else None
     if match is None or r"\begin" in match["body"] or _CLOSINGS[match["opening"]] != match["closing"]:
+        return None
+    # A system of equations.
+    if match["name"] == "array" and not match["opening"] and "=" in match["body"]:
         return None
     scalar = _scalar(match["scalar"])
     # Bars make a number of the same entries, and a factor in front does not multiply each of them.
@@ -27,6 +36,8 @@ def read_matrix(text: str) -> Compound | None:
         return None
     body = _ROW_END.sub(r"\\\\", match["body"]).replace(r"\hline", "")
     rows = [split(row, "&") for row in split(body, "\\\\") if row]
+    if match["transposed"] and len({len(row) for row in rows}) == 1:
+        rows = [list(column) for column in zip(*rows, strict=True)]
     cells = tuple(f"({scalar})({cell})" if scalar else cell for row in rows for cell in row)
     shape = "x".join(str(len(row)) for row in rows)
     return Compound("matrix", f"{'determinant' if is_determinant else ''}{shape}", cells)

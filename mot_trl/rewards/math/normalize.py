@@ -16,17 +16,21 @@ _SYMBOLS = {
     "±": r"\pm ", "√": r"\sqrt ", "≈": r"\approx ", "£": r"\pounds ", "¼": r" \frac{1}{4}", "½": r" \frac{1}{2}",
     "¾": r" \frac{3}{4}", "⅓": r" \frac{1}{3}", "⅔": r" \frac{2}{3}", "’": "'", "∅": r"\emptyset ", "⟨": r"\langle ",
     "⟩": r"\rangle ", "‰": "/1000", "ℝ": r"\mathbb{R}", "。": ".", "、": ",", "“": '"', "”": '"',
+    "✓": "", "✔": "", "✅": "", "☑": "", "⇒": r"\Rightarrow ", "→": r"\rightarrow ", "∴": r"\therefore ",
+    "Ø": r"\emptyset ",
 }  # fmt: skip
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 
 _COMMANDS = {
     **dict.fromkeys(("displaystyle", "textstyle", "limits", "nolimits", "bf", "rm", "it", "sf", "tt"), " "),
     **dict.fromkeys(("tiny", "small", "normalsize", "large", "Large", "LARGE", "huge", "Huge", "bfseries"), " "),
-    **dict.fromkeys(("newline", "middle", "noindent", "centering"), " "),
+    **dict.fromkeys(("newline", "middle", "noindent", "centering", "hfill", "null", "strut"), " "),
+    **dict.fromkeys(("notag", "nonumber", "square", "blacksquare", "Box", "qed", "checkmark"), " "),
     **dict.fromkeys(("cr", "tabularnewline"), r"\\ "), **dict.fromkeys(("mid", "vert", "lvert", "rvert"), "|"),
     **dict.fromkeys(("dfrac", "tfrac", "cfrac", "nicefrac", "sfrac"), r"\frac"),
     **dict.fromkeys(("lor", "vee"), r"\text{ or }"), **dict.fromkeys(("land", "wedge"), r"\text{ and }"),
-    "varnothing": r"\emptyset ", "Bbb": r"\mathbb", "colon": ":", **dict.fromkeys(("dbinom", "tbinom"), r"\binom"),
+    "varnothing": r"\emptyset ", "O": r"\emptyset ", "lg": r"\log_{10}", "Bbb": r"\mathbb", "colon": ":",
+    **dict.fromkeys(("dbinom", "tbinom"), r"\binom"),
     **dict.fromkeys(("leq", "leqslant", "leslant"), r"\le "), **dict.fromkeys(("geq", "geqslant"), r"\ge "),
     **dict.fromkeys(("times", "ast", "cdotp"), r"\cdot "), "neq": r"\ne ", "lt": "<", "gt": ">",
     "lbrace": r"\{", "rbrace": r"\}", "lbrack": "[", "rbrack": "]",
@@ -41,7 +45,7 @@ _STYLES = (
 # In order. Thousands separators come first: they are spaces that change the meaning, and spaces are dropped later.
 _RULES = [(re.compile(pattern), replacement) for pattern, replacement in (
     (r"(?<=[0-9])(?:\{,\}|,\s*\\[!,;:]|\\,|\\;|\\:|\\!)\s*(?=[0-9]{3}(?![0-9]))", ""),
-    (r"\\(?:(?:text|font)?color|[hv]?phantom|hspace)\s*\{[^{}]*\}", " "),
+    (r"\\(?:(?:text|font)?color|colorbox|[hv]?phantom|[hv]space\*?|tag\*?|label)\s*\{[^{}]*\}", " "),
     (rf"\\frac\s*\{{\s*\\{_STYLES}\s*(\{{[^{{}}]*\}})\s*\}}\s*\{{\s*\\{_STYLES}\s*(\{{[^{{}}]*\}}(?:\^[0-9])?)\s*\}}",
      r"\\text\1/\\text\2"),
     (r"\\text\s*\{\s*([,;])\s*\}", r"\1"),
@@ -55,16 +59,24 @@ _RULES = [(re.compile(pattern), replacement) for pattern, replacement in (
     (r"\\degrees?(?![a-zA-Z])", r"\\text{ degrees}"),
     (r"(?<![\\a-zA-Z])(sqrt|sin|cos|tan|cot|csc|ln|log|exp|pi|theta|infty|sec(?=\s*[\\({a-z]))(?![a-zA-Z])",
      r"\\\1 "),
-    (r"(?<![\\a-zA-Z])(?:infinity|inf)(?![a-zA-Z])", r"\\infty "),
+    (r"\\text\{ ?[Ii]nfinity ?\}|(?<![\\a-zA-Z])(?:[Ii]nfinity|inf)(?![a-zA-Z])", r"\\infty "),
     (r"\\dot\s*\{?([0-9])\}?([0-9]*)\\dot\s*\{?([0-9])\}?", r"\\overline{\1\2\3}"),
     (r"\\(?:bar|dot|overline)\s*(?:([0-9])|\{\s*([0-9]+)\s*\})", r"\\overline{\1\2}"),
     (r"\\not\s*=", r"\\ne "),
     (r"\\%", "%"),
     (r"(?<!\\)\\!", ""),
-    (r"(?<!\\)\\[,;: ]|~|\\(?:quad|qquad|enspace|thinspace)(?![a-zA-Z])", " "),
+    (r"(?<!\\)\\[,;:>/ ]|~|\\(?:quad|qquad|enspace|thinspace)(?![a-zA-Z])", " "),
     (r"\*\*(?=\s*[0-9({a-zA-Z])(?<=[0-9a-zA-Z)}]\*\*)", "^"),
     (r"\s+", " "),
     (r"\\\{ ?\\\}", r"\\emptyset "),
+)]  # fmt: skip
+# Rules for what few answers hold, each with a text without which it need not be tried.
+_RARE = [(needle, re.compile(pattern), replacement) for needle, pattern, replacement in (
+    ("choose", r"\{?\s*([0-9a-zA-Z+-]+)\s*\\choose(?![a-zA-Z])\s*([0-9a-zA-Z+-]+)\s*\}?", r"\\binom{\1}{\2}"),
+    ("C_", r"(?:\{\})?[_^]\{?([0-9]+|[a-zA-Z])\}?\s*C_\{?([0-9]+|[a-zA-Z])\}?", r"\\binom{\1}{\2}"),
+    ("C_", r"(?<![a-zA-Z])C_\{?([0-9]+)\}?\^\{?([0-9]+)\}?", r"\\binom{\1}{\2}"),
+    ("log", r"(?<![a-zA-Z])\\?log\s*_\s*(?:\{\s*e\s*\}|e(?![a-zA-Z]))", r"\\ln "),
+    ("**", r"(?<![\w)}\]*])\*\*(?=[^\s*])([^*]*[^\s*])\*\*(?![\w({\\*])", r"\1"),
 )]  # fmt: skip
 # Whole answers in words that have a symbol.
 _PHRASES = {
@@ -85,24 +97,37 @@ _EXCEPT = re.compile(
 )
 # `0.1666\\ldots`: a digit or a period that has come three times.
 _ELLIPSIS = re.compile(r"(\.[0-9]{0,9}?)([0-9]{1,6}?)\2{2,}\s*(?:\\[lc]?dots(?:\{\})?(?![a-zA-Z])|\.\.\.)")
-_BOXED = re.compile(r"\\(?:boxed|fbox|framebox|underline)\s*(?=\{)")
+_BOXED = re.compile(r"\\(?:boxed|fbox|framebox|underline|ensuremath|math(?:op|ord|bin))\s*(?=\{)")
+# Lines of mathematics, which `&` aligns, and of which those that begin with `=` continue the one before.
+_DISPLAY = re.compile(
+    r"\\begin\s*\{(equation|align(?:ed)?|gather(?:ed)?|split|multline|displaymath|math)(\*?)\}(.*)\\end\s*\{\1\2\}",
+    re.DOTALL,
+)
+# Degrees in the argument of a function are a number: `\\sin 30^\\circ`.
+_FUNCTION = re.compile(r"(?<![a-zA-Z])(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
+_ANGLE = re.compile(
+    r"([0-9]+(?:\.[0-9]+)?|(?<![\\a-zA-Z])[a-zA-Z])\s*(?:\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\circ(?![a-zA-Z]))"
+    r"|\^?\s*\\degrees?(?![a-zA-Z]))"
+)
 _INLINE = re.compile(r"\$([^$]+)\$")
 _PREFIX = re.compile(
-    r"^(?:therefore|thus|so|hence)?,?\s*(?:the\s+|my\s+)?(?:final\s+|correct\s+)?(?:answer|result)\s*(?:is|:|=)+\s*",
+    r"^(?:therefore|thus|so|hence)?,?\s*(?:the\s+|my\s+)?(?:final\s+|correct\s+)?(?:answer|ans\.?|result|total)\s*(?:is|:|=)+\s*"
+    r"|^(?:therefore|thus|so|hence)\b,?\s*(?=[-$0-9\\])|^(?:an?\s+)?total\s+of\s+(?=[-$0-9\\])",
     re.I,
 )
 # `Total cost = 18`: a word of four letters at least, since `abc = 18` may be an equation.
 _LETTERS = r"(?=[A-Za-z ]*[A-Za-z]{4})[A-Za-z ]++"
 _LABEL = re.compile(
     r"^(?!.*\b(?:not|never|wrong|incorrect|option|choice)\b)"
-    rf"(?:\\{_STYLES}\s*\{{[^{{}}0-9]*(?::|=|\bis)\s*\}}|=(?!=)\s*"
+    rf"(?:\\{_STYLES}\s*\{{[^{{}}0-9]*(?::|=|\bis)\s*\}}|=(?!=)\s*|[&\s]+"
+    r"|(?:\\(?:(?:Long)?[rR]ightarrow|implies|therefore|to)(?![a-zA-Z])\s*)+(?=\S)"
     rf"|(?:\\{_STYLES}\s*\{{\s*{_LETTERS}\}}|{_LETTERS})\s*[:=](?!=)\s*(?=\S))",
     re.I,
 )
 _WRAPPERS = [
     *((mark, mark) for mark in ("$$", "$", "**", "*", "__", "`", '"', "'")),
     *((r"\(", r"\)"), (r"\[", r"\]")),
-    *((f"<{tag}>", f"</{tag}>") for tag in ("b", "i", "em", "strong", "code")),
+    *((f"<{tag}>", f"</{tag}>") for tag in ("b", "i", "u", "em", "strong", "code", "span")),
 ]
 _GROUP = re.compile(rf"(\\{_STYLES}\s*)?\{{")
 _TRAILING = (".", ",", ";", ":", "?", "\\")
@@ -116,6 +141,13 @@ def normalize(text: str) -> str:
         return text
     # First, so that no dollar of money is taken for one of mathematics.
     text = _BOXED.sub("", _plain_symbols(text.replace(r"\$", r"\dollar ")))
+    if r"\begin" in text:
+        text = _DISPLAY.sub(_displayed, text)
+    for needle, pattern, replacement in _RARE:
+        if needle in text:
+            text = pattern.sub(replacement, text)
+    if ("circ" in text or "degree" in text) and (found := _FUNCTION.search(text)):
+        text = text[: found.end()] + _ANGLE.sub(r"\\frac{\1\\pi}{180}", text[found.end() :])
     text = _ELLIPSIS.sub(r"\1\\overline{\2}", text)
     text = _COMMAND.sub(lambda match: _COMMANDS.get(match[1], match[0]), _unwrapped(text))
     for pattern, replacement in _RULES:
@@ -130,6 +162,10 @@ def key(text: str) -> str:
     text = re.sub(r"\{([0-9a-zA-Z])\}", r"\1", text)
     # A space between digits counts: `1 1/2` is not `11/2`.
     return re.sub(r"(?<![0-9])\s+|\s+(?![0-9])", "", text)
+
+
+def _displayed(match: re.Match[str]) -> str:
+    return re.sub(r"\\\\\s*(?==)", " ", match[3].replace("&", ""))
 
 
 def _plain_symbols(text: str) -> str:

@@ -75,6 +75,19 @@ def same_equation(gold: str, answer: str) -> bool | None:
     return all(_close(ratio, ratios[0]) for ratio in ratios)
 
 
+def constant(text: str) -> float | None:
+    """The value of a normalized expression that has no variable, or None."""
+    try:
+        value = _value(_tokens(text), _no_variable, is_real=True)
+    except Unreadable:
+        return None
+    return None if value.imag else value.real
+
+
+def _no_variable(name: str) -> complex:
+    raise Unreadable(f"{name} has no value.")
+
+
 def _values(*expressions: list[str]) -> Iterator[list[complex]]:
     """The values of several expressions at each point where all have one."""
     is_found = False

@@ -1,9 +1,11 @@
-"""Read numbers with units exactly, as fractions: `1,080`, `-1 1/2`, `7e4`, `50%`, `18 dollars`."""
+"""Read numbers with units exactly, as fractions: `1,080`, `-1 1/2`, `7e4`, `50%`, `18 dollars`, `two thirds`."""
 
 import re
 from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
+
+from mot_trl.rewards.math.number_words import PARTS, read_number_words
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?: [0-9]{3})+(?![0-9])|[0-9]+)"
 _DECIMAL = rf"(?:{_DIGITS}(?:\.[0-9]*)?|\.[0-9]+)"
@@ -26,7 +28,7 @@ _NUMBER = re.compile(
 _SIGNS = {
     "%": "percent", r"\text{percent}": "percent", "$": "dollar", r"\dollar": "dollar", "USD": "dollar",
     "US$": "dollar", r"\pounds": "pound", "GBP": "pound", "€": "euro", r"\euro": "euro", "EUR": "euro", "¥": "yen",
-    "₹": "rupee", "Rs": "rupee", "Rs.": "rupee",
+    "₹": "rupee", "Rs": "rupee", "Rs.": "rupee", r"\Omega": "ohm", "Ω": "ohm", "¢": "cent",
 }  # fmt: skip
 _MULTIPLIERS = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _SYNONYMS = {
@@ -40,14 +42,16 @@ _SYNONYMS = {
 }  # fmt: skip
 _SHORT_UNITS = {"m", "g", "s", "h", "l", "cm", "mm", "km", "kg", "mg", "ml", "in", "ft", "yd", "mi", "oz", "lb", "lbs",
                 "hr", "min", "sec", "mph", "kph", "rad", "deg", "cc", "st", "nd", "rd", "th"}  # fmt: skip
+# `18 N` is a force, but `18M` no length: of single capitals, those that no small one stands for.
+_CAPITALS = {"L", "N", "J", "W", "V"}
 _LONG_UNITS = {*_SYNONYMS, *_SYNONYMS.values()}
 # Words after a number that change its meaning, or hedge.
 _NOT_UNITS = {
     "and", "or", "not", "nor", "no", "than", "plus", "minus", "over", "to", "but", "if", "either", "maybe",
-    "between", "unless", "except", "is", "are", "was", "factorial", "mod", "modulo", "half", "quarter", "third",
-    "thirds", "quarters", "fifths", "halves", "squared", "cubed", "from", "by", "base", "point", "divided",
-    "multiplied", "wrong", "incorrect", "negative", "zero", "one", "two", "three", "four", "five", "six", "seven",
-    "eight", "nine", "ten", "eleven", "twelve", "twenty", "thirty", "forty", "fifty", "possibly", "perhaps",
+    "between", "unless", "except", "is", "are", "was", "factorial", "mod", "modulo", *PARTS, "squared", "cubed",
+    "from", "by", "base", "point", "divided", "multiplied", "wrong", "incorrect", "negative", "zero", "one",
+    "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "twenty",
+    "thirty", "forty", "fifty", "past", "possibly", "perhaps",
 }  # fmt: skip
 _FILLERS = {"of", "the", "total", "approx", "approximately", "about", "roughly", "exactly"}
 _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
@@ -55,6 +59,7 @@ _BASED = re.compile(r"([0-9A-Fa-f]+)_\{?(?:\\text\{)?\s*([0-9]{1,2}|[a-z]+)\s*\}
 # The article in `18 a day` is no factor, and the preposition in `$18 in total` no inch.
 _ARTICLE = re.compile(r"an? [A-Za-z]{3,}")
 _PREPOSITION = re.compile(r"in [A-Za-z]{3,}")
+_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _PARENTHESES = re.compile(r"\(\s*([A-Za-z][A-Za-z0-9./^ -]*)\)")
 _UNIT_WORD = re.compile(
     r"(?:\\text\s*\{)?\s*([A-Za-z][A-Za-z.'-]*|/|°)\s*\}?\s*(?:\^\s*\{?\s*(-?[0-9])\s*\}?)?\s*\}?\s*"
@@ -75,17 +80,23 @@ def read_quantity(text: str) -> Quantity | None:
         digits, base = based.groups()
         # Digits are compared as they stand: nothing is converted, so hexadecimal letters are left to other rules.
         return Quantity(Fraction(int(digits)), f"base {_BASES.get(base, base)}") if digits.isdigit() else None
-    match = _NUMBER.match(text)
-    if match is None:
-        return None
-    value = _value(match)
-    unit = read_unit(text[match.end() :], adjacent=not match.group().endswith(" "))
+    if match := _NUMBER.match(text):
+        currency = _SIGNS[re.sub(r"\s", "", match["currency"])] if match["currency"] else ""
+        unit = read_unit(text[match.end() :], adjacent=not match.group().endswith(" "))
+        if quantity := _quantity(_value(match), unit, currency):
+            return quantity
+    if in_words := read_number_words(_TEXT.sub(r"\1", text).strip()):
+        value, rest = in_words
+        return _quantity(value, read_unit(rest))
+    return None
+
+
+def _quantity(value: Fraction | None, unit: str | None, currency: str = "") -> Quantity | None:
     if value is None or unit is None:
         return None
     words = unit.split()
     if words and words[0] in _MULTIPLIERS:
         value, words = value * _MULTIPLIERS[words[0]], words[1:]
-    currency = _SIGNS[re.sub(r"\s", "", match["currency"])] if match["currency"] else ""
     if currency and "percent" in words:
         return None
     if currency and currency not in words:
@@ -160,6 +171,7 @@ def read_unit(text: str, *, adjacent: bool = False) -> str | None:
     text = _PARENTHESES.sub(r" \1 ", text).strip()
     if text in _SIGNS:
         return _SIGNS[text]
+    text = text.replace(r"\dollar", "dollar")
     words: list[str] = []
     position = 0
     while position < len(text):
@@ -171,7 +183,7 @@ def read_unit(text: str, *, adjacent: bool = False) -> str | None:
         is_text = r"\text" in text[: match.start(1)]
         # `5x` and `5 x` are products, `5 xylophones` is a quantity.
         may_multiply = len(word) == 1 or (adjacent and position == 0)
-        is_unit = _is_known(word.rstrip(".").lower()) or _ARTICLE.match(text, match.start(1))
+        is_unit = _is_known(word.rstrip(".")) or _ARTICLE.match(text, match.start(1))
         if (not is_text and may_multiply and not is_unit) or word.rstrip(".").lower() in _NOT_UNITS:
             return None
         if not _PREPOSITION.match(text, match.start(1)):
@@ -183,6 +195,9 @@ def read_unit(text: str, *, adjacent: bool = False) -> str | None:
 
 def _is_known(word: str) -> bool:
     # Of the words with a synonym, those that no product of variables spells.
+    if len(word) == 1 and word.isupper():
+        return word in _CAPITALS
+    word = word.lower()
     return word in {*_SHORT_UNITS, "/", "°"} or (len(word) > 3 and word.removesuffix("s") in _LONG_UNITS)
 
 

@@ -17,14 +17,14 @@ _GIVEN = r"(?<![0-9)}$])(?<![0-9)}$]\s)(?<![0-9)}$]-)(?<!\b[b-hj-z]\s)(?<!\b[b-h
 _WORDS = rf"(?:(?!\b(?:{_NUMBER_WORDS}|if|when|that|who|whose|after|given)\b)[^.?!,;%]){{0,60}}?"
 _PERCENT = rf"{_GIVEN}(?:\bpercent(?:age)?s?\b|\bper\s?cent\b|\bpct\b|\\%|(?<!\\)%)"
 _ASKS_PERCENT = re.compile(
-    rf"\b(?:what|which|find|calculate|compute|determine|nearest|by how much)\b{_WORDS}{_PERCENT}"
+    rf"\b(?:what|which|find|calculate|compute|determine|nearest|how much)\b{_WORDS}{_PERCENT}"
     rf"|\b(?:as|in|how many)\s+(?:an?\s+|the\s+|terms of\s+)?{_PERCENT}|_\s*\\?%",
     re.I,
 )
 # Its answer is a percentage if it is above 1.
 _ASKS_CHANCE = re.compile(
     r"\b(?:what|find|calculate|determine|how)\b(?:\s+(?!many|much)[a-z']+){0,4}?"
-    r"\s+(?:odds|chances?|likely|likelihood|probability)\b",
+    r"\s+(?:odds|chances?|likely|likelihood|probability|(?:interest|tax|growth|inflation|discount|success|error)\s+rate)\b",
     re.I,
 )
 _ABOVE_ONE = re.compile(r"[1-9][0-9]+(?:\.[0-9]+)?|[2-9](?:\.[0-9]+)?|1\.[0-9]*[1-9]")
@@ -93,10 +93,11 @@ def asks_for_percent(question: str) -> bool:
 
 def without_asked_unit(gold: str, answer: str, question: str) -> tuple[str, str]:
     """Both without the percent sign, or the `million`, that the question asks to count in."""
-    if _PERCENT_SIGN.search(gold) or _PERCENT_SIGN.search(answer):
+    # A gold that has the sign itself is met by the bare number, and by hundredths.
+    if _PERCENT_SIGN.search(answer) and not _PERCENT_SIGN.search(gold):
         is_chance = _ABOVE_ONE.fullmatch(gold) is not None and _ASKS_CHANCE.search(question) is not None
         if is_chance or asks_for_percent(question):
-            return _PERCENT_SIGN.sub("", gold), _PERCENT_SIGN.sub("", answer)
+            return gold, _PERCENT_SIGN.sub("", answer)
     if asked := _ASKS_MULTIPLE.search(question):
         noun = re.compile(rf"(?:\s|\\text\s*\{{\s*)*\b{asked[1]}s?\b", re.I)
         return noun.sub("", gold), noun.sub("", answer)

@@ -19,7 +19,8 @@ def has_words(text: str) -> bool:
 def same_words(gold: str, answer: str) -> bool:
     """Whether two texts have the same words, up to case, spacing and punctuation."""
     first, second = _plain(gold), _plain(answer)
-    return bool(first) and first == second
+    # The hyphens inside of words do not count, but a sign in front does.
+    return bool(first) and first == second and gold.strip().startswith("-") == answer.strip().startswith("-")
 
 
 def split_unit(text: str) -> tuple[str, str]:
@@ -34,4 +35,5 @@ def split_unit(text: str) -> tuple[str, str]:
 def _plain(text: str) -> str:
     text = re.sub(r"\\text(?![a-zA-Z])", "", text).casefold()
     text = re.sub(r"^[\s{]*(?:the|an|a)\s+", "", text)
-    return re.sub(r"[\s{}().,;:'\"!?-]+", "", text)
+    text = re.sub(r"[\s{}().,;:'\"!?-]+", "", text)
+    return "doesnotexist" if text == "dne" else text
