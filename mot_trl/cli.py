@@ -1,11 +1,13 @@
 """The command line: `mot-trl COMMAND`, also as `python -m mot_trl.cli COMMAND`."""
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module, metadata
+from importlib import import_module
 from traceback import extract_tb
+
+from mot_trl import __version__
+from mot_trl.commands.flags import CommandParser
 
 TRAINING_LOOP = "_inner_training_loop"
 """The method of transformers' trainer in which training happens."""
@@ -13,21 +15,24 @@ TRAINING_LOOP = "_inner_training_loop"
 # What each command does. Its `main` is in `mot_trl/commands/`, in a file of the same name with underscores.
 COMMANDS = {
     "train": "train a model on a task",
-    "generate": "ask a model a question, and print its thinking with the mixtures",
+    "generate": "ask a model questions, and print its thinking with the mixtures",
+    "evaluate": "measure the accuracy of models under several strategies",
     "traces": "write an HTML page of what a run's model mixed",
     "plots": "plot the learning curves of one or several runs",
+    "sandbox": "check how well this machine can hold untrusted programs",
+    "study": "train and compare every strategy on small puzzles, from a checkout",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the first argument names, and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="mot-trl",
         description="Train and use language models that think in mixtures of tokens.",
         epilog="`mot-trl COMMAND --help` describes a command. With MOT_TRL_TRACEBACK=1 errors say where they arose.",
     )
-    parser.add_argument("--version", action="version", version=metadata.version("mot-trl"))
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
     for name, text in COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)

@@ -1,27 +1,18 @@
-"""Evaluate models or adapters on a task under several strategies: accuracy, pass@k, majority vote, lengths.
+"""Evaluate models or adapters on a task under several strategies: `mot-trl evaluate`.
 
     python recipes/evaluate.py --models Qwen/Qwen2.5-1.5B-Instruct --strategies one_token preset:soft_thinking
     accelerate launch recipes/evaluate.py --models outputs/dirichlet outputs/top_k --strategies trained top_k
 
 The second prints the cross table of strategies in training and at inference. A killed run resumes when it is started
-again. `docs/evaluation.md` explains the figures.
+again. `docs/evaluation.md` explains the figures: accuracy, pass@k, majority vote, lengths.
 """
 
-from mot_trl import evaluation
+import sys
 
-DEFAULTS = {
-    "task": "gsm8k",
-    "split": "test",
-    "strategies": ["one_token"],
-    "max_new_tokens": 1024,
-    "output_dir": "outputs/evaluation",
-}
+from mot_trl.cli import main
+from mot_trl.commands.evaluate import DEFAULTS
 
-
-def main(config: evaluation.EvaluationConfig) -> None:
-    """Sample, grade, and print the tables."""
-    evaluation.run(config)
-
+__all__ = ["DEFAULTS"]
 
 if __name__ == "__main__":
-    main(evaluation.parse(DEFAULTS))
+    sys.exit(main(["evaluate", *sys.argv[1:]]))

@@ -23,7 +23,7 @@ FOLDERS: dict[str, set[str]] = {
     "trainer": {"traces", "engines", "generation", "modeling", "strategies"},
 }
 FOLDERS |= {"recipes": set(FOLDERS)}
-FOLDERS |= {"commands": set(FOLDERS), "cli.py": {"commands"}}
+FOLDERS |= {"commands": set(FOLDERS), "cli.py": {"commands", "__init__.py"}}
 MAY_IMPORT_TRL = {"trainer", "recipes", "modeling/candidate_head.py"}
 
 

@@ -1,7 +1,9 @@
-"""One command line for generation, traces and plots."""
+"""One command line for all: what it answers at once, and what `generate` prints."""
 
+import io
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
 
@@ -9,8 +11,10 @@ import pytest
 from conftest import make_model, make_tokenizer
 
 from mot_trl import cli
+from mot_trl.commands.generate import as_prompt
 from mot_trl.generation.config import DecoderConfig
 from mot_trl.generation.custom_generate import write_custom_generate
+from mot_trl.tasks.nano.model import NANO
 
 
 def command(*words: str) -> int:
@@ -33,23 +37,81 @@ def test_the_command_prints_thinking_and_answer_with_the_checkpoints_own_decoder
     assert shown.endswith(capsys.readouterr().out)
 
 
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("tiny")
+    make_model().save_pretrained(path)
+    make_tokenizer().save_pretrained(path)
+    return str(path)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(["/nowhere", "Why?"], "neither a local folder"), (["{}", "Why?", "--strategy", "x"], "Unknown")],
+    [
+        (["/nowhere", "Why?"], "'/nowhere' is neither a local folder"),
+        (["{}", "Why?", "--base", "./nowhere"], "'./nowhere' is neither a local folder"),
+        (["{}", "Why?", "--strategy", "x"], "Unknown strategy 'x'; choose `trained`, one of dirichlet"),
+        (["{}", "Why?", "--strategy", "top_k:q=5"], "'top_k' has no option q"),
+        (["{}", "Why?", "--strategy", "trained"], "carries no decoder"),
+        (["{}", "Why?", "--temperature", "-1"], "'-1' must be a number, at least 0"),
+        (["{}", "Why?", "--temperature", "nan"], "'nan' must be a number"),
+        (["{}", "Why?", "--max_new_tokens", "0"], "'0' must be a whole number, at least 1"),
+        (["{}", "Why?", "--max_mixture_tokens", "2.5"], "'2.5' must be a whole number, at least 0"),
+        (["{}", "Why?", "--max_mixture_tokens", "8", "--max_new_tokens", "12"], "no room for answers"),
+        (["{}", "Why?", "Who?", "--stream"], "--stream shows one question's thinking"),
+        (["{}"], "there is no question"),
+    ],
 )
-def test_the_command_says_what_is_wrong(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    words: list[str],
-    message: str,
+def test_the_command_says_what_is_wrong_in_a_line(
+    words: list[str], message: str, tiny: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_model().save_pretrained(tmp_path)
-    make_tokenizer().save_pretrained(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
 
-    with pytest.raises(SystemExit):
-        command(*(word.format(tmp_path) for word in words))
+    with suppress(SystemExit):
+        assert command(*(word.format(tiny) for word in words)) == 1
 
-    assert message in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_questions_come_from_stdin_and_answers_alone_go_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions = ["sum +4 -2 +2 -0 +5", "sum +1 +1", "sum +3 +3"]
+    sampling = ["--seed", "0", "--temperature", "0.1"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(questions) + "\n\n"))
+
+    command(str(NANO), "--answer", *sampling)
+    answers = capsys.readouterr().out.splitlines()
+    command(str(NANO), *questions, *sampling)
+    shown = capsys.readouterr().out
+
+    assert len(answers) == 3
+    assert all(answer.isdecimal() for answer in answers)
+    for question, answer in zip(questions, answers, strict=True):
+        assert shown.partition(f"{question}\n")[2].partition("Answer: ")[2].splitlines()[0] == answer
+
+
+def test_a_system_prompt_comes_first() -> None:
+    tokenizer = make_tokenizer()
+
+    chat = as_prompt("Why?", "Be brief.", tokenizer)
+    tokenizer.chat_template = None
+
+    assert chat == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
+    assert as_prompt("Why?", "Be brief.", tokenizer) == "Be brief.\n\nWhy?"
+    assert as_prompt("Why?", None, tokenizer) == "Why?"
+
+
+def test_a_budget_closes_the_thinking_and_none_is_missed(tiny: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command(tiny, "Why?", "--max_mixture_tokens", "3", "--max_new_tokens", "14")
+    closed = capsys.readouterr().out
+    command(tiny, "Why?", "--answer", "--max_new_tokens", "8")
+    printed = capsys.readouterr()
+
+    assert closed.count("forced") == 8
+    assert printed.out == "\n"
+    assert "1 of 1 completions did not close their thinking: set a budget" in printed.err
 
 
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,7 +121,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--help"])
 
     assert shown == capsys.readouterr().out
-    assert all(f"    {name} " in shown for name in ("generate", "traces", "plots"))
+    assert all(f"    {name} " in shown for name in cli.COMMANDS)
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
@@ -82,11 +144,13 @@ SLOW = {"torch", "transformers", "trl", "datasets", "pandas", "matplotlib"}
 
 def test_help_and_typos_wait_for_no_slow_import() -> None:
     lines = [[], ["--help"], ["trian"], *([name, word] for name in cli.COMMANDS for word in ("--help", "--telepathy"))]
+    typos = """train gsm8k --help/train gsm8k --learning_rat 1/train gsm8k --strategy x/evaluate --task x/
+        evaluate --strategies x/generate m q --strategy x/study train --telepathy/study page --telepathy"""
     program = f"""
         import sys
         from contextlib import suppress
         from mot_trl import cli
-        for words in {lines}:
+        for words in {lines + [line.split() for line in typos.split("/")]}:
             with suppress(SystemExit):
                 cli.main(words)
             assert not {SLOW} & set(sys.modules), words"""

@@ -1,13 +1,14 @@
 """`mot-trl plots RUN_DIR [RUN_DIR ...]`: plot the learning curves of runs."""
 
-import argparse
 import sys
 from pathlib import Path
+
+from mot_trl.commands.flags import CommandParser
 
 
 def main(arguments: list[str]) -> int:
     """Read the command line, plot the runs, and print the files' names."""
-    parser = argparse.ArgumentParser(prog="mot-trl plots", description="Plot the learning curves of runs.")
+    parser = CommandParser(prog="mot-trl plots", description="Plot the learning curves of runs.")
     parser.add_argument("run_dirs", type=Path, nargs="+", metavar="RUN_DIR", help="a run's output_dir")
     parser.add_argument("--output", type=Path, help="folder to write to (default RUN_DIR/plots)")
     parser.add_argument("--window", type=int, default=10, help="logged steps averaged in train curves (default 10)")

@@ -1,13 +1,14 @@
 """`mot-trl traces RUN_DIR`: write the HTML page of a run's traces and, on request, tables and plots."""
 
-import argparse
 import sys
 from pathlib import Path
+
+from mot_trl.commands.flags import CommandParser
 
 
 def main(arguments: list[str]) -> int:
     """Read the command line, write the files and print their names."""
-    parser = argparse.ArgumentParser(prog="mot-trl traces", description="Show what a run's model mixed.")
+    parser = CommandParser(prog="mot-trl traces", description="Show what a run's model mixed.")
     parser.add_argument("run_dir", type=Path, help="the run's output_dir")
     parser.add_argument("--output", type=Path, help="file to write (default RUN_DIR/traces.html)")
     parser.add_argument("--tables", action="store_true", help="also write tables (CSV) and plots of token selection")

@@ -1,10 +1,8 @@
 """`mot-trl train TASK`: train a model on a task that thinks in mixtures; the recipes' command line."""
 
-import argparse
 from importlib import import_module
-from textwrap import shorten
 
-from mot_trl.commands.flags import Flag, FlagParser, read_flags, read_names
+from mot_trl.commands.flags import CommandParser, Flag, FlagParser, read_flags, read_names
 from mot_trl.recipes import TASKS
 
 # What `--help` shows of this library's flags; those that no group names come last.
@@ -15,7 +13,6 @@ GROUPS = {
     ),
     "thinking": ("start_text", "stop_text", "max_mixture_tokens", "cold_stop_threshold", "cold_stop_patience"),
 }
-COLUMNS = 100
 OFTEN_USED = (
     *("model_name_or_path", "output_dir", "max_steps", "learning_rate", "per_device_train_batch_size"),
     *("num_generations", "max_completion_length", "temperature", "use_peft", "eval_strategy", "log_completions"),
@@ -25,7 +22,7 @@ OFTEN_USED = (
 
 def main(arguments: list[str]) -> int:
     """Check the flags, then import what trains, and train."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="mot-trl train",
         usage="mot-trl train TASK [flags]",
         description="Train a model that thinks in mixtures of tokens, with GRPO.",
@@ -52,7 +49,7 @@ def main(arguments: list[str]) -> int:
 
 def check_flags(task: str, words: list[str]) -> None:
     """Exit with a message if a flag of a task, or a name or number given for it, is mistyped."""
-    flags = [*task_flags(task), *own_flags(), *upstream_flags()]
+    flags = [*task_flags(task), *own_flags(), *upstream_flags(), Flag("config", "str", "File of flags")]
     FlagParser(f"mot-trl train {task}", flags, choices=choices()).check(words)
 
 
@@ -76,7 +73,7 @@ def help_text(task: str) -> str:
     lines = [f"usage: mot-trl train {task} [flags]   ({TASKS[task].about})"]
     for title, flags in groups.items():
         lines += ["", f"{title}:"] if flags else []
-        lines += [f"  --{flag.name:28} {shorten(flag.help, COLUMNS - 33, placeholder='...')}" for flag in flags]
+        lines += [flag.line for flag in flags]
     return "\n".join([*lines, "", "`--config FILE` reads flags from YAML; `--help all` describes all of them."])
 
 

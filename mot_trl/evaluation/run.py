@@ -2,10 +2,11 @@
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from accelerate import Accelerator, InitProcessGroupKwargs
@@ -59,11 +60,13 @@ class EvaluationConfig:
         return Plan(self.samples, self.batch_size, self.seed, kwargs)
 
 
-def parse(defaults: Mapping[str, Any]) -> EvaluationConfig:
-    """Read the command line over a recipe's defaults."""
-    parser: Any = HfArgumentParser(EvaluationConfig)  # ty: ignore[invalid-argument-type]
+def parse(
+    defaults: Mapping[str, Any], arguments: Sequence[str] | None = None, *, prog: str | None = None
+) -> EvaluationConfig:
+    """Read the command line, by default the process's, over a recipe's defaults."""
+    parser: Any = HfArgumentParser(EvaluationConfig, prog=prog)  # ty: ignore[invalid-argument-type]
     parser.set_defaults(**defaults)
-    return parser.parse_args_into_dataclasses()[0]
+    return parser.parse_args_into_dataclasses(arguments)[0]
 
 
 def run(config: EvaluationConfig) -> dict[str, Any]:
@@ -113,13 +116,7 @@ def load_task(config: EvaluationConfig) -> tuple[Rows, Reward]:
     Raises:
         ValueError: The task does not exist, or has no such reward.
     """
-    name = config.task if "." in config.task else f"mot_trl.tasks.{config.task}"
-    try:
-        task = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not name.startswith(error.name):
-            raise  # the task exists, and what is missing is a dependency of it
-        raise ValueError(f"Unknown task {config.task!r}: there is no module {name}.") from error
+    task = _task_module(config.task)
     reward = getattr(task, config.reward, None)
     if not callable(reward):
         names = sorted(each for each, value in vars(task).items() if callable(value) and not each.startswith("_"))
@@ -127,3 +124,17 @@ def load_task(config: EvaluationConfig) -> tuple[Rows, Reward]:
     # Generated tasks have no data to point at, hence no second parameter.
     rows = task.load(config.split, config.data_path) if config.data_path else task.load(split=config.split)
     return list(rows)[: config.limit], reward
+
+
+def _task_module(task: str) -> ModuleType:
+    """Import a task of this package, or a module of the user's own."""
+    for name in (f"mot_trl.tasks.{task}", task):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise  # the task exists, and what is missing is a dependency of it
+    raise ValueError(
+        f"Unknown task {task!r}: there is neither a module mot_trl.tasks.{task} nor one called {task} where Python "
+        "looks for modules. `mot-trl evaluate` looks in the current folder too."
+    )

@@ -15,9 +15,8 @@ def format_generation(generation: Generation, tokenizer: PreTrainedTokenizerBase
     """
     rollout, lines = generation.rollout, []
     visible_ids = generation.completion_ids[row].tolist()
-    thinking, forced = rollout.thinking_mask[row].tolist(), rollout.forced_mask[row].tolist()
-    # With a start text the thinking may begin late: everything up to its end is shown step by step.
-    thought = max((step for step in range(len(visible_ids)) if thinking[step] or forced[step]), default=-1) + 1
+    forced = rollout.forced_mask[row].tolist()
+    thought = _thought_length(generation, row)
     for step in range(thought):
         token = repr(tokenizer.decode(visible_ids[step]))
         mixed = "forced" if forced[step] else _format_mixture(generation, tokenizer, row, step)
@@ -29,6 +28,21 @@ def format_generation(generation: Generation, tokenizer: PreTrainedTokenizerBase
     if generation.answers[row] is not None:
         lines.append(f"\nAnswer: {generation.answers[row]}")
     return "\n".join(lines)
+
+
+def answer_text(generation: Generation, tokenizer: PreTrainedTokenizerBase, *, row: int = 0) -> str:
+    """The marked answer of one completion, else the text after its thinking; empty if that was never closed."""
+    answer = generation.answers[row]
+    if answer is not None or generation.rollout.closed_by[row] < 0:
+        return answer or ""
+    rest = generation.completion_ids[row][_thought_length(generation, row) :]
+    return str(tokenizer.decode(rest, skip_special_tokens=True)).strip()
+
+
+def _thought_length(generation: Generation, row: int) -> int:
+    # With a start text the thinking may begin late: everything up to its end belongs to it.
+    steps = (generation.rollout.thinking_mask[row] | generation.rollout.forced_mask[row]).nonzero()
+    return int(steps.max()) + 1 if len(steps) else 0
 
 
 def _format_mixture(generation: Generation, tokenizer: PreTrainedTokenizerBase, row: int, step: int) -> str:

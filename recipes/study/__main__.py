@@ -4,11 +4,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from recipes.study.figures import draw_all
-from recipes.study.report import page
-from recipes.study.results import Results
-from recipes.study.results_file import read
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the page and its figures, and print their paths; return the exit status."""
@@ -16,6 +11,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("results", type=Path, metavar="FILE", help="results of `python -m recipes.study.train`")
     parser.add_argument("--output", type=Path, default=Path("docs/study.md"), help="the page (default docs/study.md)")
     options = parser.parse_args(arguments)
+
+    # Importing SciPy and matplotlib takes seconds, which a mistyped flag need not wait for.
+    from recipes.study.figures import draw_all
+    from recipes.study.report import page
+    from recipes.study.results import Results
+    from recipes.study.results_file import read
+
     try:
         results = Results(read(options.results))
         text = page(results, figures=options.output.stem)

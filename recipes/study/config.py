@@ -90,9 +90,9 @@ def runs(config: StudyConfig) -> list[Run]:
     ]
 
 
-def parse(defaults: dict[str, Any]) -> StudyConfig:
-    """Read the command line over a recipe's defaults."""
+def parse(defaults: dict[str, Any], arguments: list[str] | None = None) -> StudyConfig:
+    """Read the command line, by default the process's, over a recipe's defaults."""
     parser: Any = HfArgumentParser(StudyConfig)  # ty: ignore[invalid-argument-type]
     parser.set_defaults(**defaults)
-    (config,) = parser.parse_args_into_dataclasses()
+    (config,) = parser.parse_args_into_dataclasses(arguments)
     return config
