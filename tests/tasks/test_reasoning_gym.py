@@ -98,6 +98,33 @@ def test_items_do_not_depend_on_those_asked_for_before():
     other.close()
 
 
+def test_loading_costs_few_round_trips(monkeypatch):
+    asked = []
+    ask = reasoning_gym.GENERATOR._ask
+    monkeypatch.setattr(reasoning_gym.GENERATOR, "_ask", lambda *name, **rest: asked.append(1) or ask(*name, **rest))
+
+    load("chain_sum", size=200)
+
+    # Four, but a slow machine gets fewer items in a moment.
+    assert len(asked) < 100
+
+
+def test_a_level_that_changes_takes_up_the_numbering_where_the_last_one_left_it():
+    def level(_task, row):
+        return row // 3 % 3
+
+    rows = list(itertools.islice(stream("chain_sum", seed=5, level=level), 12))
+
+    index = 0
+    for number, row in enumerate(rows):
+        while True:
+            (item,) = reasoning_gym.GENERATOR.items("chain_sum", {}, seed=5, indices=[index], level=level("", number))
+            index += 1
+            if split_of(item.entry["question"]) == "train":
+                break
+        assert (row["question"], row["level"]) == (item.entry["question"], level("", number))
+
+
 def test_tuples_sets_and_number_keys_survive_datasets():
     for task in ("rearc", "graph_color", "tower_of_hanoi"):
         item = reasoning_gym.GENERATOR.items(task, {}, seed=42, indices=[0])[0]
@@ -180,6 +207,23 @@ def test_number_sequence_does_not_square_for_twenty_seconds():
 
     assert item.entry["answer"].lstrip("-").isdigit()
     assert time.monotonic() - start < 15
+
+
+def test_a_later_item_that_never_comes_costs_none_of_those_before(monkeypatch):
+    ask = reasoning_gym.GENERATOR._ask
+
+    def hang_at_the_second(name, *, indices, **request):
+        if 1 in indices:
+            raise TimeoutError
+        return ask(name, indices=indices, **request)
+
+    monkeypatch.setattr(reasoning_gym.GENERATOR, "_ask", hang_at_the_second)
+
+    made = reasoning_gym.GENERATOR.some("gcd", {}, seed=1, indices=range(5))
+
+    assert len(made) == 1
+    with pytest.raises(TimeoutError):
+        reasoning_gym.GENERATOR.some("gcd", {}, seed=1, indices=[1])
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count, cycle, islice
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mot_trl.rewards.answer import completion_text, final_answer
@@ -29,7 +29,7 @@ NODES = "abcdefghijkl"
 GOALS = 4
 LARGEST_TERM = 20
 
-_BATCH = 64
+_BATCH = 512
 _MAX_MISSES = 2_000
 
 
@@ -180,10 +180,11 @@ def _distinct(name: str, source: Iterator[Question]) -> Iterator[Question]:
 
 def _reasoning_gym(task: str, seed: int, **config: int) -> Iterator[dict[str, Any]]:
     """Entries of a Reasoning Gym dataset, in its own order."""
-    # Each call costs a round trip to the generator process, so entries come in batches.
-    for start in count(0, _BATCH):
-        items = GENERATOR.items(task, config, seed=seed, indices=range(start, start + _BATCH))
-        yield from (item.entry for item in items)
+    start = 0
+    while True:
+        made = GENERATOR.some(task, config, seed=seed, indices=range(start, start + _BATCH))
+        start += len(made)
+        yield from (item.entry for item in made if item)
 
 
 def _spaced(parts: Any) -> str:

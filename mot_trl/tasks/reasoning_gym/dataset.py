@@ -15,7 +15,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from mot_trl.sandbox import codec
@@ -38,6 +40,8 @@ Level = Callable[[str, int], int | None]
 
 names = GENERATOR.names
 
+# Items asked for ahead, of which as many come as are made in a moment.
+_AHEAD = 64
 # Items in a row that may belong to the other split, before a dataset counts as exhausted.
 _MAX_MISSES = 64 * TEST_SHARE
 
@@ -119,18 +123,30 @@ class _Source:
 
     def __init__(self, part: Part, seed: int, split: Split) -> None:
         self._part, self._seed, self._split = part, seed, split
-        self._indices = itertools.count()
+        self._level: int | None = None
+        self._ahead: deque[Item | None] = deque()  # those from the next index on
+        self._index = 0
 
     def next(self, level: int | None = None) -> Item:
         part = self._part
-        for index in itertools.islice(self._indices, _MAX_MISSES):
-            (item,) = GENERATOR.items(part.task, part.settings, seed=self._seed, indices=[index], level=level)
-            if split_of(item.entry["question"]) == self._split:
+        if level != self._level:
+            self._ahead.clear()
+            self._level = level
+        for _ in range(_MAX_MISSES):
+            if (item := self._take()) is not None:
                 return item
         raise ValueError(
             f"{_MAX_MISSES} items of {part.task} held no question of the {self._split} split: with "
             f"{part.settings}, the dataset has too few different questions."
         )
+
+    def _take(self) -> Item | None:
+        if not self._ahead:
+            indices = range(self._index, self._index + _AHEAD)
+            ask = partial(GENERATOR.some, self._part.task, self._part.settings, seed=self._seed, level=self._level)
+            self._ahead.extend(ask(indices=indices, split=self._split))
+        self._index += 1
+        return self._ahead.popleft()
 
 
 def row(task: str, item: Item) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ from mot_trl.sandbox import codec
 
 _ROOT = Path(__file__).resolve().parents[3]
 _START_SECONDS = 120
+# Items asked for at a time. The process answers sooner, with fewer, where they take long (`SLICE`).
+_BATCH = 512
 
 
 class RefusedError(ValueError):
@@ -64,8 +67,39 @@ class Generator:
             TimeoutError: An item took more than `timeout` seconds.
             ImportError: reasoning-gym is not installed.
         """
-        request = {"task": task, "config": json.dumps(codec.encode(dict(config))), "seed": seed, "level": level}
-        return [Item(*self._ask("item", index=index, **request)) for index in indices]
+        found: list[Item] = []
+        while len(found) < len(indices):
+            made = self.some(task, config, seed=seed, indices=indices[len(found) :], level=level)
+            found += [item for item in made if item is not None]
+        return found
+
+    def some(
+        self,
+        task: str,
+        config: Mapping[str, Any],
+        *,
+        seed: int,
+        indices: Sequence[int],
+        level: int | None = None,
+        split: str | None = None,
+    ) -> list[Item | None]:
+        """The first few of the items, as many as are made in a moment, but one at least, by one round trip.
+
+        Args:
+            split: Leaves None in the place of an item of another one.
+
+        The other arguments and the errors are those of `items`.
+        """
+        packed = json.dumps(codec.encode(dict(config)))
+        ask = partial(self._ask, "items", task=task, config=packed, seed=seed, level=level, split=split)
+        try:
+            settings, entries = ask(indices=[*indices[:_BATCH]])
+        except TimeoutError:
+            if len(indices) == 1:
+                raise
+            # It may be a later one that takes so long, and none of those may be wanted.
+            settings, entries = ask(indices=[indices[0]])
+        return [entry and Item(entry, settings) for entry in entries]
 
     def close(self) -> None:
         """End the process. The generator may be used again."""

@@ -9,15 +9,20 @@ import contextlib
 import dataclasses
 import json
 import sys
+import time
 from fractions import Fraction
 from functools import lru_cache
 from multiprocessing.connection import Connection
 from typing import Any
 
 from mot_trl.sandbox import codec
+from mot_trl.tasks.reasoning_gym.dataset import split_of
 
 CHUNK = 1_000
 """Items in one dataset object; the next ones come from another object, whose seed is higher by this number."""
+
+SLICE = 0.05
+"""Seconds after which an answer goes out with the items made so far, as the others may not be wanted any more."""
 
 _MAX_TERM = 10**9
 
@@ -40,7 +45,7 @@ def main() -> None:
 def _answer(function: str, request: dict[str, Any]) -> tuple[str | None, Any]:
     try:
         # Encoded, as a pickled value could drag Reasoning Gym's own classes into the trainer.
-        return None, codec.encode({"item": item, "names": names, "levels": levels}[function](**request))
+        return None, codec.encode({"items": items, "names": names, "levels": levels}[function](**request))
     except Exception as error:  # mostly a configuration that the dataset refuses
         return f"{type(error).__name__}: {error}", None
 
@@ -60,11 +65,24 @@ def levels(task: str) -> int:
     return max((len(attribute.levels) for attribute in attributes), default=0)
 
 
-def item(task: str, config: str, seed: int, index: int, level: int | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """An item, in Reasoning Gym's numbering, and its settings."""
+def items(
+    task: str, config: str, seed: int, indices: list[int], level: int | None, split: str | None
+) -> tuple[dict[str, Any], list[dict[str, Any] | None]]:
+    """The settings, and the first few entries, in Reasoning Gym's numbering; None for one of another `split`."""
     settings = config if level is None else _settings_at(task, config, level)
-    chunk, place = divmod(index, CHUNK)
-    return _without_fractions(_dataset(task, settings, seed + chunk * CHUNK)[place]), _unpacked(settings)
+    end = time.monotonic() + SLICE
+    entries: list[dict[str, Any] | None] = []
+    for chunk, place in (divmod(index, CHUNK) for index in indices):
+        try:
+            entry = _without_fractions(_dataset(task, settings, seed + chunk * CHUNK)[place])
+        except Exception:
+            if entries:  # which may be all that is wanted: it is raised again by the next request
+                break
+            raise
+        entries.append(entry if split in (None, split_of(entry["question"])) else None)
+        if time.monotonic() > end:
+            break
+    return _unpacked(settings), entries
 
 
 def _without_fractions(value: Any) -> Any:
