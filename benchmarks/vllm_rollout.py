@@ -2,7 +2,7 @@
 
     python benchmarks/vllm_rollout.py --model PATH --requests 16 64 --prompt_tokens 80 400 --new_tokens 256
 
-Needs `pip install "mot-trl[vllm]"` and a GPU: Triton's interpreter cannot run the sampler of vLLM's discrete rollouts
+Needs `pip install ".[vllm]"` and a GPU: Triton's interpreter cannot run the sampler of vLLM's discrete rollouts
 on a CPU. The engines are in one process, of the same weights, and take turns. The discrete one is asked for what TRL
 asks for, the log-probability of each token, and the other one for its records.
 """

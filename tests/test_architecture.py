@@ -11,16 +11,17 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mot_trl"
 
 # From the ground up: each folder, and the folders that it may import.
 FOLDERS: dict[str, set[str]] = {
+    "extras": set(),
     "strategies": set(),
     "sandbox": set(),
     "modeling": {"strategies"},
-    "rewards": {"sandbox"},
-    "tasks": {"rewards", "sandbox"},
+    "rewards": {"sandbox", "extras"},
+    "tasks": {"rewards", "sandbox", "extras"},
     "generation": {"rewards", "modeling", "strategies"},
-    "engines": {"generation", "modeling", "strategies"},
-    "evaluation": {"tasks", "generation", "modeling", "strategies"},
-    "traces": {"generation", "modeling", "strategies"},
-    "trainer": {"traces", "engines", "generation", "modeling", "strategies"},
+    "engines": {"extras", "generation", "modeling", "strategies"},
+    "evaluation": {"extras", "rewards", "tasks", "generation", "modeling", "strategies"},
+    "traces": {"extras", "generation", "modeling", "strategies"},
+    "trainer": {"rewards", "traces", "engines", "generation", "modeling", "strategies"},
 }
 FOLDERS |= {"recipes": set(FOLDERS)}
 FOLDERS |= {"commands": set(FOLDERS), "cli.py": {"commands", "__init__.py"}}

@@ -11,6 +11,7 @@ from transformers import AutoConfig
 
 from mot_trl.engines.vllm_plugin import ARCHITECTURES, PREFIX, SETTINGS, register
 from mot_trl.engines.vllm_records import RecordShape, read_records
+from mot_trl.extras import install_hint
 from mot_trl.generation.config import DecoderConfig
 from mot_trl.modeling.rollout import Rollout
 
@@ -94,11 +95,11 @@ def check_version() -> None:
     try:
         import vllm  # ty: ignore[import-not-found]
     except ImportError as error:
-        raise ImportError('vLLM is not installed; `pip install "mot-trl[vllm]"` brings it.') from error
+        raise ImportError(f"vLLM is not installed: {install_hint('vllm')}") from error
     if ".".join(vllm.__version__.split(".")[:2]) not in VERSIONS:
         raise ValueError(
-            f"Mixtures were tried with vLLM {' and '.join(VERSIONS)}, and {vllm.__version__} is installed; "
-            '`pip install "mot-trl[vllm]"` brings one that fits.'
+            f"Mixtures were tried with vLLM {' and '.join(VERSIONS)}, and {vllm.__version__} is installed; one that "
+            f"fits: {install_hint('vllm')}"
         )
 
 

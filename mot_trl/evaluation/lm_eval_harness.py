@@ -14,6 +14,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
 
+from mot_trl.extras import install_hint
 from mot_trl.generation.config import TRAINED, DecoderConfig, decoder_for, parse_settings
 from mot_trl.modeling.loading import embedded_decoder
 
@@ -22,7 +23,10 @@ try:
     from lm_eval.api.registry import register_model  # ty: ignore[import-not-found]
     from lm_eval.models.huggingface import HFLM  # ty: ignore[import-not-found]
 except ImportError as error:
-    raise ImportError('lm-evaluation-harness is missing: pip install "mot-trl[eval]"') from error
+    missing = f"lm-evaluation-harness is missing: {install_hint('eval')}"
+    if __name__ == "__main__":
+        raise SystemExit(missing) from error
+    raise ImportError(missing) from error
 
 
 class AnswerStops(StoppingCriteria):

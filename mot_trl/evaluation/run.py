@@ -17,6 +17,7 @@ from mot_trl.evaluation.report import Arm, report, to_json, to_tables
 from mot_trl.evaluation.sampling import Plan, Reward, Rows, sample_arm, settings_of
 from mot_trl.generation.config import TRAINED, decoder_for, parse_settings
 from mot_trl.modeling.loading import fingerprint, load_checkpoint
+from mot_trl.rewards.signature import check_reward
 
 
 @dataclass
@@ -114,7 +115,7 @@ def load_task(config: EvaluationConfig) -> tuple[Rows, Reward]:
     """Load the rows and the reward function of the task.
 
     Raises:
-        ValueError: The task does not exist, or has no such reward.
+        ValueError: The task does not exist, or has no such reward, or its rows lack what the reward needs.
     """
     task = _task_module(config.task)
     reward = getattr(task, config.reward, None)
@@ -123,7 +124,9 @@ def load_task(config: EvaluationConfig) -> tuple[Rows, Reward]:
         raise ValueError(f"The task {config.task!r} has no reward {config.reward!r}; its functions are {names}.")
     # Generated tasks have no data to point at, hence no second parameter.
     rows = task.load(config.split, config.data_path) if config.data_path else task.load(split=config.split)
-    return list(rows)[: config.limit], reward
+    chosen = list(rows)[: config.limit]
+    check_reward(reward, list(chosen[0]) if chosen else None)
+    return chosen, reward
 
 
 def _task_module(task: str) -> ModuleType:

@@ -15,6 +15,7 @@ from mot_trl.evaluation.records import Records, Sample
 from mot_trl.generation.config import DecoderConfig
 from mot_trl.generation.generate import Generation, generate
 from mot_trl.modeling.loading import Loaded
+from mot_trl.rewards.signature import check_reward
 
 Rows = Sequence[Mapping[str, Any]]
 """Dataset rows, each with a `prompt` and the columns that the reward function asks for."""
@@ -131,6 +132,7 @@ def _grade(
 
 def call_reward(reward: Reward, texts: list[str], rows: Rows, completion_ids: list[list[int]]) -> list[float | None]:
     """Score completions of rows with a reward function, called as TRL calls it; None where it could not judge."""
+    check_reward(reward, list(rows[0]))
     prompts = [row["prompt"] for row in rows]
     completions = [
         text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]

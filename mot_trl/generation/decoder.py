@@ -22,7 +22,7 @@ from mot_trl.modeling.cpu_linear import onednn_linears
 from mot_trl.modeling.embedding import blend_of, override_embeddings
 from mot_trl.modeling.patching import evaluating
 from mot_trl.modeling.rollout import Rollout
-from mot_trl.strategies import Strategy
+from mot_trl.strategies import Strategy, check_strategy
 from mot_trl.strategies.surrogate import LogProbType
 
 
@@ -58,6 +58,10 @@ class MixtureDecoder:
     mixture_score: LogProbType = "density"
     draws_probes: bool = False
     _calls: WeakKeyDictionary[Thread, _Call] = field(default_factory=WeakKeyDictionary, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no strategy with a TypeError."""
+        check_strategy(self.strategy)
 
     @property
     def rollout(self) -> Rollout | None:

@@ -1,6 +1,6 @@
 """Complete texts and chats with mixtures, in batches of prompts of similar length, and stream their text."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -76,10 +76,10 @@ def generate(
         ValueError: `prompts` or one of them is empty, `batch_size` is below 1, the strategy is unknown, the budget for
             thinking leaves no room for an answer, a setting of `generate` would be ignored, or `history` has not the
             prompts' rows.
+        TypeError: `prompts` is a single prompt, or one of them is neither text, chat nor token ids.
         RuntimeError: The model's own `generate` did not use the decoder.
     """
-    if not prompts:
-        raise ValueError("`prompts` is empty; give at least one text or chat.")
+    _check_prompts(prompts)
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"`batch_size={batch_size}` is a number of prompts, so it must be at least 1.")
     check_settings(generation_kwargs)
@@ -117,6 +117,23 @@ def generate(
     opened = [texts[row // samples].rstrip().endswith(THINK_OPEN) for row in range(len(completions))]
     answers = [final_answer(text, opened=flag) for text, flag in zip(completions, opened, strict=True)]
     return Generation(completions, answers, completion_ids, rollout)
+
+
+def _check_prompts(prompts: Any) -> None:
+    one = "text" if isinstance(prompts, str) else None
+    if one is None and not len(prompts):
+        raise ValueError("`prompts` is empty; give at least one text or chat.")
+    # The parts of a single prompt would each be completed as if it were a prompt of its own.
+    if isinstance(prompts, Mapping) or isinstance(prompts[0], Mapping):
+        one = "message" if isinstance(prompts, Mapping) else "chat"
+    elif isinstance(prompts[0], int):
+        one = "prompt's tokens"
+    if one is not None:
+        wrapped = {"text": "[text]", "message": "[[message]]", "chat": "[chat]"}.get(one, "[tokens]")
+        raise TypeError(f"`prompts` is one {one}, where a list of prompts belongs; give `{wrapped}`.")
+    for index, prompt in enumerate(prompts):
+        if not isinstance(prompt, Sequence):
+            raise TypeError(f"Prompt {index} is neither a text nor a list of messages or token ids: {prompt!r:.80}.")
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, prompt: Any) -> list[int]:

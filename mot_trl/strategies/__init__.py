@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from mot_trl.strategies.base import BlendingStrategy, Strategy, VisibleStrategy
+from mot_trl.strategies.base import BlendingStrategy, Strategy, VisibleStrategy, check_strategy
 from mot_trl.strategies.dirichlet import Dirichlet
 from mot_trl.strategies.dirichlet_multinomial import DirichletMultinomial
 from mot_trl.strategies.elementwise_max import ElementwiseMax
@@ -115,6 +115,7 @@ __all__ = [
     "Strategy",
     "VisibleStrategy",
     "build_strategy",
+    "check_strategy",
     "current_options",
     "merge_options",
     "name_of",

@@ -132,3 +132,18 @@ def visible_logq(candidate_logps: Float[Tensor, "N K"], mixture: Mixture) -> Flo
     # The support is the record's, not today's most likely tokens: the model has moved since, and q must stay the
     # distribution of the same draw.
     return visible_logp(renormalize(candidate_logps, in_support(mixture)), mixture)
+
+
+def check_strategy(strategy: Any) -> None:
+    """Check that an object of the user's own can be used as a strategy.
+
+    Raises:
+        TypeError: It is a class, or lacks a part of `Strategy`.
+    """
+    if isinstance(strategy, type):
+        raise TypeError(f"A strategy is an object, and {strategy.__name__} is a class: give `{strategy.__name__}()`.")
+    if missing := [name for name in ("draw", "log_prob", "exact") if not hasattr(strategy, name)]:
+        raise TypeError(
+            f"{strategy!r} is no strategy, for it lacks {', '.join(missing)}; `mot_trl.Strategy` describes them. "
+            "Strategies of this library are named in the config."
+        )

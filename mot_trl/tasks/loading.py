@@ -81,7 +81,10 @@ def _file(split: str, path: Path, hub_id: str) -> Path:
     file = next((file for file in files if file.is_file()), None)
     if file is None:
         splits = sorted({found.stem for found in path.iterdir() if found.suffix in _SUFFIXES})
-        raise FileNotFoundError(f"`path` {str(path)!r} holds no {files[0].name}; choose a `split` among {splits}.")
+        raise FileNotFoundError(
+            f"`path` {str(path)!r} holds no {files[0].name}; choose a `split` among {splits}, or add that file, or "
+            "give a file instead of the folder."
+        )
     return file
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+from mot_trl.extras import install_hint
 from mot_trl.rewards.answer import completion_text, final_answer
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def draw(drawings: list[Drawing], *, cells: int, size: int) -> Image:
     try:
         from PIL import Image, ImageDraw
     except ImportError as error:
-        raise ImportError('Pictures are drawn by Pillow: `pip install "mot-trl[vision]"`.') from error
+        raise ImportError(f"Pictures are drawn by Pillow: {install_hint('vision')}") from error
     picture = Image.new("RGB", (size, size), "white")
     pen = ImageDraw.Draw(picture)
     # An eighth of a cell stays free on each side, so that neighbors do not touch.

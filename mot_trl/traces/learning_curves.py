@@ -9,6 +9,8 @@ from unicodedata import east_asian_width
 
 import pandas as pd
 
+from mot_trl.extras import install_hint
+
 
 class Panel(NamedTuple):
     """One plot: its file name and title, the metric of TRL's log that it shows, the metric's unit and bounds."""
@@ -153,7 +155,7 @@ def new_figure(rows: int, columns: int, *, size: tuple[float, float]) -> tuple[A
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError('Plots need matplotlib: pip install "mot-trl[plots]".') from error
+        raise ImportError(f"Plots need matplotlib: {install_hint('plots')}") from error
     # Not `pyplot`, which picks a window system and keeps every figure in memory.
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)

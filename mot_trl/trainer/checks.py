@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from datasets import Dataset, IterableDataset
 from peft.utils import TrainableTokensWrapper
+from transformers import ProcessorMixin
 
 from mot_trl.modeling.distributed import is_offloaded
+from mot_trl.rewards.signature import check_reward
 from mot_trl.trainer.config import MoTGRPOConfig
 
 
@@ -29,6 +31,7 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     """
     _check_tools(arguments)
     _check_adapter(arguments.get("peft_config"))
+    _check_rewards(arguments)
     # An environment may bring the prompts itself.
     optional = bool(arguments.get("environment_factory"))
     for name in ("train_dataset", "eval_dataset"):
@@ -63,6 +66,20 @@ def check_policy(policy: Any, *, mixture_k: int | None) -> None:
     vocabulary = model.config.get_text_config().vocab_size
     if mixture_k is not None and mixture_k > vocabulary:
         raise ValueError(f"`mixture_k={mixture_k}` is beyond the vocabulary of {vocabulary} tokens.")
+
+
+def check_images(rows: Any, processing_class: Any) -> None:
+    """Check that there is a processor for the rows' images, which only vision-language models have.
+
+    Raises:
+        ValueError: There are images, and a tokenizer alone.
+    """
+    columns = (rows.column_names or []) if isinstance(rows, Dataset | IterableDataset) else []
+    if {"image", "images"} & set(columns) and not isinstance(processing_class, ProcessorMixin):
+        raise ValueError(
+            "`train_dataset` has images, and the model reads text alone: take a vision-language model, such as "
+            "Qwen/Qwen2.5-VL-3B-Instruct, or `remove_columns`."
+        )
 
 
 def check_adapters(policy: Any) -> None:
@@ -104,6 +121,16 @@ def _check_tools(arguments: Mapping[str, Any]) -> None:
             f"With `{called[0]}`, a later turn reads earlier thoughts again, which a request to an engine cannot say: "
             f"leave out `{engines[0]}`, or set `normal_generation=True` to train without mixtures."
         )
+
+
+def _check_rewards(arguments: Mapping[str, Any]) -> None:
+    rewards, rows = arguments.get("reward_funcs"), arguments.get("train_dataset")
+    # An environment may bring columns itself, and a streamed dataset need not know its own.
+    known = isinstance(rows, Dataset) and not arguments.get("environment_factory")
+    for reward in rewards if isinstance(rewards, list) else [rewards]:
+        # Models judge by themselves.
+        if callable(reward) and not isinstance(reward, torch.nn.Module):
+            check_reward(reward, rows.column_names if known else None)
 
 
 def _check_adapter(config: Any) -> None:

@@ -21,10 +21,10 @@ from mot_trl.modeling.distributed import input_device
 from mot_trl.modeling.dropout import has_dropout
 from mot_trl.modeling.patching import keeping_weights
 from mot_trl.modeling.rollout import Rollout
-from mot_trl.strategies import Strategy
+from mot_trl.strategies import Strategy, check_strategy
 from mot_trl.strategies.one_token import OneToken
 from mot_trl.traces.callback import TraceCallback
-from mot_trl.trainer.checks import base_model, check_arguments, check_config, check_policy
+from mot_trl.trainer.checks import base_model, check_arguments, check_config, check_images, check_policy
 from mot_trl.trainer.config import MoTGRPOConfig
 from mot_trl.trainer.continuous_rollouts import ContinuousTrainer
 from mot_trl.trainer.engine_checks import check_own_generation
@@ -50,7 +50,7 @@ class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, ToolTurnsTrainer, Conti
 
     Raises:
         ValueError: A setting cannot go together with mixtures; the message names it and what to do.
-        TypeError: `args` is not a `MoTGRPOConfig`.
+        TypeError: `args` is not a `MoTGRPOConfig`, or `strategy` no strategy.
     """
 
     _tag_names = ["trl", "grpo", "mot_trl"]  # noqa: RUF012
@@ -71,10 +71,13 @@ class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, ToolTurnsTrainer, Conti
         self.decoder: MixtureDecoder | None = None
         self.strategy: Strategy = OneToken()
         self._scope = RolloutScope()
+        if strategy is not None:
+            check_strategy(strategy)
         if not args.normal_generation:
             given = inspect.signature(GRPOTrainer).bind(model, reward_funcs, args, *trl_args, **trl_kwargs)
             check_arguments(given.arguments)
         super().__init__(model, reward_funcs, args, *trl_args, **trl_kwargs)
+        check_images(self.train_dataset, self.processing_class)
         if not args.normal_generation:
             self._set_up_mixtures(args, strategy)
 

@@ -32,12 +32,14 @@ def write_section(
     rewards: Sequence[str],
     log_history: Sequence[Mapping[str, Any]],
     step: int,
+    base: str | None = None,
 ) -> None:
     """Write the section of a card about mixtures, or replace the one that is there; the rest of the card stays.
 
     Args:
         file: The card, `README.md` of a checkpoint; made if it does not exist.
         path: The model's name on the hub, or its folder's, for the usage example.
+        base: Name of the model below, if the checkpoint is an adapter.
         log_history: The trainer's log; the last value of each metric is shown.
     """
     metrics: dict[str, float] = {}
@@ -49,6 +51,7 @@ def write_section(
         for name, value in decoder.to_dict().items()
         if name not in ("strategy", "strategy_kwargs") and value is not None
     }
+    needs = "torch and transformers" if base is None else f"torch, transformers, peft and the base model {base}"
     lines = [
         "## Thinking in mixtures of tokens",
         "While it thinks, this model reads weighted blends of several tokens' embeddings instead of single tokens. It "
@@ -60,7 +63,7 @@ def write_section(
         f"- Steps: {step}",
         "### Use",
         f"```python\n{USE.format(path=path)}\n```",
-        "It needs torch and transformers only; `trust_remote_code=True` runs `custom_generate/generate.py`. Without "
+        f"It needs {needs} only; `trust_remote_code=True` runs `custom_generate/generate.py`. Without "
         '`custom_generate` the model generates ordinary tokens; `mixture={"strategy": ...}` chooses another strategy.',
     ]
     if metrics:

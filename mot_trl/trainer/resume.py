@@ -193,6 +193,7 @@ class ResumableTrainer(Trainer):
             self._write_card(str(self.args.output_dir))
 
     def _write_card(self, folder: str) -> None:
+        adapters = getattr(self.accelerator.unwrap_model(self.model), "peft_config", {})
         with _warning(f"The model card of {folder} says nothing of mixtures"):
             model_card.write_section(
                 Path(folder) / "README.md",
@@ -202,6 +203,7 @@ class ResumableTrainer(Trainer):
                 rewards=self.reward_func_names,
                 log_history=self.state.log_history,
                 step=self.state.global_step,
+                base=next((str(each.base_model_name_or_path) for each in adapters.values()), None),
             )
 
     @property

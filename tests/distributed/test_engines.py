@@ -70,7 +70,7 @@ def weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
 @pytest.fixture
 def engine(request: pytest.FixtureRequest) -> str:
     if request.param.startswith("zero") and find_spec("deepspeed") is None:
-        pytest.skip("needs deepspeed, which builds its kernels where it runs: pip install 'mot-trl[deepspeed]'")
+        pytest.skip("needs deepspeed, which builds its kernels where it runs: pip install '.[deepspeed]'")
     return request.param
 
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from mot_trl.generation.config import DecoderConfig
 from mot_trl.generation.custom_generate import write_custom_generate
 
-pytest.importorskip("lm_eval", reason='needs lm-evaluation-harness: pip install "mot-trl[eval]"')
+pytest.importorskip("lm_eval", reason='needs lm-evaluation-harness: pip install ".[eval]"')
 
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager

@@ -219,6 +219,36 @@ def test_an_empty_prompt_is_refused(model: PreTrainedModel, tokenizer: PreTraine
     assert len(generate(model, with_beginning(), [""], max_new_tokens=2).texts) == 1
 
 
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ("Nine text", r"is one text, .*give `\[text\]`"),
+        ([{"role": "user", "content": "Hi"}], r"is one chat, .*give `\[chat\]`"),
+        ({"role": "user", "content": "Hi"}, "is one message"),
+        ([5, 6, 7], "is one prompt's tokens"),
+        (["Hi", 3], "Prompt 1 is neither a text nor a list"),
+        (["Hi", None], "Prompt 1 is neither a text nor a list"),
+        (["Hi", {"role": "user", "content": "Hi"}], "Prompt 1 is neither a text nor a list"),
+    ],
+)
+def test_a_single_prompt_is_not_taken_for_several(
+    prompts: Any, message: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        generate(model, tokenizer, prompts, max_new_tokens=2)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [(object(), "is no strategy, for it lacks draw, log_prob, exact"), (OneToken, r"a class: give `OneToken\(\)`")],
+)
+def test_a_strategy_without_a_draw_is_refused(
+    strategy: Any, message: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        generate(model, tokenizer, ["Hi"], strategy=strategy, max_new_tokens=2)
+
+
 def test_a_budget_without_room_for_its_tag_is_refused_at_once(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> None:

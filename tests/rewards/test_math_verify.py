@@ -136,7 +136,7 @@ def test_a_path_without_math_verify_names_the_extra():
 
     assert lines[0] == "True [1.0]"
     assert len(lines) == 3
-    assert all('pip install "mot-trl[math]"' in line for line in lines[1:])
+    assert all('"math-verify<0.10,>=0.9"' in line for line in lines[1:])
 
 
 def test_the_worker_sees_neither_secrets_nor_the_working_directory(monkeypatch, tmp_path):

@@ -18,6 +18,8 @@ from peft import (
 from test_grpo_trainer import letters, make_trainer, settings
 
 from mot_trl import MoTGRPOConfig, MoTGRPOTrainer, MoTSFTConfig, MoTSFTTrainer
+from mot_trl.strategies.dirichlet import Dirichlet
+from mot_trl.tasks import gsm8k
 
 PROMPT_LEARNING = {
     PromptTuningConfig: {},
@@ -94,6 +96,29 @@ def test_data_without_a_prompt_is_named(of_rows: Any, tmp_path: Path, prompts: D
 def test_streams_without_rows_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`train_dataset` has no rows"):
         make(tmp_path, train_dataset=streamed([]))
+
+
+def test_rewards_are_called_with_what_they_need(tmp_path: Path, prompts: Dataset) -> None:
+    def without_more(completions: list) -> list[float]:
+        return []
+
+    for reward, message in (
+        (without_more, r"must take `\*\*kwargs`"),
+        (gsm8k.correct_answer, r"columns \['answer'\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            MoTGRPOTrainer(make_model(), [letters, reward], MoTGRPOConfig(**settings(tmp_path)), prompts)
+
+
+def test_images_are_for_models_that_see(tmp_path: Path, prompts: Dataset) -> None:
+    with pytest.raises(ValueError, match="has images, and the model reads text alone"):
+        make(tmp_path, train_dataset=prompts.add_column("image", [None] * 8), processing_class=make_tokenizer())
+
+
+@pytest.mark.parametrize("strategy", [object(), "dirichlet", Dirichlet])
+def test_a_strategy_without_a_draw_is_refused(strategy: Any, tmp_path: Path, prompts: Dataset) -> None:
+    with pytest.raises(TypeError, match=r"A strategy is an object|is no strategy, for it lacks draw, log_prob, exact"):
+        make(tmp_path, train_dataset=prompts, strategy=strategy)
 
 
 @pytest.mark.slow

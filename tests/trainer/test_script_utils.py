@@ -193,6 +193,8 @@ def test_a_single_module_can_be_adapted(target: str, tmp_path: Path, monkeypatch
     adapted = load_file(tmp_path / "run" / "adapter_model.safetensors")
     assert adapted
     assert all("q_proj" in name for name in adapted)
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert f"It needs torch, transformers, peft and the base model {tmp_path / 'model'} only" in card
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from mot_trl.extras import install_hint
 from mot_trl.rewards.judge.cache import VerdictCache
 from mot_trl.rewards.judge.prompt import JudgeRequest, read_reply, read_verdict
 
@@ -68,7 +69,7 @@ class Judge:
     def __post_init__(self) -> None:
         """Check the arguments; no connection is made yet."""
         if importlib.util.find_spec("openai") is None:
-            raise ImportError('The judge needs the package openai: `pip install "mot-trl[judge]"`.')
+            raise ImportError(f"The judge needs the package openai: {install_hint('judge')}")
         if self.pairwise and self.rubric is None:
             raise ValueError("A pairwise judge needs a `rubric` that says what is better.")
         for name, number in (("opponents", self.opponents), ("canary_every", self.canary_every)):

@@ -4,6 +4,7 @@ import atexit
 import importlib.util
 import os
 
+from mot_trl.extras import install_hint
 from mot_trl.sandbox.runner import ProgramRunner
 
 _WORKER = "mot_trl.rewards.math.math_verify_worker"
@@ -17,9 +18,7 @@ _RUNNERS: dict[float, ProgramRunner] = {}
 def require_math_verify() -> None:
     """Raise an ImportError that names the extra to install, unless math-verify is there."""
     if importlib.util.find_spec("math_verify") is None:
-        raise ImportError(
-            'Judging symbolic answers needs math-verify, which is missing; install it: pip install "mot-trl[math]".'
-        )
+        raise ImportError(f"Judging symbolic answers needs math-verify, which is missing: {install_hint('math')}")
 
 
 def verify(gold: str, answer: str, *, timeout: float) -> bool | None:

@@ -153,7 +153,10 @@ class Generator:
             )
         missing, _ = self._receive(_START_SECONDS, {})
         if missing is not None:
-            raise ImportError(f'Reasoning Gym is missing; `pip install "mot-trl[rg]"`. ({missing})')
+            # Here, as this module is also imported inside the sandbox.
+            from mot_trl.extras import install_hint
+
+            raise ImportError(f"Reasoning Gym is missing ({missing}): {install_hint('rg')}")
 
 
 def _words(task: str = "anything", config: str = '{"dict": []}', level: int | None = None, **_: Any) -> str:
