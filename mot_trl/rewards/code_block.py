@@ -1,9 +1,10 @@
 """Find the program in a completion: its last closed Markdown code block, read by a CommonMark parser.
 
-Four rules stand beside CommonMark, for what models write otherwise than it reads:
+Five rules stand beside CommonMark, for what models write otherwise than it reads:
 
 - HTML is text, so `<answer>` on the line before a fence does not swallow it; a fence may also follow a tag directly.
 - A fence may be indented by any number of spaces, and code below a list item by fewer than the item.
+- A fence in a docstring closes nothing, if a later one does.
 - If a block never closes, a fence at the end of a line of code closes it, and so does one before a closing tag, or one
   indented like code, unless in a docstring.
 - Tags of the thinking count outside of code only: a program may hold `"</think>"` as a string.
@@ -23,6 +24,9 @@ _INDENTED_CODE = 4  # spaces from which CommonMark reads no fence
 # More fences than any answer has, which would take seconds to read.
 _MAX_FENCES = 1_000
 _MAX_UNINDENTED = 1_000  # lines of a block with less indent than the list item it stands in
+# Fences in docstrings, each of which costs another pass.
+_MAX_QUOTED = 8
+_QUOTED = "\ue000"  # before such a fence, while the parser reads
 # Thinking may break off inside of code, so that what follows has to be read anew; each time is another pass.
 _MAX_CUTS = 3
 # The language of a block: `python`, `Python3`, `py title="x"`, `{.python}`, but not `pycon` or `python-repl`.
@@ -79,7 +83,7 @@ def _last(lines: list[str], blocks: list[_Block]) -> str | None:
 
 def _read(text: str) -> tuple[list[str], list[_Block]]:
     """The text's lines and its fenced blocks."""
-    blocks = _fenced(text)
+    text, blocks = _quoted(text, _fenced(text))
     unclosed = [block for block in blocks if not block.closed]
     if unclosed:
         text = _free_fences(text, unclosed[0].fence)
@@ -87,12 +91,32 @@ def _read(text: str) -> tuple[list[str], list[_Block]]:
     return text.split("\n"), blocks
 
 
+def _quoted(text: str, blocks: list[_Block]) -> tuple[str, list[_Block]]:
+    """The text and its blocks, where fences in docstrings are none."""
+    before = text, blocks
+    for _ in range(_MAX_QUOTED):
+        cut = next((block for block in blocks if block.closed and _quotes(block.content) % 2), None)
+        if cut is None:
+            return text, blocks
+        lines = text.split("\n")
+        lines[cut.end] = lines[cut.end].replace(cut.fence, _QUOTED + cut.fence, 1)
+        text = "\n".join(lines)
+        blocks = _fenced(text)
+        if any(block.start == cut.start and not block.closed for block in blocks):
+            break
+    return before
+
+
+def _quotes(code: str) -> int:
+    return code.count('"""') + code.count("'''")
+
+
 def _free_fences(text: str, fence: str) -> str:
     """Give each closing fence that shares a line with code or a tag, or is indented too far, a line of its own."""
     freed, quotes = [], 0
     for line in text.split("\n"):
         freed.append(_free_fence(line, fence) if quotes % 2 == 0 else line)
-        quotes += line.count('"""') + line.count("'''")
+        quotes += _quotes(line)
     return "\n".join(freed)
 
 
@@ -100,7 +124,7 @@ def _free_fence(line: str, fence: str) -> str:
     code, found, tail = line.partition(fence)
     tail = tail.lstrip(fence[0]).strip()
     # A quote or a comment's sign before the fence: it belongs to the code.
-    if not found or (tail and not tail.startswith("</")) or code.rstrip().endswith(('"', "'", "#")):
+    if not found or (tail and not tail.startswith(("</", "<|"))) or code.rstrip().endswith(('"', "'", "#")):
         return line
     indent = code[: len(code) - len(code.lstrip(" \t>"))][: _INDENTED_CODE - 1]
     return "\n".join([*[code] * bool(code.strip(" \t>")), indent + fence, *[tail] * bool(tail)])
@@ -112,7 +136,7 @@ def _fenced(text: str) -> list[_Block]:
         if token.type == "fence" and token.map is not None:
             closed = _is_closed(token)
             is_python = _PYTHON.match(token.info) is not None
-            content = token.content.removeprefix("\ufeff")
+            content = token.content.removeprefix("\ufeff").replace(_QUOTED, "")
             found.append(_Block(token.map[0], token.map[1] - closed, is_python, content, token.markup, closed))
     return found
 
@@ -149,7 +173,12 @@ def _fence_anywhere(state: StateBlock, start: int, end: int, silent: bool) -> bo
 
 def _read_unindented(state: StateBlock, start: int, end: int) -> None:
     """Read a block again that a line with too little indent has ended, and keep the reading that is closed, if any."""
-    first, line = state.tokens.pop(), state.line
+    first, line, indent = state.tokens.pop(), state.line, state.sCount[start]
     state.blkIndent = state.sCount[start] = 0  # the latter is cut from each line
     if not fence(state, start, end, False) or not _is_closed(state.tokens[-1]):
         state.tokens[-1:], state.line = [first], line
+        return
+    # Only the closing fence may have lacked the indent.
+    code = state.tokens[-1].content.split("\n")
+    if all(line.startswith(" " * indent) or not line.strip() for line in code):
+        state.tokens[-1].content = "\n".join(line[indent:] for line in code)

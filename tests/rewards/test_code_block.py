@@ -6,6 +6,8 @@ from mot_trl.rewards.code_block import code_block
 
 DOCSTRING = 'def f():\n    """\n    Example:\n    ```\n    f()\n    ```\n    """\n'
 
+FLAT_DOCSTRING = DOCSTRING.replace("    ```", "```")
+
 LAST_BLOCK = [
     ("```python\na\n```", "a\n"),
     ("```python\na\n```\n```py\nb\n```\n```\nc\n```", "b\n"),
@@ -40,6 +42,11 @@ CONTAINERS = [
     ("- Here:\n  ```python\ndef f():\n    return 1\n  ```\n", "def f():\n    return 1\n"),
     ("1. a\n   - b\n     ```python\n     a\n     ```\n2. c\n   ```text\n   d\n   ```", "a\n"),
     ("> ```python\n> a\n> ```", "a\n"),
+    ("1. Here:\n   ```python\n   def f():\n       return 1\n```\n", "def f():\n    return 1\n"),
+    ("- > ```python\n  > a\n  > ```\n", "a\n"),
+    ("10. Here:\n\n    ```python\n    a\n    ```\n", "a\n"),
+    ("-\tHere:\n\n\t```python\n\ta\n\t```\n", "a\n"),
+    ("<!-- note\n```python\nbad\n```\n-->\n```python\na\n```", "a\n"),
     ("    ```python\n    a\n    ```", "a\n"),
     ("\t```python\n\ta\n\t```", "a\n"),
     ("<div>\n```python\na\n```\n</div>", "a\n"),
@@ -52,6 +59,14 @@ INSIDE_CODE = [
     ("```python\nx = '<think>'\n```", "x = '<think>'\n"),
     ("```python\nx = '</think>'\n```", "x = '</think>'\n"),
     ("<think>t</think>\n```python\nx = '<think>', '</think>'\n```", "x = '<think>', '</think>'\n"),
+    (f"```python\n{FLAT_DOCSTRING}```", FLAT_DOCSTRING),
+    (f"{'a' * 9}\n```python\n{FLAT_DOCSTRING}```\n```\n7\n```", FLAT_DOCSTRING),
+    (f"```python\n{FLAT_DOCSTRING}```\n```python\nb\n```", "b\n"),
+    (
+        "- x\n  ```python\n" + "".join(f"  {line}" for line in FLAT_DOCSTRING.splitlines(True)) + "  ```",
+        FLAT_DOCSTRING,
+    ),
+    ('```python\nx = """\n```\nThe end', 'x = """\n'),
     ('```python\nx = """<answer>```python"""\n```', 'x = """<answer>```python"""\n'),
     ("```python\nx = 'a\u2028b\x85c'\n\f\ny = '\x1c\x1d'\n```", "x = 'a\u2028b\x85c'\n\f\ny = '\x1c\x1d'\n"),
 ]
@@ -79,6 +94,7 @@ CLOSED_ON_CODE = [
     ("- x\n  ```python\n  a```\n  y", "a\n"),
     ("> ```python\n> a```\n", "a\n"),
     ("~~~python\na~~~", "a\n"),
+    ("```python\na\n```<|im_end|>", "a\n"),
     ("```python\ndef f():\n    return 1\n    ```\nDone", "def f():\n    return 1\n"),
     (f"```python\n{DOCSTRING}    return 1```", f"{DOCSTRING}    return 1\n"),
     ("```python\nx = '```'\ny```", "x = '```'\ny\n"),
