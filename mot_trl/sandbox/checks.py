@@ -12,6 +12,10 @@ from typing import Any
 
 MARK = "__checked__"
 _MARK, _MARK_RAISED = ast.parse(f"{MARK}()\n{MARK}(raised=True)").body
+# What would have to happen in the program's process, where no test is.
+_REACHING = ("redirect_stdout", "redirect_stderr", "patch")
+_STREAMS = ("stdin", "stdout", "stderr")
+_REACHING_WORDS = ("await ", "async ", "asyncio", "sys.std", *_REACHING)
 _RAISES = ("raises", "assertRaises", "assertRaisesRegex")
 
 
@@ -31,10 +35,30 @@ def mark(
 
     Raises:
         SyntaxError: A source is not Python.
+        ValueError: A test needs the program in its own process: to await it, to read what it prints, to patch it.
     """
     trees = [ast.parse(source) for source in (setup, *tests)]
+    for source, tree in zip(tests, trees[1:], strict=True):
+        # Most tests hold none of these words, and need no look.
+        if any(word in source for word in _REACHING_WORDS):
+            _refuse_reaching(tree, names)
     marker = _Marker(trees, {*names}, {*data})
     return [(marker.visit(tree), marker.take()) for tree in trees[1:]]
+
+
+def _refuse_reaching(tree: ast.AST, names: Collection[str]) -> None:
+    for node in _walk([tree]):
+        match node:
+            case ast.Await() | ast.AsyncFor() | ast.AsyncWith():
+                raise ValueError("a test awaits what the program does, which no other process can.")
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="asyncio"), attr=name)):
+                raise ValueError(f"a test calls asyncio.{name}, and the program cannot be awaited from its process.")
+            case ast.Attribute(value=ast.Name(id="sys"), attr=name, ctx=ast.Store()) if name in _STREAMS:
+                raise ValueError(f"a test replaces sys.{name}, which is not that of the program's process.")
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if (
+                name in _REACHING and name not in names
+            ):
+                raise ValueError(f"a test calls {name}, which does not reach the program's process.")
 
 
 class _Marker(ast.NodeTransformer):
@@ -99,6 +123,11 @@ class _Marker(ast.NodeTransformer):
     def visit_If(self, node: ast.If) -> Any:
         fails = _fails([*node.body, *node.orelse]) and self._asks(node.test)
         self._visit_branches(node)
+        return self._after(node, fails)
+
+    def visit_Match(self, node: ast.Match) -> Any:
+        fails = any(_fails(case.body) for case in node.cases) and self._asks(node.subject)
+        self.generic_visit(node)
         return self._after(node, fails)
 
     def visit_While(self, node: ast.While) -> Any:

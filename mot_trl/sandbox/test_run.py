@@ -74,7 +74,7 @@ class TestRun:
             exec(compile(job["prelude"], "<prelude>", "exec"), names)
             setup, *tests = _compiled(job["setup"], tuple(job["tests"]), frozenset(entry_points))
         except Exception as error:
-            return self._finish("unsupported", f"The tests do not compile: {error}"[:500])
+            return self._finish("unsupported", f"The tests cannot run: {error}"[:500])
         if not tests:
             return self._finish("unsupported", "There are no tests.")
         self._program.classes = {

@@ -24,6 +24,8 @@ CHECKS = [
     "raised = False\ntry:\n    f(-1)\nexcept ValueError:\n    raised = True\nassert raised",
     "ok = True\nfor a, b in [(1, 2)]:\n    if f(a) != b:\n        ok = False\nassert ok",
     "if f(1) != 2:\n    raise AssertionError",
+    "match f(1):\n    case 2:\n        pass\n    case _:\n        raise AssertionError",
+    "match 1:\n    case x:\n        assert f(x) == 2",
     "import pytest\nwith pytest.raises(ValueError):\n    f(1)",
     "import numpy as np\nnp.testing.assert_allclose(f(1), 2)",
     "def verify(got, want):\n    assert got == want\nverify(f(1), 2)",
@@ -34,6 +36,16 @@ CHECKS = [
     "@(lambda test: test())\ndef run():\n    assert f(1) == 2",
 ]
 # None of these can fail because of what f does.
+# These would have to run in the program's process.
+REACHING = [
+    "import asyncio\nassert asyncio.run(f(1)) == 2",
+    "async def test():\n    assert await f(1) == 2\nasyncio.new_event_loop().run_until_complete(test())",
+    "out = io.StringIO()\nwith contextlib.redirect_stdout(out):\n    f(1)\nassert out.getvalue() == '2'",
+    "import sys, io\nsys.stdout = io.StringIO()\nf(1)\nassert sys.stdout.getvalue() == '2'",
+    "import sys, io\nsys.stdin = io.StringIO('1')\nassert f(1) == 2",
+    "from unittest.mock import patch\nwith patch('builtins.input', return_value='1'):\n    assert f(1) == 2",
+    "from unittest import mock\nwith mock.patch('builtins.print') as shown:\n    f(1)\nassert shown.called",
+]
 IDLE = [
     "",
     "# assert f(1) == 2",
@@ -42,6 +54,7 @@ IDLE = [
     "f(1)",
     "f(1) == 2",
     "print(f(1) == 2)",
+    "match f(1):\n    case 2:\n        pass",
     "assert True",
     "assert 1 == 1",
     "x = 3\nassert x == 3",
@@ -92,6 +105,19 @@ def test_a_statement_that_cannot_is_none(test):
     assert [found for _, found in checks.mark([test], {"f"})] == [False]
 
 
+@pytest.mark.parametrize("test", REACHING)
+def test_a_test_that_needs_the_programs_process_is_refused(test):
+    with pytest.raises(ValueError, match=r"a test (awaits|calls|replaces)"):
+        checks.mark([test], {"f"})
+
+
+def test_words_of_such_tests_are_no_reason_to_refuse_others():
+    tests = ["import sys\nassert f(1) == 2, sys.stdout", "assert patch(f) == 'await x'", "assert f.patch(1) == 2"]
+
+    assert all(found for _, found in checks.mark(tests[:2], {"f", "patch"}))
+    assert checks.mark(tests[2:], {"f", "patch"})[0][1]
+
+
 def test_data_reaches_a_test_through_the_setup_and_the_tests_before():
     found = checks.mark(["x = root.value", "assert x == 1"], {"Node"}, setup="root = Node(1)")
 
@@ -107,7 +133,7 @@ def test_the_truth_of_data_is_a_check_and_that_of_a_function_is_not():
 @pytest.mark.filterwarnings("ignore:The sandbox runs with fewer layers", "ignore:assertion is always true")
 def test_tests_that_test_nothing_are_unsupported_and_never_passed():
     programs = ["def f(x=0):\n    return x", "def f(x=0):\n    raise OSError"]
-    tests = [(test,) for test in [*IDLE, *NOT_REACHED, *BROKEN]] + [(), ("assert f(1) == 1", "")]
+    tests = [(test,) for test in [*IDLE, *NOT_REACHED, *BROKEN, *REACHING]] + [(), ("assert f(1) == 1", "")]
     jobs = [Job(program, test, (("f", "f"),)) for program in programs for test in tests]
 
     with ProgramRunner(workers=2, timeout=2.0) as runner:
