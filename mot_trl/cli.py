@@ -21,6 +21,7 @@ COMMANDS = {
     "plots": "plot the learning curves of one or several runs",
     "sandbox": "check how well this machine can hold untrusted programs",
     "study": "train and compare every strategy on small puzzles, from a checkout",
+    "vllm-serve": "serve a model that thinks in mixtures, through vLLM",
 }
 
 

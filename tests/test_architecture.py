@@ -19,7 +19,7 @@ FOLDERS: dict[str, set[str]] = {
     "tasks": {"rewards", "sandbox", "extras"},
     "generation": {"rewards", "modeling", "strategies"},
     "engines": {"extras", "generation", "modeling", "strategies"},
-    "evaluation": {"extras", "rewards", "tasks", "generation", "modeling", "strategies"},
+    "evaluation": {"engines", "extras", "rewards", "tasks", "generation", "modeling", "strategies"},
     "traces": {"extras", "generation", "modeling", "strategies"},
     "trainer": {"rewards", "traces", "engines", "generation", "modeling", "strategies"},
 }

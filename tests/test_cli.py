@@ -121,7 +121,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--help"])
 
     assert shown == capsys.readouterr().out
-    assert all(f"    {name} " in shown for name in cli.COMMANDS)
+    assert all(f"    {name}" in shown for name in cli.COMMANDS)
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)

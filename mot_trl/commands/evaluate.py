@@ -5,7 +5,7 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
-from mot_trl.commands.flags import PACKAGE, FlagParser, model_name, read_flags, strategy_word
+from mot_trl.commands.flags import PACKAGE, FlagParser, model_name, read_flags, read_names, strategy_word
 
 NO_TASKS = {"__init__", "__pycache__", "fixtures", "loading"}
 DEFAULTS: dict[str, Any] = {"max_new_tokens": 1024}
@@ -16,7 +16,8 @@ def main(arguments: list[str]) -> int:
     # Tasks of one's own are modules, as near as for `python -m`.
     sys.path.insert(0, "")
     flags, prog = read_flags("evaluation/run.py", "EvaluationConfig"), "mot-trl evaluate"
-    FlagParser(prog, flags, types=TYPES).check(arguments)
+    choices = {"engine": read_names("evaluation/run.py", "Engines")}
+    FlagParser(prog, flags, types=TYPES, choices=choices).check(arguments)
 
     from transformers.utils import logging
 

@@ -7,6 +7,7 @@ Nothing of vLLM's is changed.
 
 from typing import Any
 
+import cloudpickle  # ty: ignore[unresolved-import]
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from vllm.v1.worker.gpu.sample.sampler import Sampler  # ty: ignore[import-not-f
 from vllm.v1.worker.gpu.sample.states import NO_LOGPROBS  # ty: ignore[import-not-found]
 
 from mot_trl.engines.slots import Slots
-from mot_trl.engines.vllm_plugin import ARCHITECTURES, PREFIX, SETTINGS
+from mot_trl.engines.vllm_plugin import ARCHITECTURES, PREFIX, PROBES, SETTINGS
 from mot_trl.engines.vllm_records import RecordShape, write_record
 from mot_trl.generation.config import DecoderConfig
 from mot_trl.generation.decoder import MixtureDecoder
@@ -54,9 +55,11 @@ class MixtureModelState(DefaultModelState):
     def __init__(self, vllm_config: Any, *args: Any) -> None:
         super().__init__(vllm_config, *args)
         check_vllm_config(vllm_config)
-        config = DecoderConfig.from_dict(vllm_config.additional_config[SETTINGS])
+        settings = vllm_config.additional_config
         tokenizer: Any = AutoTokenizer.from_pretrained(self.model_config.tokenizer)
-        self.use_decoder(config.build(tokenizer))
+        self.own_decoder = DecoderConfig.from_dict(settings[SETTINGS]).build(tokenizer)
+        self.own_decoder.draws_probes = settings.get(PROBES, False)
+        self.use_decoder(self.own_decoder)
         self.inputs_embeds = torch.zeros(
             self.max_num_tokens, self.inputs_embeds_size, dtype=self.dtype, device=self.device
         )
@@ -65,7 +68,7 @@ class MixtureModelState(DefaultModelState):
         self.prompt_lengths = np.full(self.max_num_reqs, NEVER, dtype=np.int64)
         self._index_of: dict[str, int] = {}
 
-    def use_decoder(self, decoder: MixtureDecoder) -> None:
+    def use_decoder(self, decoder: MixtureDecoder | StepRules) -> None:
         """Draw and feed as a decoder does, from the next request on; none may be under way."""
         tensor_parallel = self.vllm_config.parallel_config.tensor_parallel_size > 1
         self.slots = Slots(
@@ -208,6 +211,12 @@ class MixtureWorker:
     def use_decoder(self, decoder: MixtureDecoder) -> None:
         """Take a decoder that no name stands for, or the phases of another tokenizer than the checkpoint's."""
         self.model_runner.model_state.use_decoder(decoder)
+
+    def begin(self, rules: bytes, seed: int) -> None:
+        """Take pickled rules (None: the engine's own decoder), and a seed for the draws."""
+        torch.manual_seed(seed)
+        state = self.model_runner.model_state
+        state.use_decoder(cloudpickle.loads(rules) or state.own_decoder)
 
 
 def check_vllm_config(vllm_config: Any) -> None:

@@ -4,6 +4,13 @@ ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "
 PREFIX = "Mixture"
 SETTINGS = "mot_trl"
 """The decoder's settings in vLLM's `additional_config`."""
+PROBES = "mot_trl_probes"
+"""Whether each thought draws its probe too, in the same place."""
+
+RECORD = "mixture_record"
+"""In a request to the server, under `vllm_xargs`: asks for the records; in a choice of its response: the record."""
+DECODER_ROUTE = "/mot_trl/decoder"
+"""Where the server says how it thinks: the decoder's settings."""
 
 
 def register() -> None:

@@ -4,11 +4,14 @@ A request gets, for each token, the token with the log-probability of its draw, 
 log-weights, then the probe with its own where there are probes. The token's rank holds the flags.
 """
 
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
+from safetensors.torch import load, save
 from torch import Tensor
 
 from mot_trl.generation.step import Step
@@ -78,3 +81,23 @@ def _read_record(record: Rollout, row: int, completion: Any, shape: RecordShape)
     record.non_finite[row] = bool((flags & FLAGS["non_finite"]).any())
     if length:
         record.closed_by[row] = (flags[-1] - IS_RECORD) // CLOSED_BY - 1
+
+
+def to_text(record: Rollout) -> str:
+    """A record as text, to travel in JSON: its tensors as safetensors, compressed, in base64."""
+    return b64encode(zlib.compress(save(record.tensors()), level=1)).decode()
+
+
+def from_texts(texts: Sequence[str]) -> Rollout:
+    """Read outputs of `to_text`, and join them."""
+    records = [Rollout(**load(zlib.decompress(b64decode(text)))) for text in texts]
+    length = max(record.logps.size(1) for record in records)
+    batches = [record.resize(length).to_batch() for record in records]
+    return Rollout.from_batch({name: torch.cat([batch[name] for batch in batches]) for name in batches[0]})
+
+
+def token_logprobs(token_ids: Sequence[int], logps: Sequence[float]) -> list[dict[int, Any]]:
+    """Log-probabilities of draws in the form of vLLM's own, each as if it were its visible token's."""
+    from vllm.logprobs import Logprob  # ty: ignore[import-not-found]
+
+    return [{token_id: Logprob(logp, rank=1)} for token_id, logp in zip(token_ids, logps, strict=True)]

@@ -1,23 +1,28 @@
 """Evaluate models or adapters on a task under several strategies, in one command."""
 
 import importlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from accelerate import Accelerator, InitProcessGroupKwargs
 from transformers import HfArgumentParser
 
+from mot_trl.engines.vllm import load_engine
 from mot_trl.evaluation.records import Records
 from mot_trl.evaluation.report import Arm, report, to_json, to_tables
 from mot_trl.evaluation.sampling import Plan, Reward, Rows, sample_arm, settings_of
-from mot_trl.generation.config import TRAINED, decoder_for, parse_settings
+from mot_trl.generation.config import TRAINED, DecoderConfig, decoder_for, parse_settings
+from mot_trl.generation.generate import Engine
 from mot_trl.modeling.loading import fingerprint, load_checkpoint
 from mot_trl.rewards.signature import check_reward
+
+Engines = Literal["transformers", "vllm"]
 
 
 @dataclass
@@ -41,6 +46,12 @@ class EvaluationConfig:
     temperature: float | None = field(default=None, metadata={"help": "By default the checkpoint's."})
     top_p: float | None = field(default=None, metadata={"help": "By default the checkpoint's."})
     seed: int = field(default=0, metadata={"help": "Seed of the samples."})
+    engine: Engines = field(
+        default="transformers", metadata={"help": "What generates; vLLM wants large batches, such as 256."}
+    )
+    vllm_engine_kwargs: dict | str | None = field(
+        default=None, metadata={"help": "Further arguments of vLLM's engine, as JSON, such as `max_model_len`."}
+    )
     dtype: str = field(default="auto", metadata={"help": "Of the weights; by default as saved."})
     cpu: bool = field(default=False, metadata={"help": "Stay on the CPU."})
     output_dir: str = field(default="outputs/evaluation", metadata={"help": "Holds samples, report.json, report.md."})
@@ -52,6 +63,10 @@ class EvaluationConfig:
         for word in self.strategies:
             if word != TRAINED:
                 parse_settings(word)
+        if isinstance(self.vllm_engine_kwargs, str):
+            self.vllm_engine_kwargs = json.loads(self.vllm_engine_kwargs)
+        if self.vllm_engine_kwargs and self.engine != "vllm":
+            raise ValueError('`vllm_engine_kwargs` is for `engine="vllm"`; set that too, or leave it out.')
 
     @property
     def plan(self) -> Plan:
@@ -83,25 +98,31 @@ def run(config: EvaluationConfig) -> dict[str, Any]:
     """
     # Processes wait for the slowest one at the end of an arm, which may take longer than the default 10 minutes.
     accelerator = Accelerator(cpu=config.cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))])
+    if config.engine == "vllm" and accelerator.num_processes > 1:
+        raise ValueError("vLLM's engine uses several GPUs by itself (`tensor_parallel_size`); start one process.")
     rows, reward = load_task(config)
     output, arms = Path(config.output_dir), []
     # Models are labeled by the last part of their path, or by the whole path where last parts coincide.
     names = [Path(path).name or path for path in config.models]
     for path, short in zip(config.models, names, strict=True):
         name = path if names.count(short) > 1 else short
-        loaded = load_checkpoint(path, base=config.base, dtype=config.dtype, device=accelerator.device)
+        engine = make_engine(config, path)
+        device = accelerator.device if engine is None else "cpu"  # the GPU's memory is vLLM's
+        loaded = load_checkpoint(path, base=config.base, dtype=config.dtype, device=device)
         # Weights are a setting too: another run may save others at the same path.
         task = {"task": config.task, "reward": config.reward, "weights": fingerprint(loaded.model)}
+        if engine is not None:
+            task |= {"engine": config.engine}
         # The decoder that a checkpoint carries is the only record of how it was trained.
         trained = None if loaded.mixture is None else str(loaded.mixture.get("strategy"))
         for word in config.strategies:
             decoder = decoder_for(word, loaded.mixture, path=path)
             folder = output / re.sub(r"[^\w.,=+-]+", "_", f"{name}--{word}").strip("_")
             records = Records(folder, {**task, **settings_of(loaded, rows, decoder, config.plan)})
-            progress = accelerator.is_main_process
-            samples = sample_arm(loaded, rows, reward, decoder, plan=config.plan, records=records, progress=progress)
+            settings: dict[str, Any] = {"progress": accelerator.is_main_process, "engine": engine}
+            samples = sample_arm(loaded, rows, reward, decoder, plan=config.plan, records=records, **settings)
             arms.append(Arm(name, trained, word, samples))
-        del loaded  # else two models would be in memory while the next one loads
+        del loaded, engine  # else two models would be in memory while the next one loads
     found = report(arms)
     if accelerator.is_main_process:
         (output / "report.json").write_text(to_json(found), encoding="utf-8")
@@ -109,6 +130,20 @@ def run(config: EvaluationConfig) -> dict[str, Any]:
         print(to_tables(found))
     accelerator.end_training()
     return found
+
+
+def make_engine(config: EvaluationConfig, path: str) -> Engine | None:
+    """Make the engine that generates in a model's place, if there is to be one.
+
+    Raises:
+        ImportError: vLLM is not installed.
+        ValueError: It cannot serve the model.
+    """
+    if config.engine != "vllm":
+        return None
+    given: Any = config.vllm_engine_kwargs or {}
+    arguments = {"dtype": config.dtype, "seed": config.seed, **given}
+    return load_engine(path, DecoderConfig(), **arguments)
 
 
 def load_task(config: EvaluationConfig) -> tuple[Rows, Reward]:

@@ -13,7 +13,7 @@ from transformers.utils.logging import tqdm
 
 from mot_trl.evaluation.records import Records, Sample
 from mot_trl.generation.config import DecoderConfig
-from mot_trl.generation.generate import Generation, generate
+from mot_trl.generation.generate import Engine, Generation, generate
 from mot_trl.modeling.loading import Loaded
 from mot_trl.rewards.signature import check_reward
 
@@ -62,10 +62,12 @@ def sample_arm(
     plan: Plan,
     records: Records,
     progress: bool = True,
+    engine: Engine | None = None,
 ) -> list[Sample]:
     """Complete and grade every row `plan.samples` times, except for samples that `records` already holds.
 
-    Under `accelerate launch`, each process takes its share of the batches, and all return all samples.
+    Without an engine, the model in `loaded` generates. Under `accelerate launch`, each process takes its share of the
+    batches, and all return all samples.
     """
     state, built = PartialState(), decoder.build(loaded.tokenizer)
     # Saving the random state of all devices, the default, would start CUDA on every GPU of the machine.
@@ -85,9 +87,15 @@ def sample_arm(
         digest = hashlib.sha256(f"{plan.seed}/{number}".encode()).digest()
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(int.from_bytes(digest[:7], "big"))
-            prompts, kwargs = [rows[item]["prompt"] for item, _ in batch], plan.generation_kwargs
+            prompts = [rows[item]["prompt"] for item, _ in batch]
             generation = generate(
-                loaded.model, loaded.tokenizer, prompts, strategy=built.strategy, phases=built.phases, **kwargs
+                loaded.model,
+                loaded.tokenizer,
+                prompts,
+                strategy=built.strategy,
+                phases=built.phases,
+                engine=engine,
+                **plan.generation_kwargs,
             )
         samples = _grade(generation, batch, rows, reward, loaded=loaded)
         # A batch that was cut off by a kill is sampled as a whole, and gives the stored samples once more.

@@ -1,7 +1,7 @@
 """Complete texts and chats with mixtures, in batches of prompts of similar length, and stream their text."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from jaxtyping import Int
@@ -41,14 +41,25 @@ class Generation(NamedTuple):
     rollout: Rollout
 
 
+class Engine(Protocol):
+    """What generates instead of our own decoder, such as `mot_trl.engines.vllm.load_engine` makes."""
+
+    def complete(
+        self, prompt_ids: list[list[int]], decoder: MixtureDecoder | None, **generation_kwargs: Any
+    ) -> tuple[Int[Tensor, "B C"], Rollout]:
+        """Complete prompts as the decoder does (None: the engine's own); the completions are padded on the right."""
+        ...
+
+
 def generate(
-    model: PreTrainedModel | PeftModel,
+    model: PreTrainedModel | PeftModel | None,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str] | Sequence[list[dict[str, str]]] | Sequence[list[int]],
     *,
-    strategy: Strategy | str = DecoderConfig.strategy,
+    strategy: Strategy | str | None = None,
     phases: Phases | None = None,
     decoder: MixtureDecoder | None = None,
+    engine: Engine | None = None,
     history: Rollout | None = None,
     batch_size: int | None = None,
     progress: bool = False,
@@ -58,12 +69,14 @@ def generate(
     """Complete prompts, thinking in mixtures until `</think>`.
 
     Args:
+        model: May be None with an engine, which has its own.
         tokenizer: The model's. Its padding token is set to the end-of-sequence token if it has none.
         prompts: Texts, or chats, formatted with the tokenizer's chat template, or token ids. As in training, a text
             gets the special tokens that its tokenizer adds, such as one at the beginning.
-        strategy: A strategy, or the name of one with default options.
+        strategy: A strategy, or the name of one with default options (by default `top_k`).
         phases: When thinking begins and ends; by default from the first token to `</think>`.
         decoder: Decodes instead of one made of `strategy` and `phases`; a trainer's, say.
+        engine: Generates in the model's place; without strategy, phases and decoder, as it was set up.
         history: What was drawn in the last tokens of prompts given as ids, a row a prompt: the earlier turns of
             conversations, as `Conversations.history` gives them, which the model reads again as they were.
         batch_size: Prompts decoded together; by default all. Prompts of similar length share a batch, and the longest
@@ -74,24 +87,29 @@ def generate(
 
     Raises:
         ValueError: `prompts` or one of them is empty, `batch_size` is below 1, the strategy is unknown, the budget for
-            thinking leaves no room for an answer, a setting of `generate` would be ignored, or `history` has not the
-            prompts' rows.
+            thinking leaves no room for an answer, a setting of `generate` would be ignored, `history` has not the
+            prompts' rows, or the engine cannot do what an argument asks for.
         TypeError: `prompts` is a single prompt, or one of them is neither text, chat nor token ids.
         RuntimeError: The model's own `generate` did not use the decoder.
     """
     _check_prompts(prompts)
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"`batch_size={batch_size}` is a number of prompts, so it must be at least 1.")
+    if model is None and engine is None:
+        raise ValueError("Give a model, or an `engine` that generates in its place.")
+    if engine is not None and (on_text is not None or history is not None):
+        raise ValueError("`on_text` and `history` need the library's own decoder; leave them or `engine` out.")
     check_settings(generation_kwargs)
     if history is not None and len(history.lengths) != len(prompts):
         raise ValueError(f"`history` has {len(history.lengths)} rows for {len(prompts)} prompts; give a row a prompt.")
     # Padding needs some token; which one does not matter, since the mask hides it and the loop knows where rows end.
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    if isinstance(strategy, str):
-        strategy = build_strategy(strategy)
-    decoder = decoder or MixtureDecoder(strategy, phases or build_phases(tokenizer))
-    if (longest := generation_kwargs.get("max_new_tokens")) is not None:
+    if decoder is None and (engine is None or strategy is not None or phases is not None):
+        name = DecoderConfig.strategy if strategy is None else strategy
+        built = build_strategy(name) if isinstance(name, str) else name
+        decoder = MixtureDecoder(built, phases or build_phases(tokenizer))
+    if decoder is not None and (longest := generation_kwargs.get("max_new_tokens")) is not None:
         decoder.phases.check_room(longest)
     samples = generation_kwargs.get("num_return_sequences") or 1
     prompt_ids = [_encode(tokenizer, prompt) for prompt in prompts]
@@ -108,7 +126,12 @@ def generate(
             if history is not None:
                 width = max(map(len, batch_ids))
                 options["history"] = _select(history, rows=[row // samples for row in rows], width=width)
-            decoded.append((rows, *_decode(model, tokenizer, batch_ids, decoder, **options)))
+            if engine is None:
+                completed = _decode(model, tokenizer, batch_ids, decoder, **options)
+            else:
+                options.setdefault("pad_token_id", tokenizer.pad_token_id or 0)
+                completed = engine.complete(batch_ids, decoder, **options)
+            decoded.append((rows, *completed))
             bar.update(len(batch))
     completion_ids, rollout = gather_rows(decoded, pad_token_id=tokenizer.pad_token_id or 0)
     completions = tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
@@ -181,10 +204,10 @@ def gather_rows(
 
 
 def _decode(
-    model: PreTrainedModel | PeftModel,
+    model: Any,
     tokenizer: PreTrainedTokenizerBase,
     prompt_ids: list[list[int]],
-    decoder: MixtureDecoder,
+    decoder: Any,
     **generation_kwargs: Any,
 ) -> tuple[Int[Tensor, "B C"], Rollout]:
     # Padded here, since fast tokenizers keep the state of their own padding, which threads would share.
@@ -200,7 +223,7 @@ def _decode(
         criteria = [*options.get("stopping_criteria", ()), StopStringCriteria(tokenizer, stop_strings)]
         options["stopping_criteria"] = StoppingCriteriaList(criteria)
     decoder.forget()
-    sequences = model.generate(**inputs, custom_generate=decoder, **options)  # ty: ignore[not-callable]
+    sequences = model.generate(**inputs, custom_generate=decoder, **options)
     completion_ids = sequences[:, inputs["input_ids"].size(1) :]
     return completion_ids, decoder.rollout_of(completion_ids.tolist())
 

@@ -12,7 +12,6 @@ from mot_trl.generation.ignored_settings import IGNORED, check_generation_config
 
 # What nobody has tried with vLLM is refused rather than believed.
 TRIED = {
-    "vllm_mode": "colocate",
     "vllm_tensor_parallel_size": 1,
     "vllm_model_impl": "vllm",
     "vllm_structured_outputs_regex": None,
@@ -47,6 +46,10 @@ def check_engine(args: Any) -> None:
             raise ValueError(
                 f"With mixtures, vLLM takes `{name}={value!r}` alone, not {getattr(args, name)!r}; {without}"
             )
+    if args.vllm_mode == "server" and args.vllm_engine_kwargs:
+        raise ValueError(
+            "`vllm_engine_kwargs` is for an engine in the trainer's process; give a server's to `mot-trl vllm-serve`."
+        )
     if not isinstance(args.vllm_engine_kwargs or {}, dict):
         raise TypeError(
             f"`vllm_engine_kwargs` must be a dict, or JSON on the command line: {args.vllm_engine_kwargs!r}."
@@ -89,3 +92,16 @@ def _check_continuous_batching(args: Any) -> None:
         raise ValueError("Continuous batching with mixtures needs a `max_completion_length`.")
     if args.repetition_penalty != 1.0:
         raise ValueError("transformers' continuous batching would drop `repetition_penalty`; leave it at 1.")
+
+
+def check_own_strategy(args: Any) -> None:
+    """Refuse a strategy that is an object, where it would have to be named to a server.
+
+    Raises:
+        ValueError: A vLLM server generates.
+    """
+    if args.use_vllm and args.vllm_mode == "server":
+        raise ValueError(
+            "A vLLM server knows strategies by their names; instead of an object give `strategy` and "
+            '`strategy_kwargs` in the config, or use `vllm_mode="colocate"`.'
+        )

@@ -27,7 +27,7 @@ from mot_trl.traces.callback import TraceCallback
 from mot_trl.trainer.checks import base_model, check_arguments, check_config, check_images, check_policy
 from mot_trl.trainer.config import MoTGRPOConfig
 from mot_trl.trainer.continuous_rollouts import ContinuousTrainer
-from mot_trl.trainer.engine_checks import check_own_generation
+from mot_trl.trainer.engine_checks import check_own_generation, check_own_strategy
 from mot_trl.trainer.kl import add_probe_logps, estimate_on_probes
 from mot_trl.trainer.nan_rows import drop_non_finite
 from mot_trl.trainer.replay import ReplayModel, RolloutScope, decoding_with
@@ -76,6 +76,8 @@ class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, ToolTurnsTrainer, Conti
         if not args.normal_generation:
             given = inspect.signature(GRPOTrainer).bind(model, reward_funcs, args, *trl_args, **trl_kwargs)
             check_arguments(given.arguments)
+            if strategy is not None:
+                check_own_strategy(args)
         super().__init__(model, reward_funcs, args, *trl_args, **trl_kwargs)
         check_images(self.train_dataset, self.processing_class)
         if not args.normal_generation:

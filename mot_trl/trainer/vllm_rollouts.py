@@ -1,25 +1,28 @@
-"""Rollouts through TRL's own vLLM backend: an engine that thinks in mixtures, and its records."""
+"""Rollouts through TRL's own vLLM backend: an engine or a server that thinks in mixtures, and its records."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from math import isnan, nan
 from typing import Any
 
-import torch
 from trl import GRPOTrainer
 from trl.generation import vllm_generation
 
 from mot_trl.engines.vllm import ask_for_records, check_version, load_engine, record_shape_of
-from mot_trl.engines.vllm_records import read_records
+from mot_trl.engines.vllm_records import from_texts, read_records, token_logprobs
 from mot_trl.generation.decoder import MixtureDecoder
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.trainer.config import MoTGRPOConfig
+from mot_trl.trainer.vllm_client import MixtureClient
 
 
 class VLLMTrainer(GRPOTrainer):
-    """TRL's trainer, whose vLLM engine thinks in mixtures where `use_vllm` asks for one in the same process.
+    """TRL's trainer, whose vLLM engine thinks in mixtures: one in the same process, or a server's.
 
-    TRL has no hook for the engine's class, nor for what it returns beside the tokens. So its module's `LLM` is bound
-    to ours while it makes its backend, and the engine's `generate` while it generates.
+    TRL has no hook for the classes of engine and client, nor for what they return beside the tokens. So its module's
+    `LLM` and `VLLMClient` are bound to ours while it makes its backend, and `generate` while it generates.
     """
 
     decoder: MixtureDecoder | None
@@ -36,13 +39,17 @@ class VLLMTrainer(GRPOTrainer):
         def make_engine(*, model: str, **arguments: Any) -> Any:
             return load_engine(model, args.decoder, **{**arguments, **given})
 
-        with _bound(vllm_generation, "LLM", make_engine):
+        make_client = partial(MixtureClient, args.decoder)
+        with _bound(vllm_generation, "LLM", make_engine), _bound(vllm_generation, "VLLMClient", make_client):
             super().__init__(model, reward_funcs, args, *trl_args, **trl_kwargs)
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         """Generate with vLLM, and keep its record."""
         if not self.use_vllm or self.decoder is None:
             return super()._generate_single_turn(*args, **kwargs)
+        if self.vllm_mode == "server":
+            with _bound(self.vllm_generation, "generate", self._receiving(self.decoder)):
+                return super()._generate_single_turn(*args, **kwargs)
         llm = self.vllm_generation.llm
         if self._engine_decoder is not self.decoder:
             # The engine knows the decoder by its settings: not a strategy of the user's own, nor the tokenizer here.
@@ -60,11 +67,27 @@ class VLLMTrainer(GRPOTrainer):
             outputs = generate(prompts, sampling_params=sampling_params, **kwargs)
             completions = [completion for request in outputs for completion in request.outputs]
             record = read_records(completions, record_shape_of(llm))
-            for completion, logps, forced in zip(completions, record.logps, record.forced_mask, strict=True):
-                completion.logprobs = _logprobs_for_trl(completion.token_ids, logps, forced)
-            tensors = {name: value.to(self.accelerator.device) for name, value in record.to_batch().items()}
-            self._engine_record = Rollout.from_batch(tensors)
+            for completion, logps in zip(completions, _logps_for_trl(record), strict=True):
+                completion.logprobs = token_logprobs(completion.token_ids, logps)
+            self._engine_record = record.to(self.accelerator.device)
             return outputs
+
+        return generate_with_record
+
+    def _receiving(self, decoder: MixtureDecoder) -> Callable[..., Any]:
+        """The backend's `generate`, which leaves a server's record here and log-probabilities as TRL reads them."""
+        generate = self.vllm_generation.generate
+
+        def generate_with_record(*args: Any, **kwargs: Any) -> Any:
+            prompt_ids, completion_ids, _, texts = generate(*args, **kwargs)
+            record = from_texts(texts)
+            if record.lengths.tolist() != [len(ids) for ids in completion_ids]:
+                raise RuntimeError("The vLLM server's completions are not those of its records.")
+            # The server draws probes in any case: it does not know who will ask.
+            probes = {} if decoder.draws_probes else {"probe_ids": None, "probe_logps": None}
+            self._engine_record = replace(record, **probes).to(self.accelerator.device)
+            logps = [[[None if isnan(each) else each] for each in row] for row in _logps_for_trl(record)]
+            return prompt_ids, completion_ids, logps, None
 
         return generate_with_record
 
@@ -76,15 +99,13 @@ class VLLMTrainer(GRPOTrainer):
         return batch
 
 
-def _logprobs_for_trl(token_ids: list[int], logps: torch.Tensor, forced: torch.Tensor) -> list[dict[int, Any]]:
-    """The draws' log-probabilities in the tokens' place, as TRL's correction for two engines wants them.
+def _logps_for_trl(record: Rollout) -> list[list[float]]:
+    """The draws' log-probabilities, as TRL's correction for two engines wants them.
 
     TRL leaves a token out of it, with a ratio of exactly 1, where vLLM gives NaN: a forced token was not drawn.
     """
-    from vllm.logprobs import Logprob  # ty: ignore[import-not-found]
-
-    values = logps.masked_fill(forced, torch.nan)[: len(token_ids)].tolist()
-    return [{token_id: Logprob(value, rank=1)} for token_id, value in zip(token_ids, values, strict=True)]
+    rows = zip(record.logps.masked_fill(record.forced_mask, nan).tolist(), record.lengths.tolist(), strict=True)
+    return [row[:length] for row, length in rows]
 
 
 @contextmanager

@@ -5,10 +5,12 @@ One engine serves most tests: few places, small chunks, too small a cache, and s
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from conftest import make_model, make_tokenizer
 from most_likely import MostLikely
 from torch import Tensor
@@ -17,16 +19,22 @@ from vllm_engines import (
     engine_for,
     largest_gap,
     needs_vllm,
+    pressed_engine,
     scheduler_of,
     state_of,
     tiny_checkpoint,
     tiny_engine,
 )
 
-from mot_trl import DecoderConfig, Rollout
+from mot_trl import DecoderConfig, Rollout, generate
 from mot_trl.engines.vllm import ask_for_records, generate_with_record, load_engine, record_shape_of
 from mot_trl.engines.vllm_records import read_records
+from mot_trl.evaluation.run import EvaluationConfig, run
+from mot_trl.generation.config import build_phases
+from mot_trl.generation.formatting import format_generation
+from mot_trl.generation.generate import Generation
 from mot_trl.strategies import STRATEGIES
+from mot_trl.strategies.top_k import TopK
 
 pytestmark = needs_vllm
 
@@ -233,7 +241,7 @@ def test_nan_logits_end_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_engine_of_plain_tokens_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     llm, _ = engine_for(strategy="dirichlet")
     runner = llm.llm_engine.model_executor.driver_worker.model_runner
-    monkeypatch.setattr("vllm.LLM", lambda **arguments: llm)
+    monkeypatch.setattr("vllm.LLM", type("LLM", (), {"__new__": lambda cls, **arguments: llm}))
 
     assert load_engine(tiny_checkpoint(), DecoderConfig()) is llm
     monkeypatch.setattr(runner, "model_state", object())
@@ -271,3 +279,109 @@ def test_bfloat16_and_synchronous_scheduling() -> None:
     gap = largest_gap(decoder.build(make_tokenizer()), PROMPTS, ids, record, dtype=torch.bfloat16)
     print(f"largest gap in bfloat16: {gap:.3f} nats")
     assert gap < 1.0
+
+
+TEXTS = ["Why?", "Count to 30, please.", "a"]
+
+
+def of_both_engines(llm: Any, **settings: Any) -> list[Generation]:
+    """What `generate` returns with our own decoder, and with vLLM in its place."""
+    ours = generate(make_model("llama", head_dim=32), make_tokenizer(), TEXTS, **settings)
+    return [ours, generate(None, make_tokenizer(), TEXTS, engine=llm, **settings)]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"strategy": MostLikely(), "eos_token_id": [], "num_return_sequences": 2},
+        {"strategy": "dirichlet", "phases": build_phases(make_tokenizer(), max_mixture_tokens=4), "do_sample": False},
+        {"strategy": "one_token", "do_sample": False, "stop_strings": list("aeiou")},
+    ],
+)
+def test_generate_gives_the_same_texts_records_and_tables(settings: dict[str, Any]) -> None:
+    ours, theirs = of_both_engines(pressed_engine(), max_new_tokens=14, **settings)
+
+    assert theirs[:2] == ours[:2]
+    assert torch.equal(theirs.completion_ids, ours.completion_ids)
+    for name, tensor in ours.rollout.tensors().items():
+        mine = getattr(theirs.rollout, name)
+        width = min(mine.size(-1), tensor.size(-1)) if mine.dim() == 3 else None  # greedy needs one candidate
+        torch.testing.assert_close(mine[..., :width], tensor[..., :width], atol=2e-5, rtol=0)
+    for row in range(len(ours.texts)):
+        assert format_generation(theirs, make_tokenizer(), row=row) == format_generation(
+            ours, make_tokenizer(), row=row
+        )
+
+
+def test_torchs_random_state_decides_what_an_engine_draws() -> None:
+    def draw(seed: int) -> list[str]:
+        pressed_engine().reset_prefix_cache()  # else the second run has fewer steps
+        torch.manual_seed(seed)
+        return generate(None, make_tokenizer(), TEXTS, engine=pressed_engine(), max_new_tokens=8).texts
+
+    assert draw(1) == draw(1) != draw(2)
+
+
+def test_an_engine_thinks_as_it_was_made_unless_it_is_told_otherwise() -> None:
+    llm, tokenizer = pressed_engine(), make_tokenizer()
+
+    told = generate(None, tokenizer, TEXTS, engine=llm, strategy=TopK(k=5), max_new_tokens=4)
+    own = generate(None, tokenizer, TEXTS, engine=llm, max_new_tokens=4)
+
+    assert told.rollout.num_candidates == 5
+    assert own.rollout.num_candidates == DecoderConfig().complete().strategy_kwargs["k"] != 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_beams": 2, "max_new_tokens": 4}, "vLLM takes no `num_beams`; it takes"),
+        ({}, "Set `max_new_tokens`"),
+        ({"on_text": print}, "`on_text` needs the library's own decoder"),
+    ],
+)
+def test_what_an_engine_cannot_do_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        generate(None, make_tokenizer(), TEXTS, engine=pressed_engine(), **settings)
+
+
+TASK = """
+def load(split):
+    return [{"prompt": [{"role": "user", "content": text}], "answer": "7"} for text in ("Why?", "3 + 4?", "a")]
+
+def vowels(completions, **_):
+    return [float(sum(letter in "aeiou" for letter in done[0]["content"]) % 2) for done in completions]
+"""
+
+
+def test_an_evaluation_takes_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "task.py").write_text(TASK)
+    monkeypatch.syspath_prepend(tmp_path)
+    # It ends the process's group, and the other engines here run in this process.
+    monkeypatch.setattr(Accelerator, "end_training", lambda accelerator: None)
+
+    def settings(engine: str, folder: str) -> EvaluationConfig:
+        small = {"max_model_len": 256, "enforce_eager": True, "kv_cache_memory_bytes": 1 << 26, "block_size": 32}
+        return EvaluationConfig(
+            models=[tiny_checkpoint()],
+            strategies=["one_token", "top_k:k=3"],
+            task="small.task",
+            reward="vowels",
+            max_new_tokens=6,
+            temperature=0.01,  # the most likely token alone, so that both engines must agree
+            dtype="float32",
+            cpu=True,
+            engine=engine,
+            vllm_engine_kwargs=small if engine == "vllm" else None,
+            output_dir=str(tmp_path / folder),
+        )
+
+    reports = [run(settings(engine, engine)) for engine in ("transformers", "vllm")]
+
+    assert reports[0] == reports[1]
+    for arm in ("one_token", "top_k_k=3"):
+        ours, theirs = (next((tmp_path / engine).glob(f"*{arm}")) for engine in ("transformers", "vllm"))
+        assert (ours / "samples.jsonl").read_bytes() == (theirs / "samples.jsonl").read_bytes()
+    with pytest.raises(ValueError, match="engine was 'vllm' and is None"):
+        run(settings("transformers", "vllm"))

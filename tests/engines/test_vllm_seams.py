@@ -43,6 +43,10 @@ PARAMETERS = {
     "vllm:ModelRegistry.register_model": ["model_arch", "model_cls"],
     "vllm:LLM.collective_rpc": ["method", "timeout", "args"],
     "vllm:LLM.generate": ["prompts", "sampling_params"],
+    "vllm.v1.engine.async_llm:AsyncLLM.generate": ["prompt", "sampling_params", "request_id"],
+    "vllm.v1.engine.async_llm:AsyncLLM.collective_rpc": ["method"],
+    "trl.generation.vllm_client:VLLMClient._post": ["url", "kwargs"],
+    "trl.generation.vllm_client:VLLMClient.generate": ["prompts", "features"],
 }
 
 FIELDS = {
@@ -77,10 +81,30 @@ SOURCE = {
     "vllm.v1.worker.gpu.sample.sampler:Sampler.__call__": ["self.sample(", "self.get_logprobs_dims(idx_mapping_np)"],
     "vllm.v1.request:Request.update_block_hashes": ["self.block_hashes.extend(self._block_hasher(self))"],
     "vllm.v1.core.sched.scheduler:Scheduler._preempt_request": ["self.waiting.prepend_request(request)"],
-    "trl.generation.vllm_generation:VLLMGeneration._init_vllm": ["self.llm = LLM(", "model=model.name_or_path"],
+    "vllm.entrypoints.serve.middleware.register:init_entrypoints_middleware": ["app.add_middleware(imported)"],
+    "vllm.entrypoints.openai.completion.protocol:CompletionRequest.to_sampling_params": [
+        "extra_args: dict[str, Any] = self.vllm_xargs",
+        "else RequestOutputKind.FINAL_ONLY",
+    ],
+    "vllm.entrypoints.openai.completion.serving:OpenAIServingCompletion._create_completion": [
+        "self.engine_client.generate("
+    ],
+    "starlette.applications:Starlette.__call__": ["scope['app'] = self", "await self.middleware_stack(scope"],
+    "trl.generation.vllm_generation:VLLMGeneration._init_vllm": [
+        "self.llm = LLM(",
+        "model=model.name_or_path",
+        "self.vllm_client = VLLMClient(base_url=",
+    ],
     "trl.generation.vllm_generation:VLLMGeneration.generate": [
         "self.llm.generate(vllm_prompts, sampling_params=sampling_params, use_tqdm=False)",
         "extract_logprobs(all_outputs)",
+        "output.get('logprob_token_ids')",
+        "all_logprob_token_ids[process_slice]",
+        "return (prompt_ids, completion_ids, logprobs, logprob_token_ids)",
+    ],
+    "trl.generation.vllm_client:VLLMClient.generate": [
+        "sampling_params.update(generation_kwargs or {})",
+        "self._post(f'{self.base_url}/v1/completions', json=payload)",
     ],
     "trl.generation.vllm_generation:extract_logprobs": ["math.isnan(item.logprob)", "lp.items()"],
     "trl:GRPOTrainer._generate_single_turn": ["self.vllm_generation.generate("],

@@ -121,7 +121,10 @@ def test_loss_on_all_tokens_is_the_expected_score(tmp_path: Path) -> None:
         ({**CONTINUOUS, "use_vllm": True}, "are two engines; leave one of them out"),
         ({**CONTINUOUS, "max_completion_length": None}, "needs a `max_completion_length`"),
         ({**CONTINUOUS, "repetition_penalty": 1.1}, "would drop `repetition_penalty`"),
-        ({"use_vllm": True, "vllm_mode": "server"}, "`vllm_mode='colocate'` alone, not 'server'"),
+        (
+            {"use_vllm": True, "vllm_mode": "server", "vllm_engine_kwargs": {"seed": 1}},
+            "give a server's to `mot-trl vllm-serve`",
+        ),
         ({"use_vllm": True, "vllm_tensor_parallel_size": 2}, "`vllm_tensor_parallel_size=1` alone, not 2"),
         ({"use_vllm": True, "vllm_model_impl": "transformers"}, "`vllm_model_impl='vllm'` alone"),
         ({"use_vllm": True, "vllm_structured_outputs_regex": "a"}, "`vllm_structured_outputs_regex=None` alone"),
