@@ -103,7 +103,7 @@ def complete(
     Raises:
         ValueError: There are others, or nothing bounds the length.
     """
-    import cloudpickle  # ty: ignore[unresolved-import]
+    import cloudpickle  # ty: ignore[import-not-found]
 
     params = _sampling_params(llm, generation_kwargs)
     rules = None

@@ -7,7 +7,7 @@ Nothing of vLLM's is changed.
 
 from typing import Any
 
-import cloudpickle  # ty: ignore[unresolved-import]
+import cloudpickle  # ty: ignore[import-not-found]
 import numpy as np
 import torch
 from torch import Tensor

@@ -10,8 +10,8 @@ from contextlib import aclosing
 from contextvars import ContextVar
 from typing import Any
 
-from starlette.datastructures import MutableHeaders  # ty: ignore[unresolved-import]
-from starlette.responses import JSONResponse  # ty: ignore[unresolved-import]
+from starlette.datastructures import MutableHeaders  # ty: ignore[import-not-found]
+from starlette.responses import JSONResponse  # ty: ignore[import-not-found]
 from vllm.sampling_params import RequestOutputKind  # ty: ignore[import-not-found]
 
 from mot_trl.engines.vllm import NO_MIXTURES, check_params

@@ -34,7 +34,7 @@ class MixtureClient(VLLMClient):
             words = "; ".join(f"`{name}` is {theirs[name]!r} there and {own[name]!r} here" for name in differing)
             raise ValueError(f"The vLLM server at {self.base_url} has another decoder ({words}); {ADVICE}.")
 
-    def generate(self, prompts: Any, features: Any = None, **params: Any) -> dict[str, Any]:  # ty: ignore[invalid-method-override]
+    def generate(self, prompts: Any, features: Any = None, **params: Any) -> dict[str, Any]:  # ty: ignore[incompatible-method-override]
         """Generate as TRL's client does, with a record as text for each completion under `logprob_token_ids`.
 
         TRL hands each process its share of these, as it does with tokens, and looks at none.
