@@ -6,9 +6,10 @@ from typing import ClassVar
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from mot_trl.strategies.base import CheckedOptions, Strategy
-from mot_trl.strategies.mixture import Mixture
+from mot_trl.strategies.mixture import LOG_PLAIN_TOKEN, Mixture
 from mot_trl.strategies.multiplex import Multiplex
 from mot_trl.strategies.one_token import OneToken
 from mot_trl.strategies.support import entropy
@@ -22,8 +23,8 @@ class Gated(CheckedOptions):
     The gate opens by chance (N-GRPO, arXiv 2606.10768), or where p is undecided, or where both hold. The score is
     `m log density + (1 - m) log p`, with m = 1 where it opened. A coin needs no score, since no model decides it; and
     on which side of a threshold the entropy lies is constant almost everywhere, as the set of the most likely tokens
-    is. The record tells which was drawn, since a plain token has a slot of its own, the last: rounding that moves the
-    entropy across the threshold at replay changes nothing.
+    is. The record tells which was drawn, since a plain token stands there twice, the second time with a weight of its
+    own kind: rounding that moves the entropy across the threshold at replay changes nothing.
 
     Attributes:
         wrapped: The strategy that mixes. By name, it takes its own options from those of the gate: `k`, for example.
@@ -49,17 +50,18 @@ class Gated(CheckedOptions):
         return self.wrapped.exact
 
     def draw(self, logps: Float[Tensor, "N V"]) -> Mixture:
-        """Draw a mixture and a token per row, and keep the one that the gate lets through."""
+        """Draw a mixture and a token per row, and keep the one that the gate lets through; the slots are `k` + 1."""
         mixture, token = self.wrapped.draw(logps), OneToken().draw(logps)
         opened = self._opens(logps)
+        # One slot more than the mixture has, so that there are two for a token; unused slots repeat a token in use.
+        candidate_ids = torch.cat([mixture.candidate_ids, mixture.candidate_ids[..., :1]], dim=-1)
+        log_weights = F.pad(mixture.log_weights, (0, 1), value=-torch.inf)
+        plain = F.pad(token.log_weights, (0, 1), value=LOG_PLAIN_TOKEN)
+        plain = F.pad(plain, (0, log_weights.size(-1) - 2), value=-torch.inf)
         at = opened.unsqueeze(-1)
-        # Slots that are not in use repeat a token that is, so that whatever is computed of them is finite.
-        candidate_ids = torch.where(at, mixture.candidate_ids, token.candidate_ids)
-        last_ids = torch.where(at, mixture.candidate_ids[..., :1], token.candidate_ids)
-        log_weights = [mixture.log_weights.masked_fill(~at, -torch.inf), token.log_weights.masked_fill(at, -torch.inf)]
         return Mixture(
-            torch.cat([candidate_ids, last_ids], dim=-1),
-            torch.cat(log_weights, dim=-1),
+            torch.where(at, candidate_ids, token.candidate_ids),
+            torch.where(at, log_weights, plain),
             torch.where(opened, mixture.visible_ids, token.visible_ids),
         )
 
@@ -79,15 +81,15 @@ class Gated(CheckedOptions):
     def _score(
         self, candidate_logps: Float[Tensor, "N K"], mixture: Mixture, log_prob_type: LogProbType
     ) -> Float[Tensor, " N"]:
-        # Greedy decoding records one slot, the most likely token: a lone candidate of the mixture.
-        if mixture.log_weights.size(-1) == 1:
-            return surrogate(self.wrapped, candidate_logps, mixture, log_prob_type=log_prob_type)
-        *slots, plain = mixture.log_weights.unbind(-1)
-        opened = plain == -torch.inf
-        # Where the gate was closed, the wrapped strategy is given a lone candidate: a score without any would be NaN,
-        # and so would its gradient, however it is masked.
-        alone = [torch.zeros_like(plain)] + [torch.full_like(plain, -torch.inf)] * (len(slots) - 1)
-        log_weights = torch.where(opened.unsqueeze(-1), torch.stack(slots, dim=-1), torch.stack(alone, dim=-1))
-        own = Mixture(mixture.candidate_ids[..., :-1], log_weights, mixture.visible_ids)
-        scores = surrogate(self.wrapped, candidate_logps[..., :-1], own, log_prob_type=log_prob_type)
-        return torch.where(opened, scores, candidate_logps[..., -1].float())
+        # Greedy decoding records a single slot, which the strategy reads as a lone candidate.
+        ids, log_weights = mixture.candidate_ids, mixture.log_weights
+        is_plain = torch.zeros_like(log_weights[..., 0], dtype=torch.bool)
+        if log_weights.size(-1) > 1:
+            # Both, since a strategy's own weight may happen to be that number; but then its two tokens differ.
+            is_plain = (log_weights[..., 1] == LOG_PLAIN_TOKEN) & (ids[..., 1] == ids[..., 0])
+        # A plain token, too, is shown to the strategy as a lone candidate: a score without any would be NaN, and so
+        # would its gradient, however it is masked.
+        repeats = is_plain.unsqueeze(-1) & (log_weights == LOG_PLAIN_TOKEN)
+        own = mixture._replace(log_weights=log_weights.masked_fill(repeats, -torch.inf))
+        scores = surrogate(self.wrapped, candidate_logps, own, log_prob_type=log_prob_type)
+        return torch.where(is_plain, candidate_logps[..., 0].float(), scores)

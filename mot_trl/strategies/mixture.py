@@ -9,6 +9,9 @@ from torch import Tensor
 LOG_ZERO_WEIGHT = -200.0
 """Log-weight of a candidate that could have been drawn and was not: its weight is 0 in float32, its slot is in use."""
 
+LOG_PLAIN_TOKEN = 2 * LOG_ZERO_WEIGHT
+"""Log-weight of a slot that repeats the token before it, to say that the token was drawn in place of a mixture."""
+
 
 class Mixture(NamedTuple):
     """Candidates drawn at `N` positions, with the weights that blend them and the token that stands for them in text.

@@ -9,8 +9,8 @@ from strategy_properties import LOGITS
 from mot_trl.modeling.embedding import blend_of
 from mot_trl.strategies import STRATEGIES, Strategy, build_strategy
 from mot_trl.strategies.gated import Gated
-from mot_trl.strategies.mixture import Mixture, is_mixed
-from mot_trl.strategies.support import entropy
+from mot_trl.strategies.mixture import LOG_PLAIN_TOKEN, Mixture, is_mixed
+from mot_trl.strategies.support import entropy, in_support
 from mot_trl.strategies.surrogate import surrogate
 
 DRAWS = 20_000
@@ -19,12 +19,13 @@ INNER = [name for name in STRATEGIES if name != "gated"]
 
 
 def was_open(mixture: Mixture) -> torch.Tensor:
-    """Which rows are mixtures: the slot behind those of the mixture holds a plain token, or nothing."""
-    return mixture.log_weights[:, -1] == -torch.inf
+    """Which rows are mixtures: the record marks the plain tokens."""
+    return mixture.log_weights[..., 1] != LOG_PLAIN_TOKEN
 
 
-def rows_of(mixture: Mixture, kept: torch.Tensor, slots: slice) -> Mixture:
-    return Mixture(mixture.candidate_ids[kept, slots], mixture.log_weights[kept, slots], mixture.visible_ids[kept])
+def rows_of(mixture: Mixture, kept: torch.Tensor, slots: slice | torch.Tensor) -> Mixture:
+    columns = (each[kept][:, slots] for each in (mixture.candidate_ids, mixture.log_weights))
+    return Mixture(*columns, mixture.visible_ids[kept])
 
 
 def frequencies(token_ids: torch.Tensor) -> torch.Tensor:
@@ -64,7 +65,7 @@ def test_each_side_draws_as_it_does_alone(name: str):
     alone = inner.draw(logps)
 
     opened = was_open(mixture)
-    plain = rows_of(mixture, ~opened, slice(-1, None))
+    plain = rows_of(mixture, ~opened, slice(1))
     assert torch.equal(plain.candidate_ids[:, 0], plain.visible_ids)
     assert (plain.log_weights == 0).all()
     assert torch.allclose(frequencies(plain.visible_ids), LOGPS.exp(), atol=0.02)
@@ -94,8 +95,8 @@ def test_each_side_is_scored_as_it_is_alone(name: str, score: str):
     own = surrogate(gate.wrapped, candidate_logps[opened, :-1], mixed, log_prob_type=score)
     assert torch.equal(scores[opened], own)
     assert torch.equal(scores[~opened], LOGPS[mixture.visible_ids[~opened]])
-    assert (gradients[~opened, -1] == 1).all()
-    assert (gradients[~opened, :-1] == 0).all()
+    assert (gradients[~opened, 0] == 1).all()
+    assert (gradients[~opened, 1:] == 0).all()
     assert (gradients[opened, -1] == 0).all()
 
 
@@ -111,6 +112,30 @@ def test_a_lone_candidate_of_a_mixture_is_not_taken_for_a_plain_token():
     assert not is_mixed(mixture.log_weights).any()
     assert (scores[opened] == 0).all()
     assert torch.equal(scores[~opened], logps[0][mixture.visible_ids[~opened]])
+
+
+def test_a_weight_that_happens_to_be_the_mark_is_a_weight():
+    log_weights = torch.tensor([[0.0, LOG_PLAIN_TOKEN, -torch.inf]])
+    record = Mixture(torch.tensor([[0, 1, 0]]), log_weights, torch.tensor([0]))
+    gate = build_strategy("gated", wrapped="dirichlet", k=2)
+
+    score = gate.log_prob(LOGPS[record.candidate_ids], record)
+
+    own = rows_of(record, torch.tensor([True]), slice(-1))
+    assert torch.equal(score, gate.wrapped.log_prob(LOGPS[own.candidate_ids], own))
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_a_record_that_has_lost_its_unused_slots_is_scored_alike(k: int):
+    torch.manual_seed(0)
+    gate = build_strategy("gated", wrapped="multiplex", k=k, rate=0.5)
+    mixture = gate.draw(LOGPS.expand(200, -1))
+    scores = gate.log_prob(LOGPS[mixture.candidate_ids], mixture)
+
+    for row in range(200):
+        used = in_support(mixture)[row]
+        record = rows_of(mixture, torch.arange(200) == row, used)
+        assert torch.equal(gate.log_prob(LOGPS[record.candidate_ids], record)[0], scores[row])
 
 
 def test_rounding_that_crosses_the_threshold_later_changes_nothing():
@@ -161,7 +186,7 @@ def test_replay_equals_generation(name: str):
 
     where = drawn(mask, prompt_length, rollout)
     assert torch.allclose(logps[where], rollout.logps[where], atol=1e-5)
-    opened = (rollout.log_weights[..., -1] == -torch.inf) & rollout.thinking_mask
-    assert opened.any()
-    assert (rollout.thinking_mask & ~opened).any()
-    assert not (rollout.mixture_mask & ~opened).any()
+    plain = rollout.log_weights[..., 1] == LOG_PLAIN_TOKEN
+    assert plain.any()
+    assert (rollout.thinking_mask & ~plain).any()
+    assert not (plain & (rollout.mixture_mask | ~rollout.thinking_mask)).any()
