@@ -31,8 +31,10 @@ class DecoderConfig:
         mixture_score: Log-probability of a mixture in the loss: `density`, `expected` or `visible`.
         stop_text: Text that ends the thinking.
         start_text: Text after which thinking begins; None to begin at once.
-        max_mixture_tokens: Thinking budget of a turn in tokens, after which `stop_text` is forced; None for no budget.
-        max_total_mixture_tokens: The same for all turns of a conversation together.
+        restart_text: Text after which it begins again once it has ended, any number of times; None to think once.
+        max_mixture_tokens: Thinking budget of a turn in tokens, or with a restart text of each span of thinking, after
+            which `stop_text` is forced; None for no budget.
+        max_total_mixture_tokens: The same for all spans, and all turns of a conversation, together.
         cold_stop_threshold: Entropy in nats below which a thinking step counts as cold; None for no cold stop.
         cold_stop_patience: Cold steps in a row after which `stop_text` is forced.
 
@@ -45,6 +47,7 @@ class DecoderConfig:
     mixture_score: LogProbType = "density"
     stop_text: str = "</think>"
     start_text: str | None = None
+    restart_text: str | None = None
     max_mixture_tokens: int | None = None
     max_total_mixture_tokens: int | None = None
     cold_stop_threshold: float | None = None
@@ -58,6 +61,12 @@ class DecoderConfig:
         for name in ("max_mixture_tokens", "max_total_mixture_tokens"):
             if (tokens := getattr(self, name)) is not None and tokens < 1:
                 raise ValueError(f"`{name}={tokens}` must be at least 1.")
+        opens, closes = self.restart_text, self.stop_text
+        if opens and (opens in closes or closes in opens):
+            raise ValueError(
+                f"`restart_text={opens!r}` and `stop_text={closes!r}` hold one another, so that one text would both "
+                "end the thinking and begin it again; give two tags, such as '<think>' and '</think>'."
+            )
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "DecoderConfig":
@@ -113,6 +122,9 @@ class DecoderConfig:
             rules=tuple(rules),
             closing_ids=tuple(tokenizer.encode(self.stop_text, add_special_tokens=False)),
             start=None if self.start_text is None else text_rule(tokenizer, self.start_text, setting="start_text"),
+            restart=None
+            if self.restart_text is None
+            else text_rule(tokenizer, self.restart_text, setting="restart_text"),
         )
 
     def build(self, tokenizer: PreTrainedTokenizerBase) -> MixtureDecoder:

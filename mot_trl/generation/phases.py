@@ -13,11 +13,13 @@ from mot_trl.strategies.support import entropy
 # The life of a row, as `PhaseState` keeps it:
 #
 #   waiting ──start text seen──► thinking ──a rule fires──► answering ──► finished
-#   (only with a `start` rule)       │                          ▲
-#                                    └─ a rule that `forces` ─► closing: the tag's tokens are forced, one a step
+#   (only with a `start` rule)     │  ▲                       │  ▲
+#                                  │  └───restart text seen───┘  │
+#                                  │  (only with a `restart` rule)
+#                                  └─ a rule that `forces` ─► closing: the tag's tokens are forced, one a step
 #
-# Thinking does not resume, but in a conversation's next turn. A row that ends (end of sequence, length) leaves any
-# phase at once.
+# Without a `restart` rule thinking does not resume, but in a conversation's next turn. A row that ends (end of
+# sequence, length) leaves any phase at once.
 
 
 Fired = tuple[Int[Tensor, " N"], Bool[Tensor, " N"]]
@@ -38,7 +40,7 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class BudgetRule:
-    """Fires after `tokens` tokens of thinking, in one turn or in all turns of the conversation together."""
+    """Fires after `tokens` tokens of thinking, in one span or in all spans and turns of the conversation together."""
 
     tokens: int
     in_all: bool = False
@@ -68,9 +70,11 @@ class PhaseState(NamedTuple):
 
     Attributes:
         thinking: The strategy draws the next token.
-        waiting: The start text has not been seen yet.
+        waiting: Thinking may begin: the start text has not been seen yet or, after a span that a rule has ended, the
+            restart text.
         forced: How many tokens of the closing tag have been forced; -1 where none is due.
-        closed_by: Index of the rule that ended the thinking; -1 where none did.
+        closed_by: Index of the rule that ended the thinking; -1 where none did, or it has begun again since.
+        start_state: Of the rule that begins the thinking, or begins it again.
     """
 
     thinking: Bool[Tensor, " N"]
@@ -90,14 +94,20 @@ class PhaseState(NamedTuple):
 class Phases:
     """Thinking, then answering, row by row. The first of the rules that fires ends the thinking.
 
+    With a `restart` rule there may be any number of spans of thinking, each with its own count of every rule but the
+    budget in all; once that is spent, no other begins. Spans do not nest: a text that begins one is, within one, a
+    thought like any other, and the first end is the end of the span.
+
     Attributes:
         closing_ids: Tokens to force when a rule fires before its tag is in the text.
         start: What begins the thinking; None to begin with the first token.
+        restart: What begins it again after it has ended; None to think once.
     """
 
     rules: tuple[Rule, ...] = ()
     closing_ids: tuple[int, ...] = ()
     start: Rule | None = None
+    restart: Rule | None = None
 
     @property
     def can_force(self) -> bool:
@@ -170,14 +180,42 @@ class Phases:
                 forced = torch.where(ends, 0, forced)
         # A row that ends within the closing tag has not closed its thinking, though a rule fired.
         closed_by = torch.where(finished & (forced >= 0), -1, closed_by)
-        start_state, waiting = state.start_state, state.waiting
-        if self.start is not None:
-            start_state, starts = self.start.update(start_state, visible_ids, logps)
-            # After the rules: the token that completes the start text is not itself a thought.
-            thinking, waiting = thinking | (waiting & starts), waiting & ~starts
+        start_state, fires = self._start(state, visible_ids, logps)
+        # After the rules: the token that completes the start text is not itself a thought. And none begins while the
+        # closing tag is being forced.
+        starts = fires & state.waiting & (forced < 0)
+        waiting = state.waiting & ~starts
+        if self.restart is not None:
+            waiting = waiting | (state.thinking & ~thinking & ~self._is_spent(rule_states, waiting))
+            closed_by = closed_by.masked_fill(starts, -1)
+            rule_states = [
+                states if isinstance(rule, BudgetRule) and rule.in_all else states.masked_fill(starts, 0)
+                for rule, states in zip(self.rules, rule_states, strict=True)
+            ]
+        thinking = thinking | starts
         return PhaseState(
             thinking & ~finished, waiting & ~finished, forced, closed_by, start_state, tuple(rule_states)
         )
+
+    def _start(self, state: PhaseState, visible_ids: Int[Tensor, " N"], logps: Float[Tensor, "N V"]) -> Fired:
+        """The state of the rule that begins the next span, and where it fires."""
+        # A row that waits and has ended no span waits for its first. All others follow the restart text, those that
+        # think as well: the token that ends a span may hold the beginning of it.
+        is_first = state.waiting & (state.closed_by < 0)
+        states, fires = state.start_state, torch.zeros_like(is_first)
+        for rule, rows in ((self.start, is_first), (self.restart, ~is_first)):
+            if rule is not None:
+                after, found = rule.update(states.masked_fill(~rows, 0), visible_ids, logps)
+                states, fires = torch.where(rows, after, states), torch.where(rows, found, fires)
+        return states, fires
+
+    def _is_spent(self, rule_states: list[Int[Tensor, " N"]], waiting: Bool[Tensor, " N"]) -> Bool[Tensor, " N"]:
+        """Where a budget for all spans is used up."""
+        spent = torch.zeros_like(waiting)
+        for rule, states in zip(self.rules, rule_states, strict=True):
+            if isinstance(rule, BudgetRule) and rule.in_all:
+                spent = spent | (states >= rule.tokens)
+        return spent
 
 
 @lru_cache(maxsize=16)

@@ -142,11 +142,20 @@ class Rollout:
         """End each row after `lengths` tokens, as if decoding had ended there."""
         beyond = torch.arange(self.logps.size(1), device=lengths.device) >= lengths.unsqueeze(1)
         masks = {name: getattr(self, name) & ~beyond for name in ("thinking_mask", "mixture_mask", "forced_mask")}
-        # A thought, or a part of the closing tag, lies beyond: within the row, nothing ended the thinking.
-        is_open = ((self.thinking_mask | self.forced_mask) & beyond).any(dim=1)
-        closed_by, logps = self.closed_by.masked_fill(is_open, -1), self.logps.masked_fill(beyond, 0.0)
+        logps = self.logps.masked_fill(beyond, 0.0)
         turns = None if self.turns is None else self.turns.masked_fill(beyond, -1)
-        return replace(self, **masks, logps=logps, lengths=lengths, closed_by=closed_by, turns=turns)
+        return replace(self, **masks, logps=logps, lengths=lengths, closed_by=self._closed_by(beyond), turns=turns)
+
+    def _closed_by(self, beyond: Bool[Tensor, "B C"]) -> Int[Tensor, " B"]:
+        """What had ended the thinking where the columns `beyond` begin; -1 if nothing had."""
+        busy = self.thinking_mask | self.forced_mask
+        before, after = (busy & ~beyond).any(dim=1), (busy & beyond).any(dim=1)
+        # The first column beyond is a thought, or a part of the closing tag: its span was open.
+        is_first = beyond & ~F.pad(beyond, (1, 0))[:, :-1]
+        is_open = (busy & is_first).any(dim=1)
+        # The record has the last span's rule alone; of a span before it, the text stands in.
+        ended = torch.where(after, self.closed_by.clamp(min=0), self.closed_by)
+        return ended.masked_fill(is_open | (after & ~before), -1)
 
     def to(self, device: torch.device) -> "Rollout":
         """The record on a device."""

@@ -15,12 +15,26 @@ def token_phases(thinking: Sequence[bool], forced: Sequence[bool]) -> Iterator[s
 
 
 def phase_changes(thinking: Sequence[bool], forced: Sequence[bool], *, cause: str | None) -> list[dict[str, Any]]:
-    """`position` and `cause` of each change of `phase` in a completion, given what ended its thinking."""
-    changes = []
-    for phase, tokens in groupby(enumerate(token_phases(thinking, forced)), key=lambda token: token[1]):
-        position = next(tokens)[0]
-        # Thinking that does not begin at once was opened by its tag.
-        opened_by = "start_text" if phase == "thinking" and position else "start"
-        closed = phase in ("forced", "answering")
-        changes.append({"position": position, "phase": phase, "cause": (cause or "end") if closed else opened_by})
+    """`position` and `cause` of each change of `phase` in a completion, given what ended its last span of thinking.
+
+    Of earlier spans it is known whether the text ended them (`stop_text`), or a rule whose tag was `forced`.
+    """
+    runs = [
+        (phase, next(tokens)[0]) for phase, tokens in groupby(enumerate(token_phases(thinking, forced)), _phase_of)
+    ]
+    last = max((index for index, (phase, _) in enumerate(runs) if phase == "thinking"), default=0)
+    changes: list[dict[str, Any]] = []
+    for index, (phase, position) in enumerate(runs):
+        if phase not in ("forced", "answering"):
+            # Thinking that does not begin at once was opened by its tag.
+            why = "start_text" if phase == "thinking" and position else "start"
+        elif index > last:
+            why = cause or "end"
+        else:
+            why = "forced" if "forced" in (phase, runs[index - 1][0]) else "stop_text"
+        changes.append({"position": position, "phase": phase, "cause": why})
     return changes
+
+
+def _phase_of(token: tuple[int, str]) -> str:
+    return token[1]

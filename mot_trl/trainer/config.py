@@ -58,6 +58,7 @@ class MoTGRPOConfig(GRPOConfig):
     # When thinking begins and ends; the first rule to fire ends it.
     stop_text: str | None = flag(f"Text that ends the thinking (default {DecoderConfig.stop_text}).")
     start_text: str | None = flag("Text after which thinking begins; by default it begins at once.")
+    restart_text: str | None = flag("Text after which it begins again once it has ended; by default it never does.")
     max_mixture_tokens: int | None = flag("Thinking budget in tokens; `stop_text` is forced once it is spent.")
     max_total_mixture_tokens: int | None = flag("The same for all turns of a conversation with tools together.")
     cold_stop_threshold: float | None = flag("Entropy in nats below which thinking counts as cold; off by default.")

@@ -29,6 +29,7 @@ class MoTSFTConfig(SFTConfig):
     strategy_kwargs: dict[str, Any] | str | None = flag("Options of the strategy.")
     stop_text: str = flag("Text that ends the thinking.", DecoderConfig.stop_text)
     start_text: str | None = flag("Text after which thinking begins; by default it begins with the completion.")
+    restart_text: str | None = flag("Text after which it begins again once it has ended; by default it never does.")
 
     def __post_init__(self) -> None:
         """Check everything that needs no model."""
@@ -46,4 +47,5 @@ class MoTSFTConfig(SFTConfig):
                 f"`strategy_kwargs` must be a dict, or JSON on the command line: {self.strategy_kwargs!r}."
             )
         drawn = spell_out({"strategy": self.strategy, "strategy_kwargs": self.strategy_kwargs or {}})
-        return DecoderConfig.from_dict({**drawn, "stop_text": self.stop_text, "start_text": self.start_text})
+        texts = {name: getattr(self, name) for name in ("stop_text", "start_text", "restart_text")}
+        return DecoderConfig.from_dict({**drawn, **texts})

@@ -16,7 +16,7 @@ from mot_trl.trainer.thoughts import EXPOSED, completion_start
 def mark_thinking(rows: dict[str, list[Any]], *, phases: Phases) -> dict[str, list[Any]]:
     """Mark the inputs of tokenized rows that are thoughts, all but the token that completes the closing tag.
 
-    A completion without that tag has no thoughts.
+    A completion without that tag has no thoughts, and a span of thinking that is still open at the end is none.
     """
     starts = [completion_start(labels) for labels in rows["labels"]]
     completions = [ids[start:] for ids, start in zip(rows["input_ids"], starts, strict=True)]
@@ -33,12 +33,14 @@ def _thinking_masks(phases: Phases, completions: list[list[int]]) -> list[list[b
     ids = pad_sequence([torch.tensor(each, dtype=torch.long) for each in completions], batch_first=True)
     state = phases.begin(len(ids), ids.device)
     no_logps, running = torch.empty(len(ids), 0), torch.zeros(len(ids), dtype=torch.bool)
-    masks = torch.zeros(ids.shape, dtype=torch.bool)
+    masks, begun = torch.zeros(ids.shape, dtype=torch.bool), torch.zeros(len(ids), dtype=torch.long)
     for column, tokens in enumerate(ids.unbind(dim=1)):
         before = state.thinking
         state = phases.advance(state, tokens, no_logps, running)
         masks[:, column] = before & state.thinking
-    return (masks & (state.closed_by >= 0).unsqueeze(-1)).tolist()
+        begun = torch.where(state.thinking & ~before, column, begun)
+    is_ended = (state.closed_by >= 0).unsqueeze(-1) | (torch.arange(ids.size(1)) < begun.unsqueeze(-1))
+    return (masks & is_ended).tolist()
 
 
 @torch.no_grad()

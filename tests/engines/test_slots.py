@@ -7,6 +7,7 @@ import torch
 from conftest import make_model, make_tokenizer
 from jaxtyping import Float
 from most_likely import MostLikely
+from replaying import many_spans, spans
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -128,6 +129,23 @@ def test_records_equal_those_of_our_decoder(model: PreTrainedModel, settings: di
         mine, theirs = getattr(record, name), getattr(ours, name)
         torch.testing.assert_close(mine[:, : thought - 1], theirs[:, : thought - 1], atol=2e-5, rtol=0)
     assert torch.equal(record.closed_by, ours.closed_by)
+
+
+def test_several_spans_of_thinking_are_those_of_our_decoder(model: PreTrainedModel) -> None:
+    decoder = MixtureDecoder(MostLikely(), many_spans())
+    # Nothing is random: a thought shows its most likely token, and so does an answer.
+    engine = Engine(model, decoder, rows=2, length=24)
+
+    engine.run(greedy=True)
+
+    visible = decode(model, decoder, rows=2, length=24, do_sample=False)
+    record, ours = engine.record(), decoder.rollout
+    length = record.logps.size(1)
+    assert torch.equal(engine.ids[:, len(PROMPT) :][:, :length], visible[:, :length])
+    for name in ("thinking_mask", "forced_mask", "closed_by"):
+        assert torch.equal(getattr(record, name), getattr(ours, name)), name
+    assert spans(record).min() >= 2
+    assert record.forced_mask.any()
 
 
 def test_a_greedy_request_takes_the_most_likely_tokens(model: PreTrainedModel) -> None:

@@ -68,7 +68,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint")
     make_model().save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
-    settings = DecoderConfig(strategy="dirichlet", strategy_kwargs={"k": 4}, max_mixture_tokens=15)
+    settings = DecoderConfig(strategy="dirichlet", strategy_kwargs={"k": 4}, max_mixture_tokens=15, restart_text="e")
     write_custom_generate(folder, settings, sampling={"temperature": 0.8, "top_k": 0})
     return folder
 
@@ -104,7 +104,7 @@ def test_a_checkpoint_alone_gives_the_same_tokens_as_the_library_for_every_strat
 
     alone = run_alone(str(checkpoint), tmp_path, mixtures)
 
-    own = DecoderConfig(strategy="dirichlet", strategy_kwargs={"k": 4}, max_mixture_tokens=15)
+    own = DecoderConfig(strategy="dirichlet", strategy_kwargs={"k": 4}, max_mixture_tokens=15, restart_text="e")
     expected = {name: library_tokens(checkpoint, own.override(mixture or {})) for name, mixture in mixtures.items()}
     assert alone == expected
     assert len({json.dumps(tokens) for tokens in alone.values()}) > 8, "the strategies should differ"
@@ -120,7 +120,7 @@ def test_a_checkpoint_on_the_hub_gives_the_same_tokens_too(checkpoint: Path, tmp
 
     alone = run_alone("someone/thinks-1.5", tmp_path, {"its own": None})
 
-    own = DecoderConfig(strategy="dirichlet", strategy_kwargs={"k": 4}, max_mixture_tokens=15)
+    own = DecoderConfig(strategy="dirichlet", strategy_kwargs={"k": 4}, max_mixture_tokens=15, restart_text="e")
     assert alone == {"its own": library_tokens(checkpoint, own)}
 
 

@@ -8,7 +8,7 @@ import transformers
 from conftest import FAMILIES, make_model, make_tokenizer
 from packaging.version import Version
 from peft import LoraConfig, get_peft_model
-from replaying import PROMPTS, decode, drawn, replay, with_heads
+from replaying import PROMPTS, decode, drawn, many_spans, replay, spans, with_heads
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from transformers import (
@@ -22,7 +22,7 @@ from mot_trl import MixtureDecoder, Rollout, build_phases, build_strategy, gener
 from mot_trl.generation import decoding_loop, forward_pass
 from mot_trl.generation.phases import Phases
 from mot_trl.generation.stop_text import TextRule
-from mot_trl.strategies import STRATEGIES
+from mot_trl.strategies import STRATEGIES, Strategy
 from mot_trl.strategies.mixture import is_mixed
 from mot_trl.strategies.one_token import OneToken
 
@@ -74,6 +74,40 @@ def test_replay_equals_generation_while_some_rows_think_and_others_answer_or_hav
     blank = ~rollout.thinking_mask
     assert torch.equal(rollout.candidate_ids[blank], nothing.candidate_ids[blank])
     assert torch.equal(rollout.log_weights[blank], nothing.log_weights[blank])
+
+
+@pytest.mark.parametrize("steps", [1, 8])
+@pytest.mark.parametrize("strategy", [build_strategy("dirichlet", k=3), build_strategy("gated", k=3, rate=0.5)])
+def test_replay_equals_generation_over_several_spans(
+    strategy: Strategy, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding_loop, "steps_between_checks", lambda device: steps)
+    model = with_heads(make_model(seed=3), strategy)
+    phases = many_spans()
+
+    found = decode(model, strategy, prompts=PROMPTS * 2, phases=phases, max_new_tokens=24, eos_token_id=[11])
+    sequences, mask, prompt_length, rollout = found
+    logps = replay(model, strategy, *found)
+
+    where = drawn(mask, prompt_length, rollout)
+    assert torch.allclose(logps[where], rollout.logps[where], atol=1e-5)
+    assert spans(rollout).max() >= 4
+    assert rollout.thinking_mask.sum(dim=1).max() == 9
+    assert set(rollout.closed_by.tolist()) >= {0, 2}
+    # Budget by budget and tag by tag, as the rules say for the tokens that came out.
+    completions = sequences[:, prompt_length:]
+    state = phases.begin(len(completions), torch.device("cpu"))
+    for column, tokens in enumerate(completions.T):
+        running = where[:, column] | rollout.forced_mask[:, column]
+        assert torch.equal(state.thinking & running, rollout.thinking_mask[:, column])
+        forced_ids, forced, state = phases.force(state, tokens)
+        assert torch.equal(forced & running, rollout.forced_mask[:, column])
+        assert torch.equal(torch.where(running, forced_ids, tokens), tokens)
+        state = phases.advance(state, tokens, torch.zeros(len(tokens), 259), tokens == 11)
+    # A token that ends a span is fed as itself, a thought that a rule has ended as the mixture that it is.
+    ends = rollout.thinking_mask & (completions % 3 == 0)
+    assert ends.any()
+    assert not (rollout.mixture_mask & ends).any()
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

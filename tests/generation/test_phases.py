@@ -1,6 +1,8 @@
 """Thinking begins and ends where it should, whatever the tokens."""
 
+import re
 from contextlib import nullcontext
+from itertools import pairwise
 
 import pytest
 import torch
@@ -154,11 +156,106 @@ def test_only_thoughts_spend_the_budget(tokenizer: PreTrainedTokenizerBase) -> N
     assert [bool(state.thinking) for state in states] == [False] * 6 + [True] * 3 + [False] * 2
 
 
+SPANS = "a</think>b</think><think>c<think>d</think>e<think>f</think>g"
+
+
+def thinks(text: str, **settings: object) -> str:
+    """What is drawn by the strategy, one mark a character of the text."""
+    phases = build_phases(make_tokenizer(), **settings)
+    states = [phases.begin(1, torch.device("cpu")), *run(phases, make_tokenizer().encode(text))]
+    return "".join("T" if state.thinking else "." for state in states[:-1])
+
+
+def test_thinking_begins_again_at_each_restart_text_and_does_not_nest() -> None:
+    flags = thinks(SPANS, restart_text="<think>")
+
+    thoughts = [SPANS[match.start() : match.end()] for match in re.finditer("T+", flags)]
+    assert thoughts == ["a</think>", "c<think>d</think>", "f</think>"]
+
+
+def test_the_first_span_waits_for_its_start_text_and_later_ones_for_theirs() -> None:
+    text = "<think>no!yes</think>!no<think>yes</think>"
+
+    flags = thinks(text, start_text="!", restart_text="<think>")
+
+    assert [text[match.start() : match.end()] for match in re.finditer("T+", flags)] == ["yes</think>", "yes</think>"]
+    assert thinks(text, start_text="!").count("T") == len("yes</think>")
+
+
+def test_tags_that_share_a_token_both_count(real: PreTrainedTokenizerBase) -> None:
+    phases = build_phases(real, restart_text="<think>")
+    ids = real.encode("a</think><think>b</think>.<think>")
+
+    states = run(phases, ids)
+
+    changes = [step for step, (one, other) in enumerate(pairwise(states)) if one.thinking != other.thinking]
+    seen = [real.decode(ids[: step + 2]) for step in changes]
+    assert [text.count("<think>") + text.count("</think>") for text in seen] == [1, 2, 3, 4]
+    assert states[-1].thinking
+    assert states[-1].closed_by.item() == -1
+
+
+def test_budgets_hold_for_each_span_and_in_all() -> None:
+    phases = build_phases(
+        make_tokenizer(), stop_text=".", restart_text="!", max_mixture_tokens=3, max_total_mixture_tokens=5
+    )
+    written = iter("abXYZ!cdXY!efg!hi!jk")
+    state, seen, flags, causes = phases.begin(1, torch.device("cpu")), "", "", []
+
+    for letter in written:
+        flags += "T" if state.thinking else "."
+        visible, _, state = phases.force(state, torch.tensor(make_tokenizer().encode(letter)))
+        seen += make_tokenizer().decode(visible)
+        state = phases.advance(state, visible, FLAT, torch.tensor([False]))
+        causes.append(state.closed_by.item())
+
+    #     3 of 3, forced | 2 of 3, but 5 of 5: forced | no more
+    assert seen == "abX.Z!cd.Y!efg!hi!jk"
+    assert flags == "TTT...TT............"
+    # Two budgets and the text: rules 1 and 2. A span that has begun is not closed yet.
+    assert causes == [-1, -1, 1, 1, 1, -1, -1, 2, *[2] * 12]
+
+
+def test_a_text_that_ends_the_last_span_of_a_budget_lets_no_other_begin() -> None:
+    settings = {"stop_text": ".", "restart_text": "!", "max_total_mixture_tokens": 4}
+
+    assert thinks("abc.!abc.!", **settings) == "TTTT......"
+    assert thinks("ab.!ab.!ab", **settings) == "TTT.T....."
+
+
+def test_cold_steps_are_counted_within_a_span() -> None:
+    settings = {"stop_text": ".", "restart_text": "!", "cold_stop_threshold": 9.0, "cold_stop_patience": 3}
+
+    assert thinks("ab.!cdefgh", **settings) == "TTT.TTT..."
+
+
+def test_a_tag_that_is_being_forced_begins_nothing() -> None:
+    begins = text_rule(make_tokenizer(), "x")
+    closing = make_tokenizer().encode("xyz")
+    phases = Phases(rules=(BudgetRule(2),), closing_ids=tuple(closing), restart=begins)
+    state, flags = phases.begin(1, torch.device("cpu")), ""
+
+    for letter in "aaaaaax":
+        visible, _, state = phases.force(state, torch.tensor(make_tokenizer().encode(letter)))
+        state = phases.advance(state, visible, FLAT, torch.tensor([False]))
+        flags += "T" if state.thinking else "."
+
+    assert flags == "T.....T"
+
+
+@pytest.mark.parametrize(("restart", "stop"), [("---", "---"), ("think>", "</think>"), ("</think>", "think")])
+def test_texts_that_hold_one_another_are_refused(restart: str, stop: str) -> None:
+    with pytest.raises(ValueError, match="hold one another"):
+        build_phases(make_tokenizer(), restart_text=restart, stop_text=stop)
+
+
 def test_a_text_that_encodes_to_nothing_is_refused(tokenizer: PreTrainedTokenizerBase) -> None:
     with pytest.raises(ValueError, match="`stop_text=''` encodes to no token"):
         build_phases(tokenizer, stop_text="")
     with pytest.raises(ValueError, match="`start_text=''` encodes to no token"):
         build_phases(tokenizer, start_text="")
+    with pytest.raises(ValueError, match="`restart_text=''` encodes to no token"):
+        build_phases(tokenizer, restart_text="")
 
 
 def test_a_text_that_the_tokenizer_cannot_write_is_refused() -> None:

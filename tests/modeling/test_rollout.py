@@ -89,6 +89,25 @@ def test_a_row_that_ends_earlier_has_drawn_and_closed_nothing_beyond() -> None:
     assert ended.closed_by.tolist() == [0, -1, -1, 1]
 
 
+@pytest.mark.parametrize(
+    ("length", "closed_by"),
+    # Before a thought, within the first span, after it; before the next thought, after it, within the tag, after it.
+    [(1, -1), (2, -1), (3, 1), (4, 1), (5, -1), (6, -1), (7, -1), (8, 1), (10, 1)],
+)
+def test_of_several_spans_the_last_one_that_began_says_whether_the_thinking_is_closed(
+    length: int, closed_by: int
+) -> None:
+    record = Rollout.empty(1, 10, num_candidates=2, device="cpu")
+    # A token, two thoughts, two tokens, a thought, a tag of two tokens, an answer.
+    thinking, forced = (torch.tensor([[mark == kind for mark in ".TT..TFFA."]]) for kind in "TF")
+    rollout = replace(record, thinking_mask=thinking, forced_mask=forced, closed_by=torch.tensor([1]))
+
+    assert rollout.end_rows(torch.tensor([length])).closed_by.tolist() == [closed_by]
+    # Where the last span was open at the end, the text stands in for what had ended the one before.
+    never = replace(rollout, closed_by=torch.tensor([-1]))
+    assert never.end_rows(torch.tensor([3])).closed_by.tolist() == [0]
+
+
 def test_a_batch_without_record_is_a_key_error() -> None:
     with pytest.raises(KeyError, match="rollout_candidate_ids"):
         Rollout.from_batch({"prompt_ids": torch.zeros(1)})

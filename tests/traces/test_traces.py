@@ -300,6 +300,31 @@ def test_token_texts_add_up_to_the_text_of_characters_cut_into_bytes() -> None:
     [
         ("1100", "0000", "stop_text", [(0, "thinking", "start"), (2, "answering", "stop_text")]),
         ("0110", "0001", "budget", [(0, "waiting", "start"), (1, "thinking", "start_text"), (3, "forced", "budget")]),
+        (
+            "1101101",
+            "0000010",
+            "stop_text",
+            [
+                (0, "thinking", "start"),
+                (2, "answering", "stop_text"),
+                (3, "thinking", "start_text"),
+                (5, "forced", "forced"),
+                (6, "thinking", "start_text"),
+            ],
+        ),
+        (
+            "1001000",
+            "0100110",
+            "budget",
+            [
+                (0, "thinking", "start"),
+                (1, "forced", "forced"),
+                (2, "answering", "forced"),
+                (3, "thinking", "start_text"),
+                (4, "forced", "budget"),
+                (6, "answering", "budget"),
+            ],
+        ),
         ("111", "000", None, [(0, "thinking", "start")]),
         ("", "", None, []),
     ],

@@ -110,6 +110,22 @@ def by_hand(model: Any, prompt: list[int], thoughts: Any, weights: Any, answer: 
     return torch.cat([*(loss.reshape(1) for loss in soft), hard])
 
 
+def test_of_several_spans_those_that_ended_are_marked() -> None:
+    phases = DecoderConfig(stop_text="</t>", restart_text="<t>").build_phases(TOKENIZER)
+    text = "ab</t>c<t>de</t>f<t>gh"
+    completions = [TOKENIZER.encode(text), TOKENIZER.encode(text + "</t>"), TOKENIZER.encode("never")]
+
+    marked = mark_thinking({"input_ids": completions, "labels": completions}, phases=phases)["input_ids"]
+
+    # All but the token that completes the tag.
+    thoughts = [
+        "".join(letter if token >= EXPOSED else "." for letter, token in zip(text, row, strict=False))
+        for row in marked[:2]
+    ]
+    assert thoughts == ["ab</t.....de</t.......", "ab</t.....de</t.....gh"]
+    assert max(marked[2]) < EXPOSED
+
+
 @pytest.mark.parametrize("overrides", [{}, {"packing": True, "max_length": 48}], ids=str)
 def test_the_loss_is_the_cross_entropy_against_the_weights(overrides: dict[str, Any], tmp_path: Path) -> None:
     model = make_model()
