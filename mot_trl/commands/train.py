@@ -11,7 +11,10 @@ GROUPS = {
         *("experiment_name", "strategy", "strategy_kwargs", "mixture_k", "mixture_score", "loss_on_all_tokens"),
         "normal_generation",
     ),
-    "thinking": ("start_text", "stop_text", "max_mixture_tokens", "cold_stop_threshold", "cold_stop_patience"),
+    "thinking": (
+        *("start_text", "stop_text", "max_mixture_tokens", "max_total_mixture_tokens"),
+        *("cold_stop_threshold", "cold_stop_patience"),
+    ),
 }
 OFTEN_USED = (
     *("model_name_or_path", "output_dir", "max_steps", "learning_rate", "per_device_train_batch_size"),
@@ -60,6 +63,7 @@ def choices() -> dict[str, list[str]]:
         "experiment_name": read_names("strategies/presets.py", "PRESETS"),
         "mixture_score": read_names("strategies/surrogate.py", "LogProbType"),
         "suite": read_names("tasks/reasoning_gym/suites.py", "SUITES"),
+        "agent": read_names("tasks/agents/__init__.py", "AGENTS"),
     }
 
 

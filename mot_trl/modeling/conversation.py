@@ -62,13 +62,21 @@ class Conversations:
         return Rollout.empty_like(selected, width).place(selected, places, width - selected.lengths)
 
     def add_turn(
-        self, completion_ids: Sequence[Sequence[int]], rollout: Rollout, rows: Sequence[int] | None = None
+        self,
+        completion_ids: Sequence[Sequence[int]] | Int[Tensor, "M C"],
+        rollout: Rollout,
+        rows: Sequence[int] | None = None,
     ) -> None:
         """Add what the model wrote in a turn of the conversations `rows`, and the record of it, row by row.
+
+        A tensor, as `mot_trl.generate` returns it, is padded on the right.
 
         Raises:
             ValueError: There are not as many completions and rows of the record, or the record is too short.
         """
+        if isinstance(completion_ids, Tensor):
+            padded = zip(completion_ids.tolist(), rollout.lengths.tolist(), strict=True)
+            completion_ids = [ids[:length] for ids, length in padded]
         rows, longest = self._rows(rows), max(map(len, completion_ids), default=0)
         if not len(rows) == len(completion_ids) == len(rollout.lengths) or longest > rollout.logps.size(1):
             raise ValueError(

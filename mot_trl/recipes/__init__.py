@@ -24,6 +24,7 @@ TASKS = {
     "mbpp": Task("MBPP: short programs, rewarded by their tests"),
     "leetcode": Task("LeetCodeDataset: programs, rewarded by their tests"),
     "reasoning_gym": Task("Reasoning Gym: 105 generators of problems", ("recipes/reasoning_gym.py", "TaskConfig")),
+    "agent": Task("tools and turns: a calculator, a number to guess", ("recipes/agent.py", "AgentConfig")),
     "vlm_counting": Task("pictures: count the shapes in them", ()),
 }
 """Every task; `mot_trl.recipes.<name>` is its module, imported when it is asked for."""

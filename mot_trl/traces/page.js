@@ -151,10 +151,10 @@
   // ---- a completion as text ------------------------------------------------------------------------------------
   const CAUSES = {
     stop_text: "thinking closed by its tag", budget: "thinking closed: budget spent", cold_stop: "thinking closed: low entropy",
-    start_text: "thinking begins", end: "thinking ends", start: "",
+    start_text: "thinking begins", end: "thinking ends", start: "", call: "results of tools",
   };
-  const boundary = ([position, phase, cause]) => {
-    const what = phase === "thinking" ? CAUSES.start_text : phase === "answering" && cause !== "stop_text" && cause !== "end"
+  const boundary = ([position, phase, cause], turn) => {
+    const what = cause === "turn" ? `turn ${turn} begins` : phase === "thinking" ? CAUSES.start_text : phase === "answering" && cause !== "stop_text" && cause !== "end"
       ? "answer begins" : CAUSES[cause] ?? `thinking closed by ${cause}`;
     const line = make("span", "phase", `${what} · token ${position}`);
     line.setAttribute("role", "separator");
@@ -178,6 +178,7 @@
     for (const [name, value] of Object.entries(completion.rewards)) fact(show(name), number(value));
     fact("thinking", `${completion.thinking} of ${completion.tokens.length} tokens`);
     fact("effective candidates", number(completion.spread));
+    if (completion.turns > 1) fact("turns", String(completion.turns));
     fact("closed by", completion.closed_by ?? "nothing");
     if (completion.truncated) fact("cut", "at the length limit");
     const prompt = make("details"), summary = make("summary", "", "Prompt: " + brief(heading(completion.prompt), 100));
@@ -188,15 +189,16 @@
     text.setAttribute("role", "group");
     text.setAttribute("aria-label", "Tokens of the completion");
     const starts = new Map(completion.phases.filter(([position]) => position > 0).map((phase) => [phase[0], phase]));
+    let turn = 1;
     completion.tokens.forEach((token, i) => {
-      if (starts.has(i)) text.append(boundary(starts.get(i)));
+      if (starts.has(i)) text.append(boundary(starts.get(i), starts.get(i)[2] === "turn" ? ++turn : turn));
       const word = vocabulary[token], kind = completion.kinds[i];
       const node = make("span", "t", show(word));
       if (kind === "m") {
         node.classList.add("m");
         node.style.setProperty("--spread", spread(completion.effective[i]).toFixed(3));
       }
-      if (kind === "f" || kind === "w") node.classList.add(kind);
+      if (kind === "f" || kind === "w" || kind === "r") node.classList.add(kind);
       if (completion.counts[i] && completion.visible[i] !== 0) node.classList.add("d");
       if (word.includes("\n")) node.classList.add("nl");
       if (word === "") node.classList.add("cut");
@@ -268,7 +270,7 @@
     if (focused) { focused.classList.remove("on"); focused.removeAttribute("aria-describedby"); }
     focused = null;
   };
-  const KINDS = { w: "before the thinking", f: "inserted to close the thinking, not drawn", a: "an ordinary token of the answer" };
+  const KINDS = { w: "before the thinking", f: "inserted to close the thinking, not drawn", a: "an ordinary token of the answer", r: "of a tool's result, not the model's own" };
   const showCandidates = (node) => {
     hide();
     focused = node;
@@ -291,7 +293,7 @@
     if (!count) rows.append(Object.assign(make("li", "v"), {})), rows.lastChild.append(make("code", "", quoted(vocabulary[completion.tokens[i]])));
     if (completion.rest[i]) row(`${completion.rest[i][0]} more`, completion.rest[i][1], false);
     const facts = [];
-    if (completion.kinds[i] !== "f") facts.push(`log-prob ${number(completion.logps[i] === null ? null : completion.logps[i] / 1000)}`);
+    if (!"fr".includes(completion.kinds[i])) facts.push(`log-prob ${number(completion.logps[i] === null ? null : completion.logps[i] / 1000)}`);
     if (completion.entropies[i] !== null) facts.push(`entropy ${number(completion.entropies[i] / 1000)} nats`);
     if (count && completion.visible[i] !== 0) facts.push("the visible token is not the heaviest");
     tip.replaceChildren(head, rows, make("p", "", facts.join(" · ")));

@@ -103,15 +103,16 @@ def _completion(
         columns["visible"].append(shown.index(visible_id) if visible_id in shown else -1)
         columns["rest"].append([len(rest), round(sum(weights[token_id] for token_id in rest) * 10_000)] if rest else 0)
         columns["effective"].append(round(100 / sum(w**2 for w in weights.values())) if weights else 100)
-    phases = token_phases(row["thinking"], row["forced"])
+    phases = token_phases(row["thinking"], row["forced"], row.get("turns"))
     return {
         "index": index,
         **{name: row[name] for name in ("step", "split", "group", "sample", "closed_by", "truncated")},
         **{name: _finite(row[name]) for name in ("reward", "advantage")},
         "rewards": {reward["name"]: _finite(reward["value"]) for reward in row["rewards"]},
+        "turns": max(row.get("turns") or [0], default=0) + 1,
         "prompt": prompts.setdefault(row["prompt"], len(prompts)),
         "tokens": [vocabulary.setdefault(text, len(vocabulary)) for text in row["tokens"]],
-        # A letter per token: m mixed, or its phase's initial: w waiting, t thinking, f forced, a answering.
+        # A letter per token: m mixed, or its phase's initial: waiting, thinking, forced, answering, result.
         "kinds": "".join("m" if mixed else phase[0] for phase, mixed in zip(phases, row["mixed"], strict=True)),
         "phases": [[phase["position"], phase["phase"], phase["cause"]] for phase in row["phases"]],
         **{name: [_finite(value, scale=1000) for value in row[name]] for name in ("logps", "entropies")},

@@ -37,7 +37,8 @@ def to_replay(traces: pa.Table, *, pad_token_id: int = 0) -> Replay:
     prompt_ids, prompt_mask = _pad([row["prompt_ids"] for row in rows], pad_token_id, side="left")
     completion_ids, completion_mask = _pad([row["completion_ids"] for row in rows], pad_token_id, side="right")
     num_candidates = max((len(ids) for row in rows for ids in row["candidate_ids"]), default=1) or 1
-    rollout = Rollout.empty(*completion_ids.shape, num_candidates=num_candidates, device="cpu")
+    has_turns = any(row["turns"] is not None for row in rows)
+    rollout = Rollout.empty(*completion_ids.shape, num_candidates=num_candidates, device="cpu", turns=has_turns)
     for index, row in enumerate(rows):
         end = len(row["completion_ids"])
         for position, (ids, weights) in enumerate(zip(row["candidate_ids"], row["log_weights"], strict=True)):
@@ -48,6 +49,8 @@ def to_replay(traces: pa.Table, *, pad_token_id: int = 0) -> Replay:
         rollout.thinking_mask[index, :end] = torch.tensor(row["thinking"])
         rollout.mixture_mask[index, :end] = torch.tensor(row["mixed"])
         rollout.forced_mask[index, :end] = torch.tensor(row["forced"])
+        if rollout.turns is not None:
+            rollout.turns[index, :end] = torch.tensor(row["turns"] or [0] * end)
         rollout.logps[index, :end] = torch.tensor(row["logps"])
         # A trace names the rule and not its index among the run's rules, which it does not hold.
         rollout.closed_by[index] = -1 if row["closed_by"] is None else 0

@@ -34,6 +34,7 @@ def completion_columns(
     rollout, completion_ids = rollout.resize(length), batch["completion_ids"][row, :length].tolist()
     prompt_ids = batch["prompt_ids"][row][batch["prompt_mask"][row].bool()].tolist()
     thinking, forced = rollout.thinking_mask[0].tolist(), rollout.forced_mask[0].tolist()
+    turns = None if rollout.turns is None else rollout.turns[0].tolist()
     closed_by = int(rollout.closed_by)
     cause = causes[closed_by] if closed_by >= 0 else None
     # Positions outside the thinking hold a one-hot filler, so the weights alone do not show what was drawn.
@@ -58,9 +59,10 @@ def completion_columns(
         "thinking": thinking,
         "mixed": rollout.mixture_mask[0].tolist(),
         "forced": forced,
+        "turns": turns,
         "logps": rollout.logps[0].tolist(),
         "entropies": [None] * len(completion_ids),
-        "phases": phase_changes(thinking, forced, cause=cause),
+        "phases": phase_changes(thinking, forced, turns, cause=cause),
         "closed_by": cause,
         "truncated": not completion_ids or completion_ids[-1] not in end_ids,
         "advantage": batch["advantages"][row].item(),

@@ -36,6 +36,8 @@ SCHEMA = pa.schema(
         ("thinking", pa.list_(pa.bool_())),
         ("mixed", pa.list_(pa.bool_())),
         ("forced", pa.list_(pa.bool_())),
+        # Turn of the conversation, -1 for results of tools; null for completions of a single turn.
+        ("turns", pa.list_(pa.int32())),
         # In nats, of the draw and of the distribution that it was drawn from.
         ("logps", pa.list_(pa.float32())),
         ("entropies", pa.list_(pa.float32())),

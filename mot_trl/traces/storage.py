@@ -96,6 +96,10 @@ def load_traces(run_dir: Path | str) -> pa.Table:
     tables = []
     for path in trace_files(run_dir):
         read_metadata(path)
-        # A later release may add columns anywhere without raising the version.
-        tables.append(pq.read_table(path).select(SCHEMA.names).replace_schema_metadata(None).cast(SCHEMA))
+        table = pq.read_table(path)
+        # A release may add columns anywhere without raising the version: those of an older file are null, and those
+        # of a newer one are left out.
+        for field in (field for field in SCHEMA if field.name not in table.column_names):
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+        tables.append(table.select(SCHEMA.names).replace_schema_metadata(None).cast(SCHEMA))
     return pa.concat_tables(tables)

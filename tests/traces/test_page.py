@@ -11,6 +11,7 @@ import pytest
 from traces_rows import make_row, make_story
 
 from mot_trl.traces.page import MAX_BYTES, render
+from mot_trl.traces.phase_changes import phase_changes
 
 pytest.importorskip("selenium", reason="needs selenium: pip install selenium")
 from selenium import webdriver
@@ -110,6 +111,29 @@ def cards(browser: Any) -> int:
 
 
 MIXED = {"one": 0.25, " uno": 0.625, " eins": 0.125}
+
+
+def test_turns_and_results_of_tools_are_marked(open_page: Any) -> None:
+    row = make_row(
+        tokens=["one", " call", "<b>3</b>", " two", " end"], mixtures={0: MIXED, 3: {" two": 0.5, "2": 0.5}}
+    )
+    row |= {"turns": [0, 0, -1, 1, 1], "thinking": [True, False, False, True, False]}
+    row["phases"] = phase_changes(row["thinking"], row["forced"], row["turns"], cause="stop_text")
+    browser = open_page([row])
+
+    lines = [line.text for line in browser.find_elements(By.CSS_SELECTOR, ".pane .phase")]
+    tokens(browser)[2].click()
+
+    assert [line.partition(" ·")[0] for line in lines] == [
+        "thinking closed by its tag",
+        "results of tools",
+        "turn 2 begins",
+        "thinking closed by its tag",
+    ]
+    assert "turns 2" in browser.find_element(By.CSS_SELECTOR, ".pane .facts").text
+    assert tokens(browser)[2].get_attribute("class").split()[:2] == ["t", "r"]
+    assert "of a tool's result, not the model's own" in browser.find_element(By.ID, "tip").text
+    assert "log-prob" not in browser.find_element(By.ID, "tip").text
 
 
 def test_hovering_and_focusing_a_token_shows_its_candidates(open_page: Any) -> None:

@@ -14,13 +14,14 @@ import pytest
 import torch
 from conftest import make_model, make_tokenizer
 from datasets import Dataset, load_dataset
+from traces_rows import make_row
 from trl.trainer.utils import add_fused_lm_head
 
 from mot_trl import MoTGRPOConfig, MoTGRPOTrainer, build_strategy
 from mot_trl.modeling.candidate_head import add_candidate_head
 from mot_trl.strategies import mixture
 from mot_trl.strategies.surrogate import surrogate
-from mot_trl.traces import load_traces, schema, to_replay
+from mot_trl.traces import load_traces, schema, to_replay, write_page
 from mot_trl.traces.callback import traced_rows
 from mot_trl.traces.phase_changes import phase_changes
 from mot_trl.traces.row import reward_columns
@@ -269,6 +270,42 @@ def test_files_that_are_no_trace_or_too_new_are_refused(tmp_path: Path) -> None:
     pq.write_table(described, tmp_path / "train_000001.parquet")
     with pytest.raises(ValueError, match="version 99"):
         load_traces(tmp_path)
+
+
+def test_a_file_of_before_there_were_turns_still_opens(tmp_path: Path) -> None:
+    row = {**make_row(), "turns": [0, 0]}
+    table = pa.Table.from_pylist([row], schema=SCHEMA)
+
+    write_trace(table.drop_columns(["turns"]), tmp_path / "train_000001.parquet", {})
+    write_trace(table.append_column("of_later", pa.array([1])), tmp_path / "train_000002.parquet", {})
+    old, new = load_traces(tmp_path).to_pylist()
+
+    assert (old.pop("turns"), new.pop("turns")) == (None, [0, 0])
+    assert old == new
+    assert to_replay(load_traces(tmp_path)).rollout.turn_numbers.tolist() == [[0, 0], [0, 0]]
+    write_page(tmp_path)
+
+
+def test_turns_and_results_of_tools_are_phases_of_their_own() -> None:
+    # w: waiting, t: thinking, f: forced, a: answering, r: a result, and the turns below.
+    thinking = [letter == "t" for letter in "ttaarrttffarrwta"]
+    forced = [letter == "f" for letter in "ttaarrttffarrwta"]
+    turns = [-1 if letter == "-" else int(letter) for letter in "0000--11111--222"]
+
+    found = phase_changes(thinking, forced, turns, cause="stop_text")
+
+    assert [(change["position"], change["phase"], change["cause"]) for change in found] == [
+        (0, "thinking", "start"),
+        (2, "answering", "stop_text"),
+        (4, "result", "call"),
+        (6, "thinking", "turn"),
+        (8, "forced", "forced"),
+        (10, "answering", "forced"),
+        (11, "result", "call"),
+        (13, "waiting", "turn"),
+        (14, "thinking", "start_text"),
+        (15, "answering", "stop_text"),
+    ]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

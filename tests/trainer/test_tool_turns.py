@@ -15,6 +15,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from mot_trl import STRATEGIES, Conversations, Mixture, MoTGRPOConfig, MoTGRPOTrainer, Rollout, Strategy
 from mot_trl.strategies.top_k import TopK
+from mot_trl.traces import load_traces, to_replay, write_page
 from mot_trl.trainer.replay import RolloutScope
 from mot_trl.trainer.tool_turns import RowIds
 
@@ -320,3 +321,25 @@ def test_a_conversation_that_was_tokenized_anew_is_refused(tmp_path: Path, promp
 def test_engines_that_cannot_read_thoughts_again_are_refused(engine: str, tmp_path: Path, prompts: Dataset) -> None:
     with pytest.raises(ValueError, match=f"leave out `{engine}`"):
         make_trainer(tmp_path, prompts, **{engine: True})
+
+
+@pytest.mark.slow
+def test_a_trace_shows_turns_and_results(tmp_path: Path, prompts: Dataset) -> None:
+    trainer = make_trainer(tmp_path, prompts, max_mixture_tokens=6, trace_steps=1, max_steps=1)
+
+    trainer.train()
+
+    traces = load_traces(tmp_path)
+    rows = traces.to_pylist()
+    assert max(max(row["turns"]) for row in rows) >= 1
+    for row in rows:
+        result = "".join(text for text, turn in zip(row["tokens"], row["turns"], strict=True) if turn < 0)
+        assert result.count("<|im_start|>tool") == max(row["turns"])
+        begun = [change for change in row["phases"] if change["cause"] == "turn"]
+        assert len(begun) == max(row["turns"])
+    replay = to_replay(traces)
+    lengths = [len(row["turns"]) for row in rows]
+    assert [turns[:length] for turns, length in zip(replay.rollout.turn_numbers.tolist(), lengths, strict=True)] == [
+        row["turns"] for row in rows
+    ]
+    write_page(tmp_path)
