@@ -18,7 +18,7 @@ GROUPS = {
 }
 OFTEN_USED = (
     *("model_name_or_path", "output_dir", "max_steps", "learning_rate", "per_device_train_batch_size"),
-    *("num_generations", "max_completion_length", "temperature", "use_peft", "eval_strategy", "log_completions"),
+    *("num_generations", "max_completion_length", "temperature", "use_peft", "eval_strategy"),
     *("save_steps", "resume_from_checkpoint"),
 )
 
