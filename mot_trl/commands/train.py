@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     from mot_trl.trainer import script_utils
 
     recipe, prog = import_module(f"mot_trl.recipes.{task}"), f"mot-trl train {task}"
-    script_utils.show_no_bars()
+    script_utils.silence_others()
     recipe.main(*script_utils.parse(recipe.DEFAULTS, recipe.ARGUMENTS, shown or words, prog=prog))
     return 0
 

@@ -1,11 +1,16 @@
 """Callbacks for a run in a terminal: a line of progress at each log, and Ctrl-C that saves a checkpoint."""
 
+import re
 import signal
 import threading
 import time
 from typing import Any
 
+import torch
+import torch.distributed as dist
 from transformers import TrainerCallback
+
+_REWARD = re.compile(r"(eval_)?((?<=eval_)\w+_)?reward")
 
 
 class ProgressLines(TrainerCallback):
@@ -16,9 +21,13 @@ class ProgressLines(TrainerCallback):
         self._begun, self._first = time.monotonic(), state.global_step
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        """Print the rewards of a log that has any."""
-        labels = {"reward": "reward", "eval_reward": "held-out reward"}
-        rewards = [f"{word} {(logs or {})[name]:.2f}" for name, word in labels.items() if name in (logs or {})]
+        """Print the rewards of a log that has any; those of several evaluation sets with their names."""
+        found = {_REWARD.fullmatch(name): value for name, value in (logs or {}).items()}
+        rewards = [
+            f"{'held-out reward' if match[1] else 'reward'}{' of ' + match[2][:-1] if match[2] else ''} {value:.2f}"
+            for match, value in found.items()
+            if match is not None
+        ]
         if not rewards or not state.is_world_process_zero:
             return
         # A resumed run has done some of its steps before the clock started.
@@ -46,7 +55,12 @@ class SaveOnInterrupt(TrainerCallback):
             self._previous = signal.signal(signal.SIGINT, self._request_stop)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Save and stop if there was a signal."""
+        """Save and stop if there was a signal, in whichever process."""
+        # Processes hear it in different steps, and would wait for one another in the save.
+        if dist.is_initialized():
+            heard = torch.tensor(float(self.interrupted), device=args.device)
+            dist.all_reduce(heard, op=dist.ReduceOp.MAX)
+            self.interrupted = bool(heard)
         if self.interrupted:
             control.should_save = control.should_training_stop = True
 

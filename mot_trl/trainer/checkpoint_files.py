@@ -1,9 +1,12 @@
 """Detect complete checkpoints, compare the decoders they were trained with, and check disk space before saving."""
 
+import errno
 import json
+import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,8 @@ from mot_trl.generation.config import DecoderConfig
 logger = logging.get_logger(__name__)
 
 MANIFEST = "mot_trl.json"
-GIB = 2**30
+MIB = 2**20
+FULL = (errno.ENOSPC, errno.EDQUOT)
 # transformers' names; `checkpoint-best` and the like are the user's.
 _NAME = re.compile(r"checkpoint-(\d+)")
 
@@ -157,7 +161,27 @@ def missing_space(folder: str | Path, needed: int) -> str | None:
     free = shutil.disk_usage(existing).free
     if free >= needed:
         return None
-    return f"{folder} has {free / GIB:.2f} GiB free, and {needed / GIB:.2f} GiB are needed"
+    return f"{folder} has {free / MIB:,.1f} MiB free, and {needed / MIB:,.1f} MiB are needed"
+
+
+@contextmanager
+def explaining_full_disk(folder: str | Path, needed: int) -> Generator[None]:
+    """Turn the error of a disk that fills up, while `needed` bytes are written, into one that says so.
+
+    Raises:
+        RuntimeError: The disk, or the user's share of it, is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        # safetensors, which is written in Rust, has an error of its own with the system's message.
+        if getattr(error, "errno", None) not in FULL and not any(os.strerror(code) in str(error) for code in FULL):
+            raise
+        free = shutil.disk_usage(folder).free
+        raise RuntimeError(
+            f"{folder} is full: {free / MIB:,.1f} MiB are free, and the model takes {needed / MIB:,.1f} MiB. Make "
+            "room, and resume from the last checkpoint to save it: `--resume_from_checkpoint latest`."
+        ) from error
 
 
 def _read_manifest(checkpoint: str | Path) -> dict[str, Any]:

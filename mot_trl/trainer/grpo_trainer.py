@@ -34,6 +34,7 @@ from mot_trl.trainer.replay import ReplayModel, RolloutScope, decoding_with
 from mot_trl.trainer.reports import GENERATED_AT, ReportingTrainer
 from mot_trl.trainer.resume import ResumableTrainer
 from mot_trl.trainer.rollout_func import recording
+from mot_trl.trainer.stall_watch import StallWatch
 from mot_trl.trainer.tool_turns import ToolTurnsTrainer
 from mot_trl.trainer.vllm_rollouts import VLLMTrainer
 
@@ -80,6 +81,7 @@ class MoTGRPOTrainer(ReportingTrainer, ResumableTrainer, ToolTurnsTrainer, Conti
                 check_own_strategy(args)
         super().__init__(model, reward_funcs, args, *trl_args, **trl_kwargs)
         check_images(self.train_dataset, self.processing_class)
+        self.add_callback(StallWatch())
         if not args.normal_generation:
             self._set_up_mixtures(args, strategy)
 

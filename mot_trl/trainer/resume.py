@@ -1,6 +1,5 @@
 """Save checkpoints that carry their decoder, and resume a killed run as if nothing had happened."""
 
-import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -19,6 +18,7 @@ from mot_trl.strategies import name_of, options_of
 from mot_trl.trainer import model_card
 from mot_trl.trainer.checkpoint_files import (
     check_same_mixtures,
+    explaining_full_disk,
     has_same_mixtures,
     mark_incomplete,
     missing_space,
@@ -27,6 +27,7 @@ from mot_trl.trainer.checkpoint_files import (
     weight_bytes,
     write_manifest,
 )
+from mot_trl.trainer.run_summary import summarize_run
 
 if TYPE_CHECKING:
     from trl import GRPOTrainer as Trainer
@@ -61,7 +62,7 @@ class ResumableTrainer(Trainer):
             check_same_mixtures(checkpoint, self._decoder_settings)
         if checkpoint is not None:
             self.accelerator.print(f"Resuming from {checkpoint}.")
-        self.accelerator.print(f"Decoder: {json.dumps(self._decoder_settings)}")
+        self.accelerator.print(summarize_run(self, self._decoder_settings))
         self._check_disk_space()
         return super().train(checkpoint, *args, **kwargs)
 
@@ -176,10 +177,11 @@ class ResumableTrainer(Trainer):
 
     def _save(self, *args: Any, **kwargs: Any) -> None:
         """Save the model, and with it the decoder and a section of the model card."""
-        super()._save(*args, **kwargs)
+        folder = (args[0] if args else kwargs.get("output_dir")) or str(self.args.output_dir)
+        with explaining_full_disk(folder, weight_bytes(self.accelerator.unwrap_model(self.model))):
+            super()._save(*args, **kwargs)
         if self.decoder is None or not self.args.should_save:
             return
-        folder = (args[0] if args else kwargs.get("output_dir")) or str(self.args.output_dir)
         model: Any = self.accelerator.unwrap_model(self.model)
         sampling, generation_config = self.generation_kwargs, model.generation_config
         with _warning(f"{folder} carries no decoder"):

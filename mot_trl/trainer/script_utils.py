@@ -1,6 +1,7 @@
 """Shared parts of the recipes: train, and save."""
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ __all__ = [
     "ScriptArguments",
     "check_no_model_flags",
     "parse",
-    "show_no_bars",
+    "silence_others",
     "train",
     "train_resumable",
 ]
@@ -132,10 +133,15 @@ def _check_same_run(args: Any) -> None:
     file.write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
 
-def show_no_bars() -> None:
-    """Turn off the bars of loading and of preparing data, which say nothing that the run's own lines do not."""
+def silence_others() -> None:
+    """Leave out bars of loading and preparing data, and other packages' deprecations, which are not the user's."""
     logging.disable_progress_bar()
     disable_progress_bars()
+    others = r"(accelerate|datasets|peft|torch|transformers|trl)\b"
+    for category in (DeprecationWarning, FutureWarning):
+        warnings.filterwarnings("ignore", category=category, module=others)
+    # torch says at every start that a CPU has no memory to pin.
+    warnings.filterwarnings("ignore", "'pin_memory' argument is set as true but no accelerator is found")
 
 
 def check_no_model_flags(model: ModelConfig) -> None:

@@ -1,5 +1,6 @@
 """A run that was killed goes on as if nothing had happened."""
 
+import errno
 import json
 import runpy
 import shutil
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from killed_runs import DEADLY_STEP, MOMENTS, STEPS, make_trainer
 
-from mot_trl.trainer.checkpoint_files import newest_complete
+from mot_trl.trainer.checkpoint_files import explaining_full_disk, newest_complete
 
 SCRIPT = Path(__file__).with_name("killed_runs.py")
 long_run = runpy.run_path(str(SCRIPT.parents[2] / "benchmarks" / "long_run.py"))["run"]
@@ -118,8 +119,19 @@ def test_a_full_disk_is_reported_before_training_and_skips_a_save(
 
     assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-3"]
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1))
-    with pytest.raises(RuntimeError, match=r"has 0\.00 GiB free, and .* for the model alone"):
+    with pytest.raises(RuntimeError, match=r"has 0\.0 MiB free, and 0\.\d MiB are needed for the model alone"):
         make_trainer(tmp_path).train()
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "none"), OSError(errno.EDQUOT, "none"), Exception("I/O: No space left on device")]
+)
+def test_a_disk_that_fills_up_while_saving_is_named(error: Exception, tmp_path: Path) -> None:
+    message = r"is full: .* MiB are free, and the model takes 2\.0 MiB.*latest"
+    with pytest.raises(RuntimeError, match=message), explaining_full_disk(tmp_path, 2 * 2**20):
+        raise error
+    with pytest.raises(ValueError, match="else"), explaining_full_disk(tmp_path, 1):
+        raise ValueError("something else")
 
 
 def test_the_list_of_files_is_of_what_is_there(uninterrupted: Any) -> None:
