@@ -390,12 +390,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def build(family: str, *, seed: int = 0) -> PreTrainedModel:
-    """A tiny model of the family, in evaluation mode, with the vocabulary of the tests' tokenizer and to spare."""
+def settings_of(family: str) -> PreTrainedConfig:
+    """The config of a tiny model of the family."""
     settings = REFUSED[family][0] if family in REFUSED else FAMILIES[family]
     known = _known(CONFIG_MAPPING[family])
     common = {name: value for name, value in SIZES.items() if name in known}
-    config = CONFIG_MAPPING[family](**{**common, **settings})
+    return CONFIG_MAPPING[family](**{**common, **settings})
+
+
+def build(family: str, *, seed: int = 0) -> PreTrainedModel:
+    """A tiny model of the family, in evaluation mode, with the vocabulary of the tests' tokenizer and to spare."""
+    config = settings_of(family)
     torch.manual_seed(seed)
     auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     model = auto.from_config(config).eval()
