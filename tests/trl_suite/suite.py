@@ -76,13 +76,18 @@ def judge(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
 
 
 def table(outcomes: Mapping[str, Outcomes]) -> list[str]:
-    """Markdown rows: what passes with TRL's trainer, and what each mode makes of it."""
+    """Markdown rows: what passes with TRL's trainer, by test function, and what each mode makes of it."""
     theirs, modes = outcomes["trl"], [mode for mode in outcomes if mode != "trl"]
-    rows = [f"| test | {' | '.join(modes)} |", f"| --- |{' --- |' * len(modes)}"]
-    for test, outcome in theirs.items():
-        if outcome["outcome"] == "passed":
-            cells = [judge(outcome, outcomes[mode].get(test, {"outcome": "not run"})) for mode in modes]
-            rows.append(f"| `{test.split('::')[-1]}` | {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    cases: dict[str, list[str]] = {}
+    for test in (test for test, outcome in theirs.items() if outcome["outcome"] == "passed"):
+        cases.setdefault(test.split("::")[-1].split("[")[0], []).append(test)
+    rows = [f"| test | cases | {' | '.join(modes)} |", f"| --- | --- |{' --- |' * len(modes)}"]
+    for name, tests in cases.items():
+        cells = []
+        for mode in modes:
+            verdicts = [judge(theirs[test], outcomes[mode].get(test, {"outcome": "not run"})) for test in tests]
+            cells.append("; ".join(dict.fromkeys(verdicts)).replace("|", "/"))
+        rows.append(f"| `{name}` | {len(tests)} | {' | '.join(cells)} |")
     return rows
 
 

@@ -112,11 +112,17 @@ def test_a_mode_is_the_same_refuses_or_differs(ours: dict[str, Any], verdict: st
 
 
 def test_the_table_has_what_passes_with_trls_trainer() -> None:
-    theirs = {"A::one": PASSED, "A::two": {"outcome": "failed"}, "A::three": {"outcome": "skipped"}}
+    theirs = {"A::one[a]": PASSED, "A::one[b]": PASSED, "A::two": {"outcome": "failed"}, "A::three": PASSED}
+    ours = {"A::one[a]": PASSED, "A::one[b]": PASSED, "A::three": {"outcome": "skipped"}}
 
-    rows = table({"trl": theirs, "mixtures": {"A::one": PASSED}, "normal": {}})
+    rows = table({"trl": theirs, "mixtures": ours, "normal": {}})
 
-    assert rows == ["| test | mixtures | normal |", "| --- | --- | --- |", "| `one` | same | different: not run |"]
+    assert rows == [
+        "| test | cases | mixtures | normal |",
+        "| --- | --- | --- | --- |",
+        "| `one` | 2 | same | different: not run |",
+        "| `three` | 1 | different: skipped | different: not run |",
+    ]
 
 
 @pytest.mark.slow
