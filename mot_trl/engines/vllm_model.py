@@ -230,6 +230,9 @@ def check_vllm_config(vllm_config: Any) -> None:
         "pipeline_parallel_size": parallel.pipeline_parallel_size > 1,
         "enable_batch_sharded_sampling": getattr(parallel, "enable_batch_sharded_sampling", False),
         "speculative_config": vllm_config.speculative_config is not None,
+        "enable_lora": vllm_config.lora_config is not None,
+        # Keys and values alone would come back, and not what was drawn.
+        "kv_transfer_config": vllm_config.kv_transfer_config is not None,
         "scheduling_policy": scheduler.policy != "fcfs",
         "additional_config": SETTINGS not in vllm_config.additional_config,
         "scheduler_cls": not str(scheduler.scheduler_cls).endswith("MixtureScheduler"),

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -89,8 +90,15 @@ def to_text(record: Rollout) -> str:
 
 
 def from_texts(texts: Sequence[str]) -> Rollout:
-    """Read outputs of `to_text`, and join them."""
-    records = [Rollout(**load(zlib.decompress(b64decode(text)))) for text in texts]
+    """Read outputs of `to_text`, and join them.
+
+    Raises:
+        ValueError: A text is no record, or was cut.
+    """
+    try:
+        records = [Rollout(**load(zlib.decompress(b64decode(text)))) for text in texts]
+    except (SafetensorError, TypeError, ValueError, zlib.error) as error:
+        raise ValueError(f"A record of mixtures could not be read: {error}") from error
     length = max(record.logps.size(1) for record in records)
     batches = [record.resize(length).to_batch() for record in records]
     return Rollout.from_batch({name: torch.cat([batch[name] for batch in batches]) for name in batches[0]})

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from transformers import HfArgumentParser
 
@@ -106,9 +107,9 @@ def run(config: EvaluationConfig) -> dict[str, Any]:
     names = [Path(path).name or path for path in config.models]
     for path, short in zip(config.models, names, strict=True):
         name = path if names.count(short) > 1 else short
-        engine = make_engine(config, path)
-        device = accelerator.device if engine is None else "cpu"  # the GPU's memory is vLLM's
+        device = "cpu" if config.engine == "vllm" else accelerator.device  # the GPU's memory is vLLM's
         loaded = load_checkpoint(path, base=config.base, dtype=config.dtype, device=device)
+        engine = make_engine(config, path, loaded.model.dtype)
         # Weights are a setting too: another run may save others at the same path.
         task = {"task": config.task, "reward": config.reward, "weights": fingerprint(loaded.model)}
         if engine is not None:
@@ -132,7 +133,7 @@ def run(config: EvaluationConfig) -> dict[str, Any]:
     return found
 
 
-def make_engine(config: EvaluationConfig, path: str) -> Engine | None:
+def make_engine(config: EvaluationConfig, path: str, dtype: torch.dtype) -> Engine | None:
     """Make the engine that generates in a model's place, if there is to be one.
 
     Raises:
@@ -142,7 +143,8 @@ def make_engine(config: EvaluationConfig, path: str) -> Engine | None:
     if config.engine != "vllm":
         return None
     given: Any = config.vllm_engine_kwargs or {}
-    arguments = {"dtype": config.dtype, "seed": config.seed, **given}
+    # vLLM's own "auto" would halve float32.
+    arguments = {"dtype": str(dtype).removeprefix("torch."), "seed": config.seed, **given}
     return load_engine(path, DecoderConfig(), **arguments)
 
 

@@ -252,8 +252,9 @@ def test_an_engine_of_plain_tokens_is_refused(monkeypatch: pytest.MonkeyPatch) -
 def test_other_versions_architectures_and_settings_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="set vLLM's `scheduler_cls` themselves"):
         tiny_engine(scheduler_cls="vllm.v1.core.sched.scheduler.Scheduler")
-    with pytest.raises(ValueError, match="`scheduling_policy`"):
-        tiny_engine(scheduling_policy="priority")
+    for name, value in {"scheduling_policy": "priority", "enable_lora": True}.items():
+        with pytest.raises(ValueError, match=f"`{name}`"):
+            tiny_engine(**{name: value})
     monkeypatch.setattr("mot_trl.engines.vllm.ARCHITECTURES", ("Qwen2ForCausalLM",))
     with pytest.raises(ValueError, match="LlamaForCausalLM was not tried with mixtures on vLLM"):
         tiny_engine()
@@ -370,7 +371,6 @@ def test_an_evaluation_takes_the_engine(tmp_path: Path, monkeypatch: pytest.Monk
             reward="vowels",
             max_new_tokens=6,
             temperature=0.01,  # the most likely token alone, so that both engines must agree
-            dtype="float32",
             cpu=True,
             engine=engine,
             vllm_engine_kwargs=small if engine == "vllm" else None,

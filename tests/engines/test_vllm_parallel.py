@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_tokenizer
+from conftest import make_model, make_tokenizer
+from most_likely import MostLikely
 from vllm_engines import PROMPTS, largest_gap, needs_vllm, tiny_engine
 
-from mot_trl import DecoderConfig
+from mot_trl import DecoderConfig, generate
 from mot_trl.engines.vllm import generate_with_record
 
 pytestmark = needs_vllm
@@ -31,3 +32,11 @@ def test_ranks_with_random_numbers_of_their_own_feed_the_same_mixtures(monkeypat
 
     assert record.mixture_mask.float().mean() > 0.2
     assert largest_gap(decoder.build(make_tokenizer()), PROMPTS[:2], ids, record) < 5e-5
+    # A strategy of one's own reaches the workers, and a seed, too.
+    told = generate(None, make_tokenizer(), ["Why?"], engine=llm, strategy=MostLikely(k=4), max_new_tokens=4)
+    ours = generate(
+        make_model("llama", head_dim=32), make_tokenizer(), ["Why?"], strategy=MostLikely(k=4), max_new_tokens=4
+    )
+    assert told[:2] == ours[:2]
+    assert torch.equal(told.rollout.candidate_ids, ours.rollout.candidate_ids)
+    assert llm.collective_rpc(lambda worker: torch.initial_seed()) != [0, 1]
