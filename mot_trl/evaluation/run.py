@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from transformers import HfArgumentParser
 
-from mot_trl.engines.vllm import load_engine
+from mot_trl.engines.vllm import check_version, load_engine
 from mot_trl.evaluation.records import Records
 from mot_trl.evaluation.report import Arm, report, to_json, to_tables
 from mot_trl.evaluation.sampling import Plan, Reward, Rows, sample_arm, settings_of
@@ -65,8 +66,15 @@ class EvaluationConfig:
             if word != TRAINED:
                 parse_settings(word)
         if isinstance(self.vllm_engine_kwargs, str):
-            self.vllm_engine_kwargs = json.loads(self.vllm_engine_kwargs)
-        if self.vllm_engine_kwargs and self.engine != "vllm":
+            with suppress(json.JSONDecodeError):
+                self.vllm_engine_kwargs = json.loads(self.vllm_engine_kwargs)
+        if not isinstance(self.vllm_engine_kwargs or {}, dict):
+            raise TypeError(
+                f"`vllm_engine_kwargs` must be a dict, or JSON on the command line: {self.vllm_engine_kwargs!r}."
+            )
+        if self.engine == "vllm":
+            check_version()
+        elif self.vllm_engine_kwargs:
             raise ValueError('`vllm_engine_kwargs` is for `engine="vllm"`; set that too, or leave it out.')
 
     @property

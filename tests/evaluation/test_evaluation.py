@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -389,6 +390,25 @@ def test_a_run_killed_in_the_middle_and_one_of_two_processes_end_as_an_uninterru
 
     assert killed
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"engine": "vllm"}, ImportError, "vLLM is not installed"),
+        ({"vllm_engine_kwargs": {"seed": 1}}, ValueError, 'is for `engine="vllm"`'),
+        ({"vllm_engine_kwargs": "seed=1"}, TypeError, "must be a dict, or JSON on the command line: 'seed=1'"),
+        ({"vllm_engine_kwargs": "[1]"}, TypeError, "must be a dict"),
+    ],
+)
+def test_an_engine_that_is_not_there_is_refused_before_a_model_is_loaded(
+    tmp_path: Path, changes: dict[str, object], error: type[Exception], message: str
+) -> None:
+    if changes.get("engine") and find_spec("vllm"):
+        pytest.skip("vLLM is installed here")
+
+    with pytest.raises(error, match=message):
+        config(tmp_path, tmp_path, **changes)
 
 
 @pytest.mark.slow
