@@ -336,9 +336,9 @@ def test_an_engine_thinks_as_it_was_made_unless_it_is_told_otherwise() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_beams": 2, "max_new_tokens": 4}, "vLLM takes no `num_beams`; it takes"),
+        ({"typical_p": 0.5, "max_new_tokens": 4}, "vLLM takes no `typical_p`; it takes"),
         ({}, "Set `max_new_tokens`"),
-        ({"on_text": print}, "`on_text` needs the library's own decoder"),
+        ({"on_text": print}, "`on_text` and `history` need the library's own decoder"),
     ],
 )
 def test_what_an_engine_cannot_do_is_refused(settings: dict[str, Any], message: str) -> None:
