@@ -14,6 +14,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mixture_score": {"choices": SCORES, "help": "log-probability of a mixture in the records"},
     "stop_text": {"help": "text that ends the thinking"},
     "start_text": {"help": "text after which thinking begins; default: at once"},
+    "restart_text": {"help": "text after which thinking begins again"},
     "max_mixture_tokens": {"type": at_least(1), "help": "thinking budget in tokens"},
     "max_total_mixture_tokens": {"type": at_least(1), "help": "the same for all turns of a conversation together"},
     "cold_stop_threshold": {"type": float, "help": "entropy in nats below which thinking is cold"},
