@@ -103,15 +103,23 @@ def read_prompts(model: Any, shared: Shared, inputs: dict[str, Any]) -> Generato
     length = shared.prompt_ids.size(1)
     # Else transformers drops the cache of checkpointed layers; ours is the same after a layer is recomputed.
     with hold(_checkpointed_layers(model), "_can_checkpoint_with_cache", True):
-        prompts = Cache(layers=[PromptLayer() for _ in DynamicCache(config=model.config).layers])
+        kept = [PromptLayer() for _ in DynamicCache(config=model.config).layers]
         model.base_model(
             input_ids=shared.prompt_ids,
             attention_mask=shared.prompt_mask,
             position_ids=_positions(shared.prompt_mask),
-            past_key_values=prompts,
+            past_key_values=Cache(layers=list(kept)),
             use_cache=False,
         )
-        layers: list[Any] = [PromptReader(layer, shared.prompt_of_row) for layer in prompts.layers]  # ty: ignore[invalid-argument-type]
+        if all(layer.keys is None for layer in kept):
+            # GPT-2 and others hand checkpointed layers no cache at all, so each row reads its own prompt after all.
+            logger.warning_once(
+                f"Each row of a batch reads its own prompt, which takes more time, because {type(model).__name__} "
+                "keeps no cache under gradient checkpointing; set `gradient_checkpointing=False` if memory allows."
+            )
+            yield {**inputs, "position_ids": _positions(inputs["attention_mask"])}
+            return
+        layers: list[Any] = [PromptReader(layer, shared.prompt_of_row) for layer in kept]
         yield {
             **inputs,
             "input_ids": inputs["input_ids"][:, length:],

@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import FAMILIES, make_model
 from peft import LoraConfig, get_peft_model
+from transformers import GPT2Config, GPT2LMHeadModel
 from trl.trainer.utils import add_fused_lm_head
 
 from mot_trl.modeling import prompt_sharing
@@ -92,6 +93,18 @@ def test_the_same_with_lora() -> None:
     shared = results(make_model(), share_prompts=True, lora=True)
 
     assert_equal(shared, results(make_model(), share_prompts=False, lora=True))
+
+
+def test_a_model_that_keeps_no_cache_of_checkpointed_layers_reads_each_rows_prompt() -> None:
+    def make() -> GPT2LMHeadModel:
+        torch.manual_seed(0)
+        dropout = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+        return GPT2LMHeadModel(GPT2Config(vocab_size=259, n_embd=16, n_layer=2, n_head=2, n_positions=32, **dropout))
+
+    plain = results(make(), share_prompts=False, checkpointing=True)
+
+    assert_equal(results(make(), share_prompts=True, checkpointing=True), plain)
+    assert_equal(results(make(), share_prompts=True), plain)
 
 
 def test_a_reentrant_checkpoint_is_not_shared() -> None:
