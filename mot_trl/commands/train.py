@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from mot_trl.commands.flags import CommandParser, Flag, FlagParser, read_flags, read_names
+from mot_trl.commands.flags import CommandParser, Flag, FlagParser, read_flags, read_names, strategy_word
 from mot_trl.recipes import TASKS
 
 # What `--help` shows of this library's flags; those that no group names come last.
@@ -53,13 +53,12 @@ def main(arguments: list[str]) -> int:
 def check_flags(task: str, words: list[str]) -> None:
     """Exit with a message if a flag of a task, or a name or number given for it, is mistyped."""
     flags = [*task_flags(task), *own_flags(), *upstream_flags(), Flag("config", "str", "File of flags")]
-    FlagParser(f"mot-trl train {task}", flags, choices=choices()).check(words)
+    FlagParser(f"mot-trl train {task}", flags, choices=choices(), types={"strategy": strategy_word}).check(words)
 
 
 def choices() -> dict[str, list[str]]:
     """The names that some flags take."""
     return {
-        "strategy": read_names("strategies/__init__.py", "STRATEGIES"),
         "experiment_name": read_names("strategies/presets.py", "PRESETS"),
         "mixture_score": read_names("strategies/surrogate.py", "LogProbType"),
         "suite": read_names("tasks/reasoning_gym/suites.py", "SUITES"),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import torch
 from transformers.utils import is_torch_bf16_gpu_available
 from trl import GRPOConfig
 
@@ -81,6 +82,9 @@ class MoTGRPOConfig(GRPOConfig):
     def __post_init__(self) -> None:
         """Resolve the preset and check everything that needs no model."""
         self._check_dicts()
+        # accelerate would start several processes on a CPU, and none of them would know of the others.
+        if not torch.accelerator.is_available():
+            self.use_cpu = True
         # TRL's default is bfloat16 on every machine, and transformers refuses it where there is none.
         if self.bf16 is None and not is_torch_bf16_gpu_available():
             self.bf16 = False

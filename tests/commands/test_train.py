@@ -7,6 +7,7 @@ from trl import ModelConfig
 
 from mot_trl import MoTGRPOConfig, cli
 from mot_trl.commands import train
+from mot_trl.commands.flags import strategy_word
 from mot_trl.recipes import TASKS
 from mot_trl.strategies import STRATEGIES
 from mot_trl.strategies.presets import PRESETS
@@ -24,7 +25,8 @@ def test_the_flags_read_from_sources_are_those_of_the_parser(task: str) -> None:
 
 
 def test_names_of_strategies_and_presets_are_read_from_sources() -> None:
-    assert train.choices()["strategy"] == sorted(STRATEGIES)
+    for word in (*STRATEGIES, *PRESETS, "trained", "gated:wrapped=dirichlet,k=3,rate=0.2", "preset:soft_grpo:k=3"):
+        assert strategy_word(word) == word
     assert train.choices()["experiment_name"] == sorted(PRESETS)
     assert train.choices()["mixture_score"] == ["density", "expected", "visible"]
 
@@ -36,7 +38,7 @@ def test_names_of_strategies_and_presets_are_read_from_sources() -> None:
         (["gsm8k", "--learning_rat", "1e-5"], "unknown flag --learning_rat; did you mean --learning_rate?"),
         (["gsm8k", "--learning-rat=1e-5"], "did you mean --learning_rate?"),
         (["gsm8k", "--max_steps", "many"], "invalid int value: 'many'"),
-        (["gsm8k", "--strategy", "dirichle"], "invalid choice: 'dirichle'"),
+        (["gsm8k", "--strategy", "dirichle"], "Unknown strategy 'dirichle'; choose"),
         (["gsm8k", "--experiment_name", "topk"], "invalid choice: 'topk'"),
         (["gsm8k", "--mixture_score", "densty"], "invalid choice: 'densty'"),
         (["gsm8k", "--strategy_kwargs", '{"k": 3'], """write it as '{"k": 3}'"""),
@@ -57,7 +59,10 @@ def test_a_typo_is_answered(words: list[str], message: str, capsys: pytest.Captu
 
 @pytest.mark.parametrize(
     "words",
-    ["--mixture_k 3 --no_share_prompts --use-peft", "--lora_target_modules q_proj v_proj --max_steps=-1 --bf16 false"],
+    [
+        "--mixture_k 3 --strategy top_k:min_prob=0.1 --no_share_prompts --use-peft",
+        "--lora_target_modules q_proj v_proj --max_steps=-1 --bf16 false",
+    ],
 )
 def test_what_the_parser_takes_is_no_typo(words: str) -> None:
     train.check_flags("gsm8k", words.split())

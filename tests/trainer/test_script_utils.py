@@ -163,6 +163,15 @@ def test_a_machine_without_bfloat16_trains_in_float32(monkeypatch: pytest.Monkey
     assert not config.bf16
 
 
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is an accelerator")
+def test_a_machine_without_accelerator_trains_on_its_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["gsm8k", "--report_to", "none"])
+
+    config, _, _ = training.parse(load_recipe("gsm8k").DEFAULTS)
+
+    assert config.use_cpu
+
+
 @pytest.mark.parametrize("name", ["strategy_kwargs", "model_init_kwargs", "lr_scheduler_kwargs"])
 def test_broken_json_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises((TypeError, ValueError), match=rf"`{name}` .*JSON.*'{{\"k\": 3'"):
