@@ -169,15 +169,16 @@ class MixtureRunner(ModelRunner):
         )
         for name in COLUMNS + (("probe_ids", "probe_logps") if probes else ()):
             getattr(record, name)[rows, columns] = torch.cat([getattr(step, name) for step in steps])
-        # Neither ever goes back, so the largest value is the last.
-        for kept, values in (
-            (record.closed_by, [step.phase.closed_by for step in steps]),
-            (record.non_finite.view(torch.int8), [step.non_finite for step in steps]),
-        ):
-            kept.scatter_reduce_(0, rows, torch.cat(values).to(torch.int8), "amax")
+        # What the record holds of each row: of its last token, and of any.
+        closed_by = torch.zeros_like(record.candidate_ids[..., 0], dtype=torch.int8)
+        non_finite = torch.zeros_like(record.thinking_mask)
+        closed_by[rows, columns] = torch.cat([step.phase.closed_by for step in steps]).to(torch.int8)
+        non_finite[rows, columns] = torch.cat([step.non_finite for step in steps])
         order = torch.tensor([self._rows[request_id][0] for request_id in outputs], device=rows.device)
-        tensors = {**record.tensors(), "lengths": lengths.to(rows.device)[order.argsort()]}
-        return Rollout(**{name: tensor[order] for name, tensor in tensors.items()})
+        lengths = lengths.to(rows.device)
+        tensors = {name: tensor[order] for name, tensor in record.tensors().items()}
+        of_rows = {"closed_by": closed_by[order, lengths - 1], "non_finite": non_finite[order].any(dim=1)}
+        return Rollout(**{**tensors, **of_rows, "lengths": lengths})
 
 
 def check_batching(settings: ContinuousBatchingConfig) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import torch
 from conftest import make_model, make_tokenizer
+from distributions import END, NEW_TOKENS, PROMPT, ROWS, check_same_law, closing_decoder
 from most_likely import MostLikely, OneVisible
 from replayed import replay_gap
+from replaying import many_spans, spans
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
@@ -20,7 +22,6 @@ from mot_trl import DecoderConfig, MixtureDecoder, Rollout
 from mot_trl.engines.continuous_batching import MixtureRunner, generate_batch
 from mot_trl.strategies import STRATEGIES
 
-END = 2
 # Of different lengths, the last longer than a batch of 32 tokens.
 PROMPTS = [[3 + (7 * i + j) % 250 for j in range(length)] for i, length in enumerate((5, 17, 9, 40))]
 
@@ -155,6 +156,18 @@ def test_phases_are_those_of_our_decoder(model: PreTrainedModel, settings: dict[
         assert ids[0, 4 : 4 + len(tag)].tolist() == tag
 
 
+def test_several_spans_of_thinking_are_those_of_our_decoder(model: PreTrainedModel) -> None:
+    decoder, greedy = MixtureDecoder(MostLikely(), many_spans()), {"do_sample": False, "max_new_tokens": 24}
+
+    ids, record = complete(model, decoder, PROMPTS[:1], **settings_for(**greedy))
+
+    whole = model.generate(torch.tensor(PROMPTS[:1]), custom_generate=decoder, eos_token_id=END, **greedy)
+    assert torch.equal(ids, whole[:, len(PROMPTS[0]) :])
+    assert spans(record).min() >= 2
+    for name in ("thinking_mask", "forced_mask", "closed_by"):
+        assert torch.equal(getattr(record, name), getattr(decoder.rollout, name)), name
+
+
 def test_greedy_requests_and_end_tokens_are_those_of_generate(model: PreTrainedModel) -> None:
     decoder, prompt = decoder_for(), PROMPTS[2]
     whole = model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=12, eos_token_id=None)[0, 9:]
@@ -169,6 +182,19 @@ def test_greedy_requests_and_end_tokens_are_those_of_generate(model: PreTrainedM
     assert record.lengths.tolist() == [first + 1]
     assert output.logprobs == pytest.approx(record.logps[0].tolist())
     assert not record.mixture_mask.any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["dirichlet", "mixture_of_inputs"])
+def test_visible_tokens_and_closing_times_are_distributed_as_our_decoders(
+    model: PreTrainedModel, strategy: str
+) -> None:
+    decoder = closing_decoder(model, strategy)
+
+    settings = settings_for({"num_blocks": 256, "max_batch_tokens": 512}, max_new_tokens=NEW_TOKENS)
+    ids, record = complete(model, decoder, [PROMPT] * ROWS, **settings)
+
+    check_same_law(model, decoder, ids, record.thinking_mask)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 from conftest import make_model, make_tokenizer
+from distributions import END, NEW_TOKENS, PROMPT, ROWS, check_same_law, closing_decoder
 from jaxtyping import Float
 from most_likely import MostLikely
 from replaying import many_spans, spans
@@ -14,15 +15,10 @@ from transformers import PreTrainedModel
 from mot_trl import DecoderConfig, MixtureDecoder, Rollout
 from mot_trl.engines.slots import Slots
 from mot_trl.engines.vllm_records import FLAGS, RecordShape, read_records, write_record
-from mot_trl.generation.phases import Phases
 from mot_trl.generation.step import StepRules
-from mot_trl.generation.stop_text import TextRule
 from mot_trl.modeling.embedding import blend_of, override_embeddings
 from mot_trl.strategies import STRATEGIES
 from mot_trl.strategies.mixture import MixtureInputs
-
-END = 2
-PROMPT = [10, 20, 30]
 
 
 @dataclass
@@ -294,42 +290,15 @@ def test_plain_tokens_are_no_record() -> None:
         read_records([plain], RecordShape(2, probes=False))
 
 
-def tail_probability(first: Tensor, second: Tensor) -> float:
-    """Of the chi-square by which two samples of the same law differ, rare values taken together."""
-    counts = torch.stack([each.flatten().bincount(minlength=260) for each in (first, second)]).double()
-    rare = counts.sum(dim=0) < 20
-    counts = torch.cat([counts[:, ~rare], counts[:, rare].sum(dim=1, keepdim=True)], dim=1)
-    counts = counts[:, counts.sum(dim=0) > 0]
-    expected = counts.sum(dim=0) / 2  # the samples are of the same size
-    statistic = ((counts - expected).square() / expected).sum()
-    freedom = torch.tensor(max(counts.size(1) - 1, 1) / 2, dtype=torch.float64)
-    return float(torch.special.gammaincc(freedom, statistic / 2))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_visible_tokens_and_closing_times_are_distributed_as_our_decoders(strategy: str) -> None:
-    """2,000 completions of each engine, compared at every position and by how long they think."""
-    rows, length = 2000, len(PROMPT) + 4
-    model, decoder = make_model(), decoder_for(strategy)
-    torch.manual_seed(1)
-    # A token that some rows show and others do not closes the thinking.
-    table = torch.zeros(1, 260, dtype=torch.int16)
-    table[0, decode(model, decoder, rows=100, length=length)[:, 1].mode().values] = 1
-    decoder = replace(decoder, phases=Phases(rules=(TextRule(table),)))
-    engine = Engine(model, decoder, rows=rows, length=length)
+    model = make_model()
+    decoder = closing_decoder(model, strategy)
+    engine = Engine(model, decoder, rows=ROWS, length=len(PROMPT) + NEW_TOKENS)
 
-    while engine.ids.size(1) < length:
+    while engine.ids.size(1) < engine.length:
         engine.step()
 
-    theirs = decode(model, decoder, rows=rows, length=length)
-    mine = engine.ids[:, len(PROMPT) :]
-    thoughts = torch.stack([flags & FLAGS["thinking_mask"] for _, _, flags in engine.steps], dim=1).sum(dim=1)
-    assert 0 < (thoughts < length - len(PROMPT)).sum() < rows
-    assert tail_probability(thoughts, decoder.rollout.thinking_mask.sum(dim=1)) > 1e-4
-    # After its end a row of ours is padding, and a row of the engine's goes on.
-    ended, mine_ended = ((ids == END).cumsum(dim=1) - (ids == END).long() > 0 for ids in (theirs, mine))
-    for column in range(length - len(PROMPT)):
-        first = mine[:, column].masked_fill(mine_ended[:, column], 259)
-        second = theirs[:, column].masked_fill(ended[:, column], 259)
-        assert tail_probability(first, second) > 1e-4, column
+    thinking_mask = torch.stack([flags & FLAGS["thinking_mask"] for _, _, flags in engine.steps], dim=1)
+    check_same_law(model, decoder, engine.ids[:, len(PROMPT) :], thinking_mask)

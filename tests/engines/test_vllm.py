@@ -16,6 +16,7 @@ from most_likely import MostLikely
 from torch import Tensor
 from vllm_engines import (
     PROMPTS,
+    SMALL,
     engine_for,
     largest_gap,
     needs_vllm,
@@ -26,15 +27,16 @@ from vllm_engines import (
     tiny_engine,
 )
 
-from mot_trl import DecoderConfig, Rollout, generate
+from mot_trl import PRESETS, DecoderConfig, Rollout, generate
 from mot_trl.engines.vllm import ask_for_records, generate_with_record, load_engine, record_shape_of
 from mot_trl.engines.vllm_records import read_records
 from mot_trl.evaluation.run import EvaluationConfig, run
-from mot_trl.generation.config import build_phases
+from mot_trl.generation.config import build_phases, resolve
 from mot_trl.generation.formatting import format_generation
 from mot_trl.generation.generate import Generation
 from mot_trl.strategies import STRATEGIES
 from mot_trl.strategies.top_k import TopK
+from mot_trl.tasks.nano.model import NANO, load_nano
 
 pytestmark = needs_vllm
 
@@ -57,6 +59,15 @@ def test_replay_equals_generation(strategy: str) -> None:
     assert largest_gap(decoder, PROMPTS, ids, record) < 2e-5
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_replay(preset: str) -> None:
+    llm, decoder = engine_for(**resolve({"experiment_name": preset}).to_dict())
+
+    ids, record = generate_with_record(llm, PROMPTS[:2], params())
+
+    assert largest_gap(decoder, PROMPTS[:2], ids, record) < 2e-5
+
+
 def test_records_equal_those_of_our_decoder() -> None:
     llm, decoder = engine_for(strategy="top_k")
     decoder = replace(decoder, strategy=MostLikely())
@@ -73,6 +84,32 @@ def test_records_equal_those_of_our_decoder() -> None:
         assert mine["mixture_mask"][:, :-1].all()
         for name, tensor in ours.items():
             torch.testing.assert_close(mine[name], tensor, atol=2e-5, rtol=0)
+
+
+def test_thoughts_of_nano_equal_those_of_our_decoder() -> None:
+    model, tokenizer = load_nano()
+    chats = [[{"role": "user", "content": f"What is {number} + 5?"}] for number in (3, 12, 40, 77, 8)]
+    prompts = tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=True)["input_ids"]
+    decoder = replace(DecoderConfig().build(tokenizer), strategy=MostLikely())
+    llm = load_engine(str(NANO), DecoderConfig(), **SMALL)
+    llm.collective_rpc("use_decoder", args=(decoder,))
+
+    ids, record = generate_with_record(llm, prompts, params(max_tokens=48))
+
+    assert (record.closed_by == 0).sum() > 2
+    for row, prompt in enumerate(prompts):
+        settings = {"do_sample": True, "top_k": 0, "max_new_tokens": 48, "pad_token_id": 0}
+        sequence = model.generate(torch.tensor([prompt]), custom_generate=decoder, **settings)[0, len(prompt) :]
+        ours = decoder.rollout
+        thoughts = int(ours.thinking_mask.sum())  # what follows is sampled
+        assert record.thinking_mask[row].sum() == thoughts
+        assert torch.equal(ids[row, :thoughts], sequence[:thoughts])
+        for name in ("candidate_ids", "mixture_mask"):
+            assert torch.equal(getattr(record, name)[row, :thoughts], getattr(ours, name)[0, :thoughts])
+        for name in ("log_weights", "logps"):
+            mine, theirs = getattr(record, name)[row, :thoughts].exp(), getattr(ours, name)[0, :thoughts].exp()
+            torch.testing.assert_close(mine, theirs, atol=2e-5, rtol=0)
+        assert record.closed_by[row] == ours.closed_by[0]
 
 
 # Eight requests in four places, with a cache for about two.

@@ -38,35 +38,59 @@ def config(tmp_path: Path, **settings: Any) -> MoTGRPOConfig:
 
 
 def any_reward(completions: list[str], **_: Any) -> list[float]:
-    return [float(sum(map(ord, completion)) % 7) for completion in completions]
+    return [float(sum(map(ord, completion)) % 97) for completion in completions]
 
 
-@pytest.mark.parametrize("adapter", [None, LoraConfig(r=4, target_modules=["q_proj", "v_proj", "up_proj"])])
-def test_rollouts_replay_and_new_weights_arrive(tmp_path: Path, adapter: LoraConfig | None) -> None:
-    trainer = MoTGRPOTrainer(
+def make_trainer(tmp_path: Path, reward: Any = any_reward, peft_config: Any = None, **settings: Any) -> MoTGRPOTrainer:
+    return MoTGRPOTrainer(
         AutoModelForCausalLM.from_pretrained(tiny_checkpoint(), dtype=torch.float32),
-        any_reward,
-        # The tag is forced: its tokens were not drawn, and a ratio of whole sequences would show them.
-        config(
-            tmp_path,
-            max_mixture_tokens=4,
-            vllm_importance_sampling_mode="sequence_truncate",
-            beta=0.1 if adapter else 0.0,  # the KL term wants a probe of each thought in the record
-        ),
+        reward,
+        config(tmp_path, **settings),
         train_dataset=Dataset.from_dict({"prompt": ["Count to 2.", "Count to 30 please.", "a", "bb"]}),
         processing_class=AutoTokenizer.from_pretrained(tiny_checkpoint()),
-        peft_config=adapter,
+        peft_config=peft_config,
     )
 
-    trainer.train()
 
-    logs = [log for log in trainer.state.log_history if "loss" in log]
+def check_logs(history: list[dict[str, float]]) -> None:
+    """New weights arrived: with the first step's, the second's draws would have other log-probabilities."""
+    logs = [log for log in history if "loss" in log]
     assert len(logs) == 2
     for log in logs:
         assert log["mixture/share"] > 0.1
-        assert ("kl" in log) == (adapter is not None)
         assert log["grad_norm"] > 0
         assert log["mixture/log_prob_gap"] < 2e-5
         assert log["sampling/sampling_logp_difference/max"] < 1e-4
         for name in ("min", "mean", "max"):
             assert log[f"sampling/importance_sampling_ratio/{name}"] == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("adapter", [None, LoraConfig(r=4, target_modules=["q_proj", "v_proj", "up_proj"])])
+def test_rollouts_replay_and_new_weights_arrive(tmp_path: Path, adapter: LoraConfig | None) -> None:
+    trainer = make_trainer(
+        tmp_path,
+        peft_config=adapter,
+        # The tag is forced: its tokens were not drawn, and a ratio of whole sequences would show them.
+        max_mixture_tokens=4,
+        vllm_importance_sampling_mode="sequence_truncate",
+        beta=0.1 if adapter else 0.0,  # the KL term wants a probe of each thought in the record
+    )
+
+    trainer.train()
+
+    check_logs(trainer.state.log_history)
+    assert all(("kl" in log) == (adapter is not None) for log in trainer.state.log_history if "loss" in log)
+
+
+def test_an_engine_that_sleeps_while_the_policy_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vllm import LLM
+
+    slept: list[int] = []
+    own = LLM.sleep
+    monkeypatch.setattr(LLM, "sleep", lambda self, level: slept.append(level) or own(self, level))
+    trainer = make_trainer(tmp_path, vllm_enable_sleep_mode=True)
+
+    trainer.train()
+
+    assert slept == [2, 2, 2]
+    check_logs(trainer.state.log_history)

