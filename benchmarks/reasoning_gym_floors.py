@@ -336,16 +336,18 @@ def print_section(tasks: list[str]) -> None:
     for task in tasks:
         line = floor(task)
         lowest = "" if line.lowest is None else f"{line.lowest:.2f}"
+        constant = shown(line.constant) if line.earns else ""
         print(
-            f"| {task} | {line.rows} | {line.bound:.2f} | {line.earns:.2f} | {_shown(line)} | {lowest} "
+            f"| {task} | {line.rows} | {line.bound:.2f} | {line.earns:.2f} | {constant} | {lowest} "
             f"| {line.junk:.2f} | {line.copied:.2f} | {NATURE.get(task, '')} |",
             flush=True,
         )
 
 
-def _shown(line: Floor) -> str:
-    text = " / ".join(line.constant.split("\n")).replace("|", "\\|")
-    return f"`{text[:24]}{'...' * (len(text) > 24)}`" if line.earns else ""
+def shown(constant: str) -> str:
+    """A constant as the table shows it: on one line, and cut."""
+    text = " / ".join(constant.split("\n")).replace("|", "\\|")
+    return f"`{text[:24]}{'...' * (len(text) > 24)}`"
 
 
 _HEAD = """## Floors

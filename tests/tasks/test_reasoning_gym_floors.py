@@ -10,6 +10,7 @@ from benchmarks.reasoning_gym_floors import (
     copied,
     junk,
     known_answer,
+    shown,
 )
 from mot_trl.tasks import reasoning_gym
 from mot_trl.tasks.reasoning_gym import matches
@@ -66,6 +67,44 @@ def test_the_page_lists_all_floors_and_the_reasons_of_high_ones():
 
     assert sorted(listed) == reasoning_gym.names()
     assert {name for name, floor in listed.items() if floor > 0.15} <= {*NATURE}
+
+
+def stated_constants():
+    """The best constant of each dataset, as the page shows it."""
+    section = PAGE.read_text().partition("## Floors")[2]
+    return dict(re.findall(r"(?m)^\| (\w+) \| \d+ \| [\d.]+ \| [\d.]+ \| (`.*?`|) \|", section))
+
+
+@pytest.mark.slow
+def test_nothing_that_ignores_its_row_earns_more_than_the_floor_in_any_dataset():
+    stated, constants = floors(), stated_constants()
+    # Of so few rows, two may have one answer by chance.
+    count, chance = 4, 2 / 4
+    too_much = {}
+    for task in reasoning_gym.names():
+        made = items(task, range(count))
+        rows = [Row(task, item.config, item.entry, str(item.entry["answer"] or "").strip()) for item in made]
+        golds = [known_answer(row) for row in rows]
+        best = [text for text in CONSTANTS if shown(text) == constants[task]]
+        ignorant = [text for text in dict.fromkeys([*golds, *best]) if text]
+        hedges = [*junk(rows[0], golds[1]), *copied(rows[0])]
+        pairs = [(number, answer) for answer in ignorant for number in range(count)]
+        pairs += [(0, answer) for answer in hedges]
+
+        entries = [reasoning_gym.row(task, item)["entry"] for item in made]
+        earned = score(
+            [f"<answer>{answer}</answer>" for _, answer in pairs],
+            task=[task] * len(pairs),
+            entry=[entries[number] for number, _ in pairs],
+        )
+
+        for answer, start in zip(ignorant, range(0, len(pairs), count), strict=False):
+            if sum(earned[start : start + count]) / count > stated[task] + chance:
+                too_much[task, answer] = earned[start : start + count]
+        paid = [answer for answer, value in zip(hedges, earned[len(ignorant) * count :], strict=True) if value]
+        too_much |= {(task, answer): "a hedge" for answer in paid if not is_right(task, answer, rows[0])}
+
+    assert too_much == {}
 
 
 def check_floor(task):
