@@ -13,7 +13,6 @@ from benchmarks.reasoning_gym_floors import (
     shown,
 )
 from mot_trl.tasks import reasoning_gym
-from mot_trl.tasks.reasoning_gym import matches
 from mot_trl.tasks.reasoning_gym.rewards import score
 from mot_trl.tasks.reasoning_gym.suites import TAMED
 
@@ -55,7 +54,8 @@ def check_junk(tasks):
 
 def is_right(task, answer, row):
     """Whether an answer that was paid is the gold itself, written otherwise."""
-    return task in CHAINS or matches.same(answer, row.gold, fold=True)
+    texts = [re.sub(r"[\s'\"]", "", text).casefold() for text in (answer, row.gold)]
+    return task in CHAINS or texts[0] == texts[1]
 
 
 def test_junk_around_the_gold_earns_nothing():
@@ -79,7 +79,7 @@ def stated_constants():
 def test_nothing_that_ignores_its_row_earns_more_than_the_floor_in_any_dataset():
     stated, constants = floors(), stated_constants()
     # Of so few rows, two may have one answer by chance.
-    count, chance = 4, 2 / 4
+    count, chance = 5, 2 / 5
     too_much = {}
     for task in reasoning_gym.names():
         made = items(task, range(count))

@@ -17,12 +17,13 @@ _LARGE = re.compile(
 )
 # Loops over a range, cheap over a short one.
 _LOOPS = re.compile(r"\\(?:sum|prod|int|iint|iiint|oint|lim|bigcup|bigcap|binom)(?![a-zA-Z])")
+_BRACKET = re.compile(r"[(){}\[\]]")
 _LARGE_BOUND = re.compile(r"[0-9]{4,}")
 
 
 def nesting_depth(text: str) -> int:
     """The depth to which brackets of any kind nest in `text`."""
-    return max(accumulate(((char in "({[") - (char in ")]}") for char in text), initial=0))
+    return max(accumulate((1 if bracket in "({[" else -1 for bracket in _BRACKET.findall(text)), initial=0))
 
 
 def is_readable(text: str) -> bool:
