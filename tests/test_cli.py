@@ -145,7 +145,8 @@ SLOW = {"torch", "transformers", "trl", "datasets", "pandas", "matplotlib"}
 def test_help_and_typos_wait_for_no_slow_import() -> None:
     lines = [[], ["--help"], ["trian"], *([name, word] for name in cli.COMMANDS for word in ("--help", "--telepathy"))]
     typos = """train gsm8k --help/train gsm8k --learning_rat 1/train gsm8k --strategy x/evaluate --task x/
-        evaluate --strategies x/generate m q --strategy x/study train --telepathy/study page --telepathy"""
+        evaluate --strategies x/generate m q --strategy x/study train --telepathy/study page --telepathy/
+        plots run --window 0"""
     program = f"""
         import sys
         from contextlib import suppress

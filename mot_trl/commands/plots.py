@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from mot_trl.commands.flags import CommandParser
+from mot_trl.commands.flags import CommandParser, at_least
 
 
 def main(arguments: list[str]) -> int:
@@ -11,7 +11,7 @@ def main(arguments: list[str]) -> int:
     parser = CommandParser(prog="mot-trl plots", description="Plot the learning curves of runs.")
     parser.add_argument("run_dirs", type=Path, nargs="+", metavar="RUN_DIR", help="a run's output_dir")
     parser.add_argument("--output", type=Path, help="folder to write to (default RUN_DIR/plots)")
-    parser.add_argument("--window", type=int, default=10, help="logged steps averaged in train curves (default 10)")
+    parser.add_argument("--window", type=at_least(1), default=10, help="logged steps in a train mean (default 10)")
     options = parser.parse_args(arguments)
 
     from mot_trl.traces.learning_curves import plot_runs
