@@ -57,8 +57,11 @@ class MixtureMiddleware:
             )
         if not (sampling_params.extra_args or {}).get(RECORD):
             return self.generate(prompt, sampling_params, *args, **kwargs)
-        if sampling_params.output_kind != RequestOutputKind.FINAL_ONLY:
-            raise ValueError(f"`{RECORD}` comes with a whole response; leave `stream` out.")
+        if sampling_params.output_kind != RequestOutputKind.FINAL_ONLY or sampling_params.prompt_logprobs is not None:
+            raise ValueError(
+                f"`{RECORD}` comes with a whole response, and without the prompt's log-probabilities; leave out "
+                "`stream`, and `logprobs` with `echo`."
+            )
         sampling_params.logprobs, sampling_params.flat_logprobs = self.shape.width - 1, True
         _records.get().append([])
         return self._recorded(self.generate(prompt, sampling_params, *args, **kwargs), _records.get()[-1])

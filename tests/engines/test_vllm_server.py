@@ -160,7 +160,8 @@ def test_clients_of_all_kinds_at_once_get_what_is_theirs(url: str) -> None:
         ({"thinking_token_budget": 3}, "`thinking_token_budget` of a request"),
         ({"logprobs": 2}, "no `top_logprobs`"),
         ({"use_beam_search": True, "n": 2}, "no `top_logprobs`"),
-        ({"stream": True, "vllm_xargs": {RECORD: 1}}, "leave `stream` out"),
+        ({"stream": True, "vllm_xargs": {RECORD: 1}}, "leave out `stream`"),
+        ({"echo": True, "logprobs": 0, "vllm_xargs": {RECORD: 1}}, "`logprobs` with `echo`"),
     ],
 )
 def test_what_mixtures_do_not_honor_is_the_clients_error(url: str, asked: dict[str, Any], message: str) -> None:
