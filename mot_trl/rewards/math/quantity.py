@@ -59,6 +59,8 @@ _BASED = re.compile(r"([0-9A-Fa-f]+)_\{?(?:\\text\{)?\s*([0-9]{1,2}|[a-z]+)\s*\}
 # The article in `18 a day` is no factor, and the preposition in `$18 in total` no inch.
 _ARTICLE = re.compile(r"an? [A-Za-z]{3,}")
 _PREPOSITION = re.compile(r"in [A-Za-z]{3,}")
+# `half a million`, where `$18 a dozen` is a price.
+_OF_MANY = re.compile(rf"^\s+(?:of\s+)?an?\s+(?=(?:{'|'.join(_MULTIPLIERS)})\b)", re.I)
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _PARENTHESES = re.compile(r"\(\s*([A-Za-z][A-Za-z0-9./^ -]*)\)")
 _UNIT_WORD = re.compile(
@@ -87,7 +89,7 @@ def read_quantity(text: str) -> Quantity | None:
             return quantity
     if in_words := read_number_words(_TEXT.sub(r"\1", text).strip()):
         value, rest = in_words
-        return _quantity(value, read_unit(rest))
+        return _quantity(value, read_unit(_OF_MANY.sub(" ", rest)))
     return None
 
 
