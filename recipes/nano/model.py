@@ -1,5 +1,7 @@
 """The embedded model before training: its tokenizer and its randomly initialized weights."""
 
+from typing import Any
+
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -45,13 +47,20 @@ def puzzle_tokenizer() -> PreTrainedTokenizerFast:
 
 def new_nano() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """A LLaMA of 0.9 million parameters with random weights, and its tokenizer."""
+    return _new(hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4)
+
+
+def new_nano_soft() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """A LLaMA of 0.4 million parameters in two layers, enough to look up edges, and the same tokenizer."""
+    return _new(hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=2)
+
+
+def _new(**shape: int) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     tokenizer = puzzle_tokenizer()
+    settings: dict[str, Any] = dict(shape)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
+        **settings,
         max_position_embeddings=512,
         tie_word_embeddings=True,
         initializer_range=0.05,

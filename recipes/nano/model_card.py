@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -51,6 +52,55 @@ It knows nothing else: no natural language, and no numbers above 99.
 """
 
 
+SOFT_CARD = """---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: text-generation
+---
+
+# {name}
+
+A LLaMA of {parameters:,} parameters in two layers that thinks about three families of puzzles (`mot_trl.tasks.width`),
+{thinks}.
+
+```python
+from mot_trl import generate
+from mot_trl.generation.config import DecoderConfig
+from mot_trl.tasks import width
+from mot_trl.tasks.nano.model import {loader}
+
+model, tokenizer = {loader}()
+decoder = DecoderConfig.from_dict(model.generation_config.mixture).build(tokenizer)
+prompts = width.load("reach", size=2, split="test")["prompt"]
+thinking = {{"strategy": decoder.strategy, "phases": decoder.phases}}
+print(generate(model, tokenizer, prompts, **thinking, max_new_tokens=16).texts)
+```
+
+The checkpoint carries its decoder, which thinks for three steps.
+
+Trained from scratch, on generated data only, with
+
+```sh
+{command}
+```
+
+in {cpu_minutes:.0f} CPU minutes: first to look up edges and to walk at random in ordinary tokens, then, with
+`mot_trl.MoTSFTTrainer`, on {demonstrations:,} puzzles. SHA-256 of `model.safetensors`:
+`{digest}`.
+
+## What it can do
+
+Four completions for each of {rows} held-out questions at temperature 1, with three thinking steps and 95 % intervals;
+tokens are sampled, or the likeliest is taken. Candidates: effective number in a mixture (`1 / sum w^2`), step by step.
+
+| family | chance | in mixtures | sampled tokens | likeliest tokens | candidates |
+| --- | --- | --- | --- | --- | --- |
+{figures}
+
+It knows nothing else: no natural language, no other puzzles, no thinking of another length.
+"""
+
+
 def save(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -62,25 +112,50 @@ def save(
     cpu_minutes: float,
 ) -> None:
     """Write the checkpoint folder, weights in bfloat16; `measured` are the figures of the card."""
-    model.generation_config = GenerationConfig(
-        do_sample=True,
-        max_new_tokens=64,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    model.to(torch.bfloat16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     figures = (
         f"| {task} | {each.accuracy.mean:.2f} ({each.accuracy.low:.2f} to {each.accuracy.high:.2f}) "
         f"| {each.mean_nll:.2f} |"
         for task, each in measured.items()
     )
-    card = CARD.format(
-        parameters=model.num_parameters(),
+    save_with_card(
+        model,
+        tokenizer,
+        folder,
+        CARD,
+        max_new_tokens=64,
         command=command,
         cpu_minutes=cpu_minutes,
-        digest=hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
         rows=rows,
         figures="\n".join(figures),
     )
-    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def save_with_card(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    card: str,
+    *,
+    max_new_tokens: int,
+    mixture: dict[str, Any] | None = None,
+    **fields: Any,
+) -> None:
+    """Write the checkpoint folder, weights in bfloat16.
+
+    Args:
+        card: Text of the card, with places for the `fields`, for the number of `parameters`, and for the `digest` of
+            the weights.
+        mixture: The decoder that the checkpoint carries, as plain data.
+    """
+    model.generation_config = GenerationConfig(
+        do_sample=True,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **({} if mixture is None else {"mixture": mixture}),
+    )
+    model.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    text = card.format(parameters=model.num_parameters(), digest=digest, **fields)
+    (folder / "README.md").write_text(text, encoding="utf-8")

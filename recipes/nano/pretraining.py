@@ -49,15 +49,15 @@ def pretrain(
     Muon trains the matrices (its updates rescaled to AdamW's), AdamW the embeddings and norms. Prints the mean loss,
     roughly in nats per token, every `log_every` steps.
     """
-    optimizers = _optimizers(model, learning_rate)
-    schedules = [torch.optim.lr_scheduler.LambdaLR(each, lambda step: _rate(step, steps)) for each in optimizers]
+    both = optimizers(model, learning_rate)
+    schedules = [torch.optim.lr_scheduler.LambdaLR(each, lambda step: _rate(step, steps)) for each in both]
     model.train()
     losses = []
     for step, batch in enumerate(islice(stream, steps), start=1):
         loss = _loss(model, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+        for optimizer, schedule in zip(both, schedules, strict=True):
             optimizer.step()
             optimizer.zero_grad()
             schedule.step()
@@ -67,7 +67,24 @@ def pretrain(
     return model.eval()
 
 
-def _optimizers(model: PreTrainedModel, learning_rate: float) -> list[torch.optim.Optimizer]:
+class Together(torch.optim.Optimizer):
+    """Several optimizers as one, for trainers that take one; a schedule reaches each."""
+
+    def __init__(self, optimizers: list[torch.optim.Optimizer]) -> None:
+        self.optimizers = optimizers
+        super().__init__([dict(group) for optimizer in optimizers for group in optimizer.param_groups], {})
+
+    def step(self, closure: Any = None) -> None:  # ty: ignore[incompatible-method-override]
+        """Let each take its step, at the rate that a schedule has set here."""
+        inner = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        for own, group in zip(self.param_groups, inner, strict=True):
+            group["lr"] = own["lr"]
+        for optimizer in self.optimizers:
+            optimizer.step(closure)
+
+
+def optimizers(model: PreTrainedModel, learning_rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices, AdamW for the embeddings and norms."""
     embeddings = model.get_input_embeddings().weight
     matrices = [weight for weight in model.parameters() if weight.ndim == 2 and weight is not embeddings]
     others = [weight for weight in model.parameters() if weight.ndim != 2 or weight is embeddings]

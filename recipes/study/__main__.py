@@ -9,6 +9,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Write the page and its figures, and print their paths; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m recipes.study", description="Write the page of a study.")
     parser.add_argument("results", type=Path, metavar="FILE", help="results of `python -m recipes.study.train`")
+    parser.add_argument(
+        "--width", type=Path, metavar="FILE", help="results of `python -m recipes.study.width.train`, the second part"
+    )
     parser.add_argument("--output", type=Path, default=Path("docs/study.md"), help="the page (default docs/study.md)")
     options = parser.parse_args(arguments)
 
@@ -17,10 +20,14 @@ def main(arguments: list[str] | None = None) -> int:
     from recipes.study.report import page
     from recipes.study.results import Results
     from recipes.study.results_file import read
+    from recipes.study.width.report import section
+    from recipes.study.width.results import WidthResults
 
     try:
         results = Results(read(options.results))
         text = page(results, figures=options.output.stem)
+        if options.width is not None:
+            text += "\n" + section(WidthResults(read(options.width)))
         written = draw_all(results, options.output.with_suffix(""))
     except (FileNotFoundError, ImportError, ValueError) as error:
         print(error, file=sys.stderr)

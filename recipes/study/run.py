@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback
@@ -64,7 +64,11 @@ def execute(run: Run, config: StudyConfig) -> Result:
 
 def _execute(run: Run, config: StudyConfig) -> Result:
     loaded = load_model(config)
-    trained: Result = {} if run.variant.kind == "untrained" else train(loaded, run, config)
+    trained: Result = {}
+    if run.variant.kind != "untrained":
+        questions = nano.load(config.tasks, size=config.steps * config.prompts, seed=run.seed, split="train")
+        rate = run.variant.learning_rate or config.learning_rate
+        trained = train(loaded, questions, run.variant.settings, config, seed=run.seed, learning_rate=rate)
     rows = held_out(config)
     loaded.model.eval()
     # A sampler changes the accuracy without any training, so each needs a starting point of its own.
@@ -100,20 +104,34 @@ def begun(rows: Any, settings: DecoderConfig, loaded: Loaded) -> list[dict[str, 
     return [{**row, "prompt": f"{chat}{settings.start_text}"} for row, chat in zip(rows, chats, strict=True)]
 
 
-def train(loaded: Loaded, run: Run, config: StudyConfig) -> Result:
-    """Train the model in place, with the settings that all variants share."""
-    stopwatch, settings = Stopwatch(), run.variant.settings
-    questions = nano.load(config.tasks, size=config.steps * config.prompts, seed=run.seed, split="train")
+class Settings(Protocol):
+    """What `train` reads of a study's settings."""
+
+    steps: int
+    prompts: int
+    generations: int
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Longest completion, in tokens."""
+        ...
+
+
+def train(
+    loaded: Loaded, questions: Any, settings: DecoderConfig, config: Settings, *, seed: int, learning_rate: float
+) -> Result:
+    """Train the model in place with GRPO, with the settings that all variants share."""
+    stopwatch = Stopwatch()
     with TemporaryDirectory() as folder:
         arguments = MoTGRPOConfig(
             output_dir=folder,
             **settings.to_dict(),
-            seed=run.seed,
+            seed=seed,
             max_steps=config.steps,
             per_device_train_batch_size=config.prompts * config.generations,
             num_generations=config.generations,
             max_completion_length=config.max_new_tokens,
-            learning_rate=run.variant.learning_rate or config.learning_rate,
+            learning_rate=learning_rate,
             lr_scheduler_type="constant",
             gradient_checkpointing=False,
             use_cpu=True,
