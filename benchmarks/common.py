@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -106,6 +107,17 @@ class EndAt(LogitsProcessor):
         ended = torch.full_like(scores, -torch.inf)
         ended[:, self.eos_token_id] = 0.0
         return torch.where(ends.unsqueeze(-1), ended, scores)
+
+
+def timed(run: Callable[[], Any]) -> Callable[[], float]:
+    """How many seconds a run takes, each time it is called."""
+
+    def measured() -> float:
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+
+    return measured
 
 
 def alternate(runs: Sequence[Callable[[], float]], repeats: int) -> list[list[float]]:

@@ -8,12 +8,11 @@ asks for, the log-probability of each token, and the other one for its records.
 """
 
 import tempfile
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from common import alternate, arguments, load, make_prompts, ratio, report
+from common import alternate, arguments, load, make_prompts, ratio, report, timed
 
 from mot_trl import DecoderConfig
 from mot_trl.engines.vllm import generate_with_record, load_engine
@@ -40,17 +39,6 @@ def ours(model: Any, decoder: Any, prompts: list[list[int]], new_tokens: int) ->
     ids = torch.tensor(prompts, device=model.device)
     settings = {"do_sample": True, "top_k": 0, "max_new_tokens": new_tokens, "min_new_tokens": new_tokens}
     return timed(lambda: model.generate(ids, attention_mask=torch.ones_like(ids), custom_generate=decoder, **settings))
-
-
-def timed(run: Callable[[], Any]) -> Callable[[], float]:
-    """The same, and how long it took."""
-
-    def measured() -> float:
-        start = time.perf_counter()
-        run()
-        return time.perf_counter() - start
-
-    return measured
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ from mot_trl.generation.ignored_settings import IGNORED, check_generation_config
 
 # What nobody has tried with vLLM is refused rather than believed.
 TRIED = {
-    "vllm_tensor_parallel_size": 1,
     "vllm_model_impl": "vllm",
     "vllm_structured_outputs_regex": None,
 }

@@ -7,6 +7,7 @@ from functools import partial
 from math import isnan, nan
 from typing import Any
 
+import torch.distributed as dist
 from trl import GRPOTrainer
 from trl.generation import vllm_generation
 
@@ -69,7 +70,7 @@ class VLLMTrainer(GRPOTrainer):
             record = read_records(completions, record_shape_of(llm))
             for completion, logps in zip(completions, _logps_for_trl(record), strict=True):
                 completion.logprobs = token_logprobs(completion.token_ids, logps)
-            self._engine_record = record.to(self.accelerator.device)
+            self._engine_record = self._own_rows(record).to(self.accelerator.device)
             return outputs
 
         return generate_with_record
@@ -90,6 +91,15 @@ class VLLMTrainer(GRPOTrainer):
             return prompt_ids, completion_ids, logps, None
 
         return generate_with_record
+
+    def _own_rows(self, record: Rollout) -> Rollout:
+        """This process's rows, as TRL takes its completions: an engine of several processes generates for all."""
+        backend = self.vllm_generation
+        if backend.tensor_parallel_size == 1:
+            return record
+        size = len(record.lengths) // backend.tensor_parallel_size
+        start = dist.get_rank(group=backend.tp_group) * size
+        return record.rows(start, start + size)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """Give forced tokens a log-probability again, once TRL has made its ratios."""

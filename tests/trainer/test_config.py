@@ -125,7 +125,6 @@ def test_loss_on_all_tokens_is_the_expected_score(tmp_path: Path) -> None:
             {"use_vllm": True, "vllm_mode": "server", "vllm_engine_kwargs": {"seed": 1}},
             "give a server's to `mot-trl vllm-serve`",
         ),
-        ({"use_vllm": True, "vllm_tensor_parallel_size": 2}, "`vllm_tensor_parallel_size=1` alone, not 2"),
         ({"use_vllm": True, "vllm_model_impl": "transformers"}, "`vllm_model_impl='vllm'` alone"),
         ({"use_vllm": True, "vllm_structured_outputs_regex": "a"}, "`vllm_structured_outputs_regex=None` alone"),
         ({"use_vllm": True, "generation_kwargs": {"seed": 1}}, "`generation_kwargs` holds .'seed'."),
