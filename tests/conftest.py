@@ -3,15 +3,18 @@
 import gc
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import datasets
 import pytest
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -59,6 +62,14 @@ def _ctrl_c_is_heard() -> None:
     # A shell's background jobs ignore it, and so would every process that they start.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _progress_bars() -> Iterator[None]:
+    # Commands hide them for good, and the next test is in the same process.
+    yield
+    datasets.enable_progress_bars()
+    logging.enable_progress_bar()
 
 
 @pytest.fixture(scope="session")
