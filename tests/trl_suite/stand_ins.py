@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import transformers
+import trl
 from conftest import SHARED, make_tokenizer
 from families.family_table import settings_of
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
@@ -53,8 +54,12 @@ def _make_model(kind: str, folder: Path) -> None:
 def _tokenizer(family: str) -> Any:
     # TRL's tests of tools hold ids of Qwen3's, and need its template. All others run on bytes, fifty times as fast.
     folder = SHARED / "tokenizers" / "qwen3"
-    of_tools = family.startswith("qwen3") and folder.is_dir()
-    return AutoTokenizer.from_pretrained(folder) if of_tools else make_tokenizer()
+    if not (family.startswith("qwen3") and folder.is_dir()):
+        return make_tokenizer()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    # TRL knows how to read tool calls by the very text of the template.
+    tokenizer.chat_template = (Path(trl.__file__).parent / "chat_templates" / "qwen3.jinja").read_text()
+    return tokenizer
 
 
 def _make_dataset(folder: Path) -> None:
