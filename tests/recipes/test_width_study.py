@@ -17,7 +17,7 @@ from recipes.study.width.arms import ARMS, FIRST, STEPS, VOTES
 from recipes.study.width.config import Run, WidthConfig, runs
 from recipes.study.width.report import section
 from recipes.study.width.results import CONTROLS, MIXTURES, Entry, WidthResults
-from recipes.study.width.run import best_rate, execute
+from recipes.study.width.run import chosen_rate, execute
 
 CONFIG = WidthConfig(seeds=3, items=60, samples=4, steps=6, prompts=4, generations=4)
 
@@ -34,7 +34,7 @@ def made_up(config: WidthConfig, *, mixtures: float, controls: float = 0.4, want
             correct = [sum(chance.random() < share for _ in range(config.samples)) for _ in range(config.items)]
             votes = [float(count * 2 > config.samples) for count in correct]
             found[arm.name] = {"correct": correct, "votes": votes, "thinking": 3.0, "candidates": 2.5}
-        rate = config.rates[0] if run.rate is None else run.rate
+        rate = 1e-3 if run.rate is None else run.rate
         result = {"variant": run.name, "seed": run.seed, "evaluations": found, "rate": rate}
         if run.stage == "grpo":
             rising = [round(16 * (0.3 + 0.05 * step)) for step in range(config.steps)]
@@ -49,8 +49,8 @@ def test_each_run_finds_what_it_needs_and_has_a_key_of_its_own() -> None:
     assert len({run.key for run in listed}) == len(listed)
     for place, run in enumerate(listed):
         before = {(each.stage, each.subject, each.seed) for each in listed[:place]}
-        if run.stage == "taught":
-            assert ("tuning", run.subject, TUNING_SEED) in before
+        if run.rate is None:
+            assert (run.stage, run.subject, TUNING_SEED) in before
         if run.stage == "grpo":
             way = next(arm.way for arm in ARMS if arm.name == run.subject)
             assert ("taught", way, run.seed) in before
@@ -130,21 +130,26 @@ def test_one_seed_claims_nothing() -> None:
     assert "One seed cannot say" in section(results)
 
 
-@pytest.mark.parametrize("fault", [{"seeds": 0}, {"items": 0}, {"generations": 1}, {"rates": []}])
+@pytest.mark.parametrize(
+    "fault", [{"seeds": 0}, {"items": 0}, {"generations": 1}, {"rates": []}, {"taught_rates": []}]
+)
 def test_bad_settings_are_named(fault: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(fault))):
         WidthConfig(**fault)
 
 
-def test_the_rate_is_that_of_the_best_tuning_run(tmp_path: Path) -> None:
+def test_the_rate_is_that_of_the_best_run_that_tried_one(tmp_path: Path) -> None:
     config = WidthConfig(results=str(tmp_path / "runs.jsonl"), items=3, samples=4)
-    written = [{"settings": config.settings}]
+    written: list[dict[str, Any]] = [{"settings": config.settings}]
     for rate, correct in zip(config.rates, (1, 2), strict=True):
+        name = Run("grpo", "pauses", TUNING_SEED, rate).name
         evaluations = {"pauses": {"correct": [correct] * 3}}
-        written.append({"variant": f"tuning pause {rate:g}", "seed": 1, "rate": rate, "evaluations": evaluations})
+        written.append({"variant": name, "seed": TUNING_SEED, "rate": rate, "evaluations": evaluations})
     Path(config.results).write_text("".join(json.dumps(line) + "\n" for line in written))
 
-    assert best_rate("pause", config) == config.rates[1]
+    assert chosen_rate(Run("grpo", "pauses", 3), config) == config.rates[1]
+    with pytest.raises(ValueError, match="do the runs with seed 1000"):
+        chosen_rate(Run("taught", "pause", 3), config)
 
 
 @pytest.mark.slow
@@ -155,9 +160,14 @@ def test_a_study_of_seconds_runs_from_teaching_to_grpo(tmp_path: Path) -> None:
     tokenizer.save_pretrained(walker)
     config = WidthConfig(
         results=str(tmp_path / "runs.jsonl"), walker=str(walker), seeds=1, taught_steps=2, taught_rows=4,
-        tuning_steps=1, steps=1, prompts=2, generations=2, items=6, samples=2,
+        steps=1, prompts=2, generations=2, items=6, samples=2,
     )  # fmt: skip
-    wanted = [Run("tuning", "path", TUNING_SEED, 3e-3), Run("taught", "path", 0), Run("grpo", "path, tokens", 0)]
+    wanted = [
+        Run("taught", "path", TUNING_SEED, 3e-3),
+        Run("grpo", "path, tokens", TUNING_SEED, 2e-4),
+        Run("taught", "path", 0),
+        Run("grpo", "path, tokens", 0),
+    ]
 
     run_all(config, wanted, execute)
     before = Path(config.results).read_text()
@@ -169,4 +179,4 @@ def test_a_study_of_seconds_runs_from_teaching_to_grpo(tmp_path: Path) -> None:
     assert not [run for run in stored.results.values() if "error" in run]
     assert set(stored.results["taught path", 0]["evaluations"]) == {arm.name for arm in ARMS if arm.way == "path"}
     assert set(stored.results["grpo path, tokens", 0]["evaluations"]) == {"path, tokens", "path, greedy"}
-    assert Path(f"{config.results}.models/path-0/model.safetensors").is_file()
+    assert len(list(Path(f"{config.results}.models").glob("*/model.safetensors"))) == 2

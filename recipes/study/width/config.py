@@ -18,17 +18,19 @@ class WidthConfig:
         metadata={"help": "Folder of the model that all are taught from; made if it is missing."},
     )
     seeds: int = field(default=5, metadata={"help": "Seeds per arm, from 0."})
-    taught_steps: int = field(default=300, metadata={"help": "Optimizer steps of supervised training."})
+    taught_steps: int = field(default=600, metadata={"help": "Optimizer steps of supervised training."})
     taught_rows: int = field(default=32, metadata={"help": "Demonstrations per step, none of them repeated."})
-    rates: list[float] = field(
+    taught_rates: list[float] = field(
         default_factory=lambda: [3e-3, 6e-3],
         metadata={"help": "Learning rates of supervised training to choose from, for each way on a seed of its own."},
     )
-    tuning_steps: int = field(default=80, metadata={"help": "Optimizer steps that each of these rates is tried for."})
     steps: int = field(default=15, metadata={"help": "Optimizer steps of GRPO."})
+    rates: list[float] = field(
+        default_factory=lambda: [5e-5, 2e-4],
+        metadata={"help": "Learning rates of GRPO to choose from, for each arm on that seed."},
+    )
     prompts: int = field(default=16, metadata={"help": "Prompts per step of GRPO."})
     generations: int = field(default=8, metadata={"help": "Completions per prompt."})
-    learning_rate: float = field(default=5e-4, metadata={"help": "Of GRPO, constant, the same for all arms."})
     items: int = field(default=288, metadata={"help": "Held-out items, families in turn, the same for all runs."})
     samples: int = field(default=8, metadata={"help": "Completions per held-out item."})
     processes: int = field(default=1, metadata={"help": "Runs in parallel, each on one thread."})
@@ -43,7 +45,6 @@ class WidthConfig:
             "seeds",
             "taught_steps",
             "taught_rows",
-            "tuning_steps",
             "steps",
             "prompts",
             "items",
@@ -54,8 +55,9 @@ class WidthConfig:
                 raise ValueError(f"`{name}` is a count, so it must be at least 1, not {getattr(self, name)}.")
         if self.generations < 2:
             raise ValueError(f"`generations` makes a group to compare within: at least 2, not {self.generations}.")
-        if not self.rates:
-            raise ValueError("`rates` is empty; give at least one learning rate.")
+        for name in ("taught_rates", "rates"):
+            if not getattr(self, name):
+                raise ValueError(f"`{name}` is empty; give at least one learning rate.")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -70,14 +72,14 @@ class WidthConfig:
 
 
 class Run(NamedTuple):
-    """A run: teach a way at a rate (`tuning`), teach a way for good, or train an arm with GRPO.
+    """A run: teach a way to think, or train an arm with GRPO.
 
     Attributes:
         subject: The name of the way or of the arm.
-        rate: Of `tuning`.
+        rate: The learning rate that is tried out; None for the one that was chosen.
     """
 
-    stage: Literal["tuning", "taught", "grpo"]
+    stage: Literal["taught", "grpo"]
     subject: str
     seed: int
     rate: float | None = None
@@ -85,7 +87,7 @@ class Run(NamedTuple):
     @property
     def name(self) -> str:
         """Its name in the results file."""
-        return " ".join([self.stage, self.subject, *([] if self.rate is None else [f"{self.rate:g}"])])
+        return f"{self.stage} {self.subject}" + ("" if self.rate is None else f" at {self.rate:g}")
 
     @property
     def key(self) -> tuple[str, int]:
@@ -104,7 +106,8 @@ def runs(config: WidthConfig) -> list[Run]:
     first, others = trained_arms()
     seeds = range(config.seeds)
     return [
-        *(Run("tuning", way, TUNING_SEED, rate) for rate in config.rates for way in WAYS),
+        *(Run("taught", way, TUNING_SEED, rate) for rate in config.taught_rates for way in WAYS),
+        *(Run("grpo", arm.name, TUNING_SEED, rate) for rate in config.rates for arm in (*first, *others)),
         *(run for seed in seeds for run in (*_taught(seed), *_trained(first, seed))),
         *(run for seed in seeds for run in _trained(others, seed)),
     ]

@@ -5,6 +5,7 @@ from math import isfinite, isnan
 from mot_trl.evaluation.report import markdown_table
 from mot_trl.tasks import width
 from recipes.study.conclusion import percent
+from recipes.study.config import TUNING_SEED
 from recipes.study.statistics import LEVEL
 from recipes.study.tables import number, whole
 from recipes.study.width.arms import ARMS, CANDIDATES, STEPS
@@ -30,8 +31,7 @@ ARMS_TEXT = """\
 in ordinary tokens at the same number of steps: sampled, truncated to the mixtures' support ({support}), or greedy; on
 the same model and on the twins; and the majority of {samples} sampled completions, which cost that many times as
 much.
-Learning rates of the supervised training were chosen for each way alike, on seed {seed}: {rates}. GRPO's rate is the
-same for all arms and was not tuned."""
+Learning rates were chosen for every way and every arm alike, on seed {seed}: {rates}."""
 
 TABLE = """\
 Held-out accuracy at temperature 1, mean over seeds and items, with 95 % bootstrap intervals over items; chance is 1/4,
@@ -61,7 +61,7 @@ def section(results: WidthResults) -> str:
         ARMS_TEXT.format(
             support=", ".join(f"{name}={value}" for name, value in CANDIDATES.items()),
             samples=results.settings["samples"],
-            seed=1_000,
+            seed=TUNING_SEED,
             rates=_rates(results),
         ),
         "## Before GRPO",
@@ -120,15 +120,15 @@ def _what_was_run(results: WidthResults) -> str:
     return (
         f"Taught on {given['taught_steps']} batches of {given['taught_rows']} demonstrations (Muon and AdamW, linear "
         f"decay), {len(results.seeds('taught'))} seeds; then GRPO for {given['steps']} steps of {given['prompts']} "
-        f"prompts x {given['generations']} completions (AdamW at a constant {given['learning_rate']:g}), "
+        f"prompts x {given['generations']} completions (AdamW at a constant rate), "
         f"{len(results.seeds('grpo'))} seeds. Evaluated on {given['items']} held-out items x {given['samples']} "
         "completions, families in turn."
     )
 
 
 def _rates(results: WidthResults) -> str:
-    rates = {run["variant"].split(" ")[1]: run["rate"] for run in results.runs if run["variant"].startswith("taught")}
-    return ", ".join(f"{rate:g} for *{way.replace('_', ' ')}*" for way, rate in rates.items())
+    rates = {run["variant"]: run["rate"] for run in results.runs if run["seed"] != TUNING_SEED}
+    return ", ".join(f"{rate:g} for *{name.replace('_', ' ')}*" for name, rate in rates.items())
 
 
 def _accuracies(results: WidthResults, stage: Stage) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from mot_trl.evaluation.statistics import Estimate, estimate
 from mot_trl.tasks import width
+from recipes.study.config import TUNING_SEED
 from recipes.study.results_file import Result, Stored
 from recipes.study.statistics import LEVEL, Difference, PooledStd, detectable, holm, pooled, sample_std, t_test
 from recipes.study.width.arms import ARMS, VOTES
@@ -77,7 +78,8 @@ class WidthResults:
         """The evaluations of an arm by seed, of taught models or of the models after GRPO."""
         found: dict[int, Result] = {}
         for run in self.runs:
-            if run["variant"].split(" ")[0] == stage and arm in run["evaluations"]:
+            is_compared = run["variant"].startswith(f"{stage} ") and run["seed"] != TUNING_SEED
+            if is_compared and arm in run["evaluations"]:
                 # Several runs of GRPO may have been evaluated greedily; the first of `ARMS` trained on all tokens.
                 found.setdefault(run["seed"], run["evaluations"][arm])
         return found

@@ -11,6 +11,7 @@ from mot_trl.modeling.loading import Loaded
 from mot_trl.tasks import width
 from recipes.nano.evaluation import complete
 from recipes.nano.soft import teach, walker
+from recipes.study.config import TUNING_SEED
 from recipes.study.results_file import Result, read
 from recipes.study.run import ITEMS_SEED, train
 from recipes.study.width.arms import ARMS, Arm
@@ -38,33 +39,36 @@ def execute(run: Run, config: WidthConfig) -> Result:
 
 def _teach(run: Run, config: WidthConfig) -> Result:
     model, tokenizer = start(config)
-    tuning = run.stage == "tuning"
-    rate = best_rate(run.subject, config) if run.rate is None else run.rate
-    steps = config.tuning_steps if tuning else config.taught_steps
+    rate = chosen_rate(run, config) if run.rate is None else run.rate
     seconds = teach(
-        model, tokenizer, run.subject, seed=run.seed, steps=steps, rows=config.taught_rows, learning_rate=rate
+        model,
+        tokenizer,
+        run.subject,
+        seed=run.seed,
+        steps=config.taught_steps,
+        rows=config.taught_rows,
+        learning_rate=rate,
     )
     arms = [arm for arm in ARMS if arm.way == run.subject]
-    found = {arm.name: evaluate(model, tokenizer, arm, config, tuning=tuning) for arm in arms}
-    if not tuning:
-        model.save_pretrained(taught_folder(run.subject, run.seed, config))
+    found = {arm.name: evaluate(model, tokenizer, arm, config, tuning=run.rate is not None) for arm in arms}
+    model.save_pretrained(taught_folder(run, config))
     return {"rate": rate, "taught_seconds": round(seconds, 1), "evaluations": found}
 
 
 def _grpo(run: Run, config: WidthConfig) -> Result:
     arm = next(each for each in ARMS if each.name == run.subject)
-    model, tokenizer = _load(taught_folder(arm.way, run.seed, config)), start(config)[1]
+    taught = Run("taught", arm.way, run.seed)
+    if run.rate is not None:
+        taught = taught._replace(rate=chosen_rate(taught, config))
+    model, tokenizer = _load(taught_folder(taught, config)), start(config)[1]
+    rate = chosen_rate(run, config) if run.rate is None else run.rate
     questions = width.load(size=config.steps * config.prompts, seed=run.seed, split="train")
-    curve = train(
-        Loaded(model, tokenizer, None),
-        questions,
-        arm.settings,
-        config,
-        seed=run.seed,
-        learning_rate=config.learning_rate,
-    )
+    loaded = Loaded(model, tokenizer, None)
+    curve = train(loaded, questions, arm.settings, config, seed=run.seed, learning_rate=rate)
     greedy = [each for each in ARMS if each.greedy and each.way == arm.way and arm.settings.strategy == "one_token"]
-    return {**curve, "evaluations": {each.name: evaluate(model, tokenizer, each, config) for each in (arm, *greedy)}}
+    arms = [arm] if run.rate is not None else [arm, *greedy]
+    found = {each.name: evaluate(model, tokenizer, each, config, tuning=run.rate is not None) for each in arms}
+    return {"rate": rate, **curve, "evaluations": found}
 
 
 def start(config: WidthConfig) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -77,21 +81,27 @@ def start(config: WidthConfig) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
     return _load(folder), cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(folder))
 
 
-def best_rate(way: str, config: WidthConfig) -> float:
-    """The rate whose tuning run has the best mean accuracy over the way's own arms; the lower of two equal ones."""
-    results = read(config.results).results
-    runs = {run["rate"]: run for (name, _), run in results.items() if name.startswith(f"tuning {way} ")}
+def chosen_rate(run: Run, config: WidthConfig) -> float:
+    """The rate tried out whose run has the best mean accuracy over its arms; the lower of two equal ones.
+
+    Raises:
+        ValueError: None has been tried out.
+    """
+    tried = {key: each for key, each in read(config.results).results.items() if "error" not in each}
+    rates = config.taught_rates if run.stage == "taught" else config.rates
     scores = {
-        rate: sum(sum(each["correct"]) for each in run["evaluations"].values())
-        for rate, run in sorted(runs.items())
-        if "error" not in run
+        rate: sum(sum(each["correct"]) for each in tried[key]["evaluations"].values())
+        for rate in sorted(rates)
+        if (key := run._replace(seed=TUNING_SEED, rate=rate).key) in tried
     }
+    if not scores:
+        raise ValueError(f"No learning rate of {run.name!r} has been tried out; do the runs with seed {TUNING_SEED}.")
     return max(scores, key=lambda rate: scores[rate])
 
 
-def taught_folder(way: str, seed: int, config: WidthConfig) -> Path:
-    """Where a taught model is kept for GRPO, beside the results."""
-    return Path(f"{config.results}.models") / f"{way}-{seed}"
+def taught_folder(run: Run, config: WidthConfig) -> Path:
+    """Where the model that a run taught is kept for GRPO, beside the results."""
+    return Path(f"{config.results}.models") / f"{run.name}, seed {run.seed}"
 
 
 def evaluate(
