@@ -37,9 +37,9 @@ def test_quickstart_goes_on_after_ctrl_c(tmp_path: Path) -> None:
     assert "run the same command to resume" in stopped
     assert "step    1 of 4" not in printed, errors
     assert "step    4 of 4" in printed
-    assert "| task | before | after |" in printed
+    assert "| task | tokens | likeliest tokens | mixtures | mixtures after GRPO |" in printed
     assert f"mot-trl generate {tmp_path}" in printed
-    assert (tmp_path / "plots" / "overview.png").stat().st_size > 10_000
+    assert (tmp_path / "frontier.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow
