@@ -2,11 +2,9 @@
 
 import hashlib
 import itertools
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,14 +12,13 @@ import torch
 from mot_trl.generation.config import DecoderConfig
 from mot_trl.modeling.loading import load_checkpoint
 from mot_trl.tasks import width
-from mot_trl.tasks.nano.model import NANO_SOFT, load_nano_soft
+from mot_trl.tasks.nano.model import load_nano_path, load_nano_soft
+from recipes.nano import soft
 from recipes.nano.evaluation import complete, of_family
 from recipes.nano.model import puzzle_tokenizer
 from recipes.nano.pretraining import IGNORED, Together
-from recipes.nano.soft import DECODER, TOKENS
+from recipes.nano.soft import DECODER, KINDS, TOKENS
 from recipes.nano.walks import WALK, lookups, walk, walks
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("name", width.TASKS)
@@ -85,15 +82,16 @@ def test_optimizers_together_step_at_the_rate_of_a_schedule_after_a_copy_of_thei
     assert two.tolist() == pytest.approx([0.5, 0.5])
 
 
-def test_nano_soft_is_a_small_checkpoint_that_carries_its_decoder() -> None:
-    model, _ = load_nano_soft()
-    loaded = load_checkpoint(str(NANO_SOFT), dtype="float32")
-    digest = hashlib.sha256((NANO_SOFT / "model.safetensors").read_bytes()).hexdigest()
+@pytest.mark.parametrize(("way", "load"), [("superposed", load_nano_soft), ("path", load_nano_path)])
+def test_a_model_is_a_small_checkpoint_that_carries_its_decoder(way: str, load: Any) -> None:
+    (model, _), folder = load(), KINDS[way].folder
+    loaded = load_checkpoint(str(folder), dtype="float32")
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
-    assert sum(file.stat().st_size for file in NANO_SOFT.iterdir()) < 2 * 2**20
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 2**20
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
-    assert DecoderConfig.from_dict(loaded.mixture or {}) == DECODER
-    assert digest in (NANO_SOFT / "README.md").read_text()
+    assert DecoderConfig.from_dict(loaded.mixture or {}) == KINDS[way].decoder
+    assert digest in (folder / "README.md").read_text()
 
 
 @pytest.mark.slow
@@ -110,18 +108,16 @@ def test_nano_soft_does_better_in_real_mixtures_than_in_tokens() -> None:
 
 
 @pytest.mark.slow
-def test_making_nano_soft_is_reproducible(tmp_path: Path) -> None:
-    digests = []
-    for name in ("first", "second"):
-        folder = tmp_path / name
-        program = f"""
-from recipes.nano import soft
-soft.LOOKUP_STEPS, soft.WALK_STEPS, soft.HELD_OUT, soft.SAMPLES = 2, 3, 6, 1
-soft.main(soft.Path({str(folder)!r}), steps=2)
-"""
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True, capture_output=True)
-        digests.append(hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest())
+@pytest.mark.parametrize("way", ["superposed", "path"])
+def test_making_a_model_is_reproducible(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"LOOKUP_STEPS": 2, "WALK_STEPS": 3, "HELD_OUT": 6, "SAMPLES": 1}.items():
+        monkeypatch.setattr(soft, name, value)
 
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder in folders:
+        soft.main(folder, way=way, steps=2)
+
+    digests = [hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() for folder in folders]
     assert digests[0] == digests[1]
-    assert digests[0] in (tmp_path / "first" / "README.md").read_text()
+    assert digests[0] in (folders[0] / "README.md").read_text()
+    assert DecoderConfig.from_dict(load_checkpoint(str(folders[0])).mixture or {}) == KINDS[way].decoder
