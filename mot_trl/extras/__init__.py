@@ -6,9 +6,9 @@ from importlib import metadata
 
 
 def install_hint(extra: str) -> str:
-    """The command that installs what an extra of this package needs.
+    """The command that installs what an extra of this package needs, and the extra.
 
-    It names the packages themselves, as no index need have the project under its own name.
+    The command names the packages themselves, as no index need have the project under its own name.
     """
     requirements: list[str] = []
     with suppress(metadata.PackageNotFoundError):
@@ -18,4 +18,4 @@ def install_hint(extra: str) -> str:
     # The sources may be on the path without an installation, or newer than it.
     if not needed:
         return f'pip install ".[{extra}]" in a clone'
-    return "pip install " + " ".join(f'"{name}"' for name in needed)
+    return "pip install " + " ".join(f'"{name}"' for name in needed) + f" (the extra mot-trl[{extra}])"

@@ -1,6 +1,7 @@
 """Configuration of `MoTGRPOTrainer`: TRL's `GRPOConfig`, and fields for mixtures, presets and traces."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -82,8 +83,9 @@ class MoTGRPOConfig(GRPOConfig):
     def __post_init__(self) -> None:
         """Resolve the preset and check everything that needs no model."""
         self._check_dicts()
-        # accelerate would start several processes on a CPU, and none of them would know of the others.
-        if not torch.accelerator.is_available():
+        # accelerate would start several processes on a CPU, and none of them would know of the others. With FSDP they
+        # do, and it does not take the flag.
+        if not torch.accelerator.is_available() and os.environ.get("ACCELERATE_USE_FSDP") != "true":
             self.use_cpu = True
         # TRL's default is bfloat16 on every machine, and transformers refuses it where there is none.
         if self.bf16 is None and not is_torch_bf16_gpu_available():

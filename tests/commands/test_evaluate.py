@@ -35,7 +35,7 @@ def own_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--task mytask", "Unknown task 'mytask': choose one of gsm8k,"),
+        ("--task mytask", "Unknown task 'mytask': choose one of agents, gsm8k,"),
         ("--task my.task", "or name a module of your own with a function `load`"),
         ("--models /nowhere", "'/nowhere' is neither a local folder"),
         ("--strategies one_token top_kk", "Unknown strategy 'top_kk'"),

@@ -9,7 +9,7 @@ from mot_trl.extras import install_hint
 
 
 def test_a_hint_names_packages_with_their_versions() -> None:
-    assert install_hint("plots") == 'pip install "matplotlib>=3.9"'
+    assert install_hint("plots") == 'pip install "matplotlib>=3.9" (the extra mot-trl[plots])'
     assert re.search(r'^pip install .*"latex2sympy2.extended\[antlr4.13.2]"', install_hint("math"))
     assert '"math-verify<0.10,>=0.9"' in install_hint("math")
 
