@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train a model on a task",
     "generate": "ask a model questions, and print its thinking with the mixtures",
     "evaluate": "measure the accuracy of models under several strategies",
+    "plan": "compute the memory of a run from a model's config, and flags that fit",
     "traces": "write an HTML page of what a run's model mixed",
     "plots": "plot the learning curves of one or several runs",
     "sandbox": "check how well this machine can hold untrusted programs",
