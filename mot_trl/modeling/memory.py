@@ -21,7 +21,7 @@ RECORD_FIXED = 7
 MAX_BATCH = 16
 """Rows of a batch beyond which a GPU computes no faster at the lengths of reasoning: a rule of thumb."""
 
-TILE = (4096, 8192)
+TILE = (4096, 32768)
 """Tokens and vocabulary of the logits that TRL's fused head holds at a time."""
 
 
@@ -109,6 +109,8 @@ def memory_of(shape: ModelShape, run: Run) -> Memory:
         "activations": tokens * _activations(shape, run),
         # The fused head's tile of logits, as computed, in float32, and its gradient.
         "logits": min(tokens, TILE[0]) * min(shape.vocabulary, TILE[1]) * (run.weight_bytes + 4 + 4),
+        # The fused head sums its own gradient in float32, and hands it over at the end.
+        "head's gradient": shape.vocabulary * shape.hidden * 4 if run.method == "full" else 0.0,
         # Autocast keeps half-precision copies of float32 weights for the length of a forward pass.
         "bfloat16 copies": shape.linear * 2 if run.weight_bytes == 4 and _shards(run) == 1 else 0.0,
         "gathered": _gathered(shape, run),

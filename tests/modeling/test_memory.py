@@ -14,8 +14,10 @@ from transformers import (
     Qwen3Config,
     Qwen3MoeConfig,
 )
+from trl.kernels import chunked_logprob
+from trl.trainer import utils
 
-from mot_trl.modeling.memory import Run, choose_batch, fits, memory_of
+from mot_trl.modeling.memory import TILE, Run, choose_batch, fits, memory_of
 from mot_trl.modeling.rollout import Rollout
 from mot_trl.modeling.shape import ModelShape, shape_of
 
@@ -165,3 +167,11 @@ def test_where_nothing_fits_the_smallest_is_given() -> None:
     assert not fits(SHAPE, run)
     assert run.per_device_train_batch_size == 1
     assert run.rows == run.num_generations
+
+
+def test_the_tile_of_logits_is_that_of_the_fused_head() -> None:
+    full, lora = (memory_of(SHAPE, Run(method=method)).training for method in ("full", "lora"))
+
+    assert full["logits"] == lora["logits"] == 4096 * 96 * (4 + 4 + 4)
+    assert (full["head's gradient"], lora["head's gradient"]) == (96 * 64 * 4, 0)
+    assert TILE == (chunked_logprob.TOKEN_CHUNK_SIZE, utils._CHUNKED_LOGPROB_CHUNK_SIZE)
