@@ -28,7 +28,7 @@ def decode(
 ) -> tuple[Tensor, Tensor, int, Rollout]:
     """Sequences and their mask, the length of the prompts, and the record."""
     tokenizer = make_tokenizer()
-    inputs = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
+    inputs = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left").to(model.device)
     names = {"stop_text", "start_text", "max_mixture_tokens"} & set(settings)
     named = {name: settings.pop(name) for name in names}
     decoder = MixtureDecoder(strategy, phases or build_phases(tokenizer, **named))
@@ -36,7 +36,8 @@ def decode(
     options = {"max_new_tokens": 12, "do_sample": True, "temperature": TEMPERATURE, "top_k": 0, **settings}
     sequences = model.generate(**inputs, custom_generate=decoder, **options)
     prompt_length = inputs["input_ids"].size(1)
-    ends = torch.isin(sequences[:, prompt_length:], torch.tensor(options.get("eos_token_id", 2), dtype=torch.long))
+    end_ids = torch.tensor(options.get("eos_token_id", 2), dtype=torch.long, device=model.device)
+    ends = torch.isin(sequences[:, prompt_length:], end_ids)
     after_end = (ends.cumsum(-1) - ends.long()) > 0
     mask = torch.cat([inputs["attention_mask"], (~after_end).long()], dim=1)
     assert decoder.rollout is not None
