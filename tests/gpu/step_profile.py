@@ -19,6 +19,7 @@ from mot_trl.strategies import build_strategy
 STRATEGIES = ("one_token", "top_k", "dirichlet", "gumbel_softmax")
 # Two lengths, whose difference leaves the prompt's pass out.
 SHORT, LONG = (16, 48) if DEVICE == "cuda" else (2, 6)
+LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel")
 SYNCS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
 
 
@@ -63,9 +64,7 @@ def profiled(run: Callable[[], object]) -> dict[str, float]:
     events = profiler.key_averages()
     return {
         "operations": sum(event.count for event in events if event.key.startswith("aten::")),
-        "kernels": sum(
-            event.count for event in events if event.key.startswith(("cudaLaunchKernel", "cuLaunchKernel"))
-        ),
+        "kernels": sum(event.count for event in events if event.key.startswith(LAUNCHES)),
         "syncs": sum(event.count for event in events if event.key in SYNCS),
         "host_ms": host * 1e3,
         "total_ms": total * 1e3,
