@@ -1,7 +1,7 @@
 """Complete texts and chats with mixtures, in batches of prompts of similar length, and stream their text."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -41,6 +41,7 @@ class Generation(NamedTuple):
     rollout: Rollout
 
 
+@runtime_checkable
 class Engine(Protocol):
     """What generates instead of our own decoder, such as `mot_trl.engines.vllm.load_engine` makes."""
 

@@ -51,7 +51,7 @@ def top_candidates(
     return Support(candidate_ids, log_q)
 
 
-def entropy(logps: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
+def entropy(logps: Float[Tensor, "*N V"]) -> Float[Tensor, "*N"]:
     """Entropy of each row's distribution (nats), float32; tokens of probability 0 add 0."""
     return torch.special.entr(logps.float().exp()).sum(dim=-1)
 

@@ -123,7 +123,7 @@ def test_tables_need_no_matplotlib_and_the_plots_say_how_to_get_it(
 
     assert status == 1
     assert [Path(line).suffix for line in printed.out.splitlines()] == [".html"] + [".csv"] * 4
-    assert printed.err == 'Plots need matplotlib: pip install "matplotlib>=3.9"\n'
+    assert printed.err == 'Plots need matplotlib: pip install "matplotlib>=3.9" (the extra mot-trl[plots])\n'
 
 
 def test_the_console_column_shows_the_widest_mixtures_without_control_characters() -> None:

@@ -81,7 +81,9 @@ def test_options_of_a_strategy_come_as_json(monkeypatch: pytest.MonkeyPatch) -> 
         (
             "quickstart",
             ["--strategy_kwargs", '{"visible": "drawn"}', "--loss_on_all_tokens"],
-            DecoderConfig("dirichlet", {"k": 3, "min_prob": 0.15, "visible": "drawn"}, "expected"),
+            DecoderConfig(
+                "dirichlet", {"k": 8, "min_prob": 0.02, "concentration": 100.0, "visible": "drawn"}, "expected"
+            ),
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
