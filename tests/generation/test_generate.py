@@ -219,6 +219,7 @@ def test_an_empty_prompt_is_refused(model: PreTrainedModel, tokenizer: PreTraine
     assert len(generate(model, with_beginning(), [""], max_new_tokens=2).texts) == 1
 
 
+@pytest.mark.untyped("what is no list of prompts, and no strategy")
 @pytest.mark.parametrize(
     ("prompts", "message"),
     [
@@ -238,6 +239,7 @@ def test_a_single_prompt_is_not_taken_for_several(
         generate(model, tokenizer, prompts, max_new_tokens=2)
 
 
+@pytest.mark.untyped("what is no list of prompts, and no strategy")
 @pytest.mark.parametrize(
     ("strategy", "message"),
     [(object(), "is no strategy, for it lacks draw, log_prob, exact"), (OneToken, r"a class: give `OneToken\(\)`")],
